@@ -1,0 +1,70 @@
+"""Every option, once. The other configs start from here and set what differs.
+
+Prepare BU-4DFE (or the embedded synthetic tree) first: `python -m data_prep bu4dfe ...`.
+"""
+
+import ml_collections
+
+
+def get_config():
+    """Returns the full-size options; `--config.section.field=value` overrides any of them."""
+    config = ml_collections.ConfigDict()
+
+    config.data = data = ml_collections.ConfigDict()
+    data.dir = 'data'  # Where data_prep wrote the records.
+    data.name = 'bu4dfe'  # The TFDS name of the records.
+    data.image_size = 256  # Pixels; 64, 128 or 256. The model follows.
+    data.num_frames = 8  # T, frames of one person in a training sequence.
+    data.batch_size = 8  # Sequences per step, over all devices.
+    data.normalization = 'unit'  # 'unit': x / 255; 'min_max_bgr': per image, as the thesis.
+    data.target = 'position_map'  # 'position_map' (ordered, mm) or 'points' (the thesis's).
+    data.train_split = 'train'  # TFDS split expressions, by subject.
+    data.validation_split = 'validation'
+    data.test_split = 'test'
+    data.num_threads = 4  # Of the reader.
+    data.cache_mib = 4096  # Decoded frames kept in host memory; 0 turns it off.
+
+    data.augmentation = augmentation = ml_collections.ConfigDict()
+    augmentation.enabled = True
+    augmentation.per_frame = True  # False: the frames of a sequence are moved and lit alike.
+    augmentation.shift = 0.06  # Of the crop's width, either way.
+    augmentation.scale = 0.1  # Of the crop's size, either way.
+    augmentation.rotation_deg = 10.0  # In the image plane, either way.
+    augmentation.brightness = 0.2  # Offset, of full scale.
+    augmentation.contrast = 0.3  # Gain, either way.
+    augmentation.color = 0.15  # Gain of each channel, either way.
+    augmentation.noise = 0.03  # Standard deviation, of full scale.
+    augmentation.mirror = True  # Half of the sequences; the target is mirrored too.
+    augmentation.occlusion = 0.3  # Share of frames with an erased rectangle.
+
+    config.model = model = ml_collections.ConfigDict()
+    model.name = 'seqface'
+    # The fields of the model class follow; each config sets them whole.
+
+    config.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.learning_rate = 1e-3
+    optimizer.decay_factor = 0.5  # Step decay: the rate is multiplied by this ...
+    optimizer.decay_every_epochs = 10  # ... so often; 0 turns it off.
+    optimizer.keras_adam = False  # True: epsilon outside the bias correction, as Keras.
+    optimizer.epsilon = 1e-8
+    optimizer.clip_norm = 1.0  # Of the global gradient; 0 turns it off.
+    optimizer.weight_decay = 0.0
+
+    config.train = train = ml_collections.ConfigDict()
+    train.seed = 0
+    train.num_epochs = 100
+    train.loss = 'masked_l1'  # 'masked_l1' after every frame, or 'index_mse' after the last.
+    train.uncertainty_weight = 0.0  # Of the likelihood term, for a model that says its variance.
+    train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
+    train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
+    train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.
+    train.log_every_steps = 10
+    train.scan_unroll = 0  # Of nn.scan; 0: all frames on CPU, one at a time on GPU.
+
+    config.eval = evaluation = ml_collections.ConfigDict()
+    evaluation.num_frames = (1, 2, 4, 8, 16, 32)
+    evaluation.splits = ('train', 'test')
+    evaluation.checkpoints = ('best_training', 'best_validation')
+    evaluation.max_subjects = 0  # Of each split, in order; 0: all.
+    evaluation.seed = 0  # Of the frames drawn and of the bootstrap.
+    return config
