@@ -1,0 +1,1 @@
+"""Raw scans and photos to TFDS records."""

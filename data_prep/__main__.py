@@ -1,0 +1,114 @@
+"""Prepares a raw data set, or writes a synthetic one.
+
+python -m data_prep bu4dfe --raw_dir=RAW --data_dir=DATA
+    BU-4DFE, or a tree of its layout (RAW/F001/Angry/000.wrl + 000.jpg) -> records in
+    DATA/bu4dfe. Run it again after a stop: finished subjects are not read again.
+python -m data_prep synthetic_raw --out_dir=RAW
+    Writes a raw tree of synthetic people in the layout of BU-4DFE.
+"""
+
+import os
+import sys
+
+from absl import app, flags
+
+from data_prep import sources
+from seqface_jax.errors import UserError, exit_on_user_error
+
+_RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners distribute it.')
+_DATA_DIR = flags.DEFINE_string('data_dir', 'data', 'Records go to <data_dir>/<data set>.')
+_SUBJECTS = flags.DEFINE_list('subjects', [], 'Only these, such as F001,F002; all if left out.')
+_SPLITS = flags.DEFINE_string(
+    'splits', None, 'CSV subject,split (train, validation, test); default: data_prep/splits.'
+)
+_NEUTRAL = flags.DEFINE_string(
+    'neutral', None, 'CSV subject,sequence,frame of neutral scans; overrules the choice.'
+)
+_WORKERS = flags.DEFINE_integer(
+    'workers', None, 'Processes; one per CPU core if left out.', lower_bound=1
+)
+_OUT_DIR = flags.DEFINE_string('out_dir', None, 'synthetic_raw: folder of the new raw tree.')
+_NUM_SUBJECTS = flags.DEFINE_integer(
+    'num_subjects', 96, 'synthetic_raw: number of people.', lower_bound=1
+)
+_FRAMES = flags.DEFINE_integer(
+    'frames', 20, 'synthetic_raw: frames of each of the 6 expressions.', lower_bound=1
+)
+_SEED = flags.DEFINE_integer('seed', 0, 'synthetic_raw: another seed, other people.')
+_SCAN_VERTICES = flags.DEFINE_integer(
+    'scan_vertices', 30000, 'synthetic_raw: vertices of a scan, about.', lower_bound=500
+)
+_PHOTO_HEIGHT = flags.DEFINE_integer(
+    'photo_height', 1392, 'synthetic_raw: pixels; the width follows.', lower_bound=64
+)
+_OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral')
+_OF_SYNTHETIC = ('out_dir', 'num_subjects', 'frames', 'seed', 'scan_vertices', 'photo_height')
+_STOPPED = 130  # The exit status of a program that Ctrl-C ended.
+
+
+@exit_on_user_error
+def main(argv):
+    if len(argv) != 2:
+        raise UserError(f'give one command: {_commands()}; --help tells more')
+    try:
+        if argv[1] == 'synthetic_raw':
+            _write_synthetic()
+        else:
+            _prepare(argv[1])
+    except KeyboardInterrupt:
+        sys.stderr.write('\nstopped; the same command goes on from here\n')
+        sys.exit(_STOPPED)
+
+
+def _commands():
+    return ', '.join([*sources.names(), 'synthetic_raw'])
+
+
+def _prepare(dataset):
+    if dataset not in sources.names():
+        raise UserError(f'unknown data set {dataset!r}; known commands are: {_commands()}')
+    _check_flags(dataset, 'raw_dir', _OF_SYNTHETIC)
+    from data_prep import prepare  # Seconds of imports that --help does not need.
+
+    report, up_to_date = prepare.prepare(
+        dataset,
+        _RAW_DIR.value,
+        _DATA_DIR.value,
+        num_workers=_num_workers(),
+        subject_ids=_SUBJECTS.value,
+        splits_csv=_SPLITS.value,
+        neutral_csv=_NEUTRAL.value,
+    )
+    sys.stdout.write(prepare.summary(report, up_to_date))
+
+
+def _write_synthetic():
+    _check_flags('synthetic_raw', 'out_dir', _OF_PREPARE)
+    from data_prep.synthetic import raw_tree
+
+    raw_tree.write(
+        out_dir=_OUT_DIR.value,
+        num_subjects=_NUM_SUBJECTS.value,
+        frames=_FRAMES.value,
+        seed=_SEED.value,
+        scan_vertices=_SCAN_VERTICES.value,
+        photo_height=_PHOTO_HEIGHT.value,
+        workers=_num_workers(),
+    )
+
+
+def _check_flags(command, required, foreign):
+    """Raises UserError for a flag that is needed and absent, or present and not used."""
+    if not flags.FLAGS[required].value:
+        raise UserError(f'{command} needs --{required}=FOLDER')
+    for name in foreign:
+        if flags.FLAGS[name].present:
+            raise UserError(f'--{name} is not a flag of {command}; --help tells which are')
+
+
+def _num_workers():
+    return _WORKERS.value or len(os.sched_getaffinity(0))
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,68 @@
+"""A subject's photos -> square face crops as JPEG, and the list of photos without a face."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from data_prep.sources import Skipped
+from seqface_jax import face_detection
+from seqface_jax.errors import UserError
+
+JPEG_QUALITY = 95
+
+
+class Crop(NamedTuple):
+    """jpeg: bytes of the CROP_SIZE x CROP_SIZE RGB crop; box: [4] float32 photo pixels."""
+
+    sequence: str
+    index: int
+    jpeg: bytes
+    box: np.ndarray
+
+
+def crop_photos(frames):
+    """Cuts the face out of every photo.
+
+    Args:
+        frames: of one subject, sorted by sequence and index: a face is tracked within its
+            sequence where the detectors fail.
+
+    Returns:
+        crops: list of Crop, in the same order; skipped: list of Skipped.
+    """
+    detector = face_detection.FaceDetector()
+    crops, skipped = [], []
+    previous, sequence = None, None
+    for frame in frames:
+        if frame.image_path is None:
+            continue
+        if frame.sequence != sequence:
+            previous, sequence = None, frame.sequence
+        try:
+            photo = face_detection.read_photo(frame.image_path)
+            face = detector.find(photo, previous)
+        except (UserError, cv2.error) as error:
+            skipped.append(Skipped.file('photo', frame.image_path, error))
+            continue
+        if face is None:
+            skipped.append(Skipped('photo', frame.image_path, 'no face was found in it'))
+            continue
+        previous = face
+        box = face_detection.crop_box(face.box)
+        jpeg = encode_jpeg(face_detection.cut_out(photo, box))
+        crops.append(Crop(frame.sequence, frame.index, jpeg, box))
+    return crops, skipped
+
+
+def encode_jpeg(image):
+    """Returns the JPEG bytes of a [H, W, 3] uint8 RGB image."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return data.tobytes()
+
+
+def decode_gray(jpeg, size):
+    """Returns the [size, size] uint8 gray picture of JPEG bytes."""
+    gray = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return cv2.resize(gray, (size, size), interpolation=cv2.INTER_AREA)

@@ -1,0 +1,399 @@
+"""A raw tree -> records, in four stages, each of which a killed run takes up where it was.
+
+1. Per subject, in parallel: face crops, neutral scan, clean and registered (`subject.read`).
+2. All subjects together: their common canonical frame (`canonical.refine_groupwise`).
+3. Per subject, in parallel: position map, mask, points, scan crop, truth (`subject.surface`).
+4. Records (`records.write`) and report.json.
+
+Stages 1 and 3 leave one work file per subject in data_dir/.work/<dataset>; it is used again while
+the subject's raw files and the code that read them are unchanged, and may be deleted. Nothing
+depends on the number of workers or on the order of files. What cannot be used is skipped and
+listed; only a tree of which nothing can be used is an error.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import glob
+import importlib.metadata
+import json
+import os
+import shutil
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+
+import seqface_jax
+from data_prep import (
+    canonical,
+    neutral,
+    sources,
+    splits,
+    subject,
+    template,
+    work_files,
+    workers,
+)
+from data_prep.canonical import RigidTransform
+from data_prep.sources import Skipped
+from seqface_jax.errors import UserError
+
+_LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
+_ROUNDS = 3  # Of the groupwise refinement.
+_SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
+
+
+class Inputs(NamedTuple):
+    """What is to be prepared: checked, and not yet read."""
+
+    dataset: str
+    raw_dir: str
+    folder: str  # data_dir/<dataset>.
+    work_dir: str
+    missing: list[str]
+    tasks: list[subject.ReadTask]  # Sorted by subject.
+    truth: object  # Source.truth.
+    assignment: dict[str, str]  # Subject -> split.
+    by_rule: list[str]  # Subjects that are not in the CSV of the splits.
+
+
+def prepare(
+    dataset,
+    raw_dir,
+    data_dir,
+    *,
+    num_workers=1,
+    subject_ids=(),
+    splits_csv=None,
+    neutral_csv=None,
+):
+    """Prepares a raw data set, or finds it up to date.
+
+    Args:
+        dataset: a name of `sources.names()`.
+        raw_dir: the raw tree, as its owners distribute it.
+        data_dir: the records go to data_dir/<dataset>/{frames,subjects}/<version>.
+        num_workers: processes.
+        subject_ids: the subjects to take; all if empty.
+        splits_csv: subject,split; None: the data set's own.
+        neutral_csv: subject,sequence,frame of neutral scans; None: all are chosen here.
+
+    Returns:
+        The report, also in data_dir/<dataset>/report.json, and whether it was up to date.
+
+    Raises:
+        UserError: the inputs are wrong, or nothing of them can be used.
+    """
+    inputs = find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv)
+    key = work_files.key_of([task.key for task in inputs.tasks], inputs.assignment)
+    with _locked(inputs.work_dir):
+        report = read_report(inputs.folder)
+        if report and report['key'] == key:
+            return report, True
+        with workers.Workers(num_workers) as pool:
+            deaths = _read_all(pool, inputs.tasks)
+            usable, skipped, infos = _usable(inputs, deaths)
+            surfaces, errors = _surfaces(pool, inputs, usable)
+        good = [task for task in usable if task.subject.id not in errors]
+        skipped += [Skipped('subject', name, why)._asdict() for name, why in errors.items()]
+        if not good:
+            raise UserError(_nothing_left(raw_dir, skipped))
+        report = _report(inputs, key, good, infos, skipped)
+        _write_records(inputs, good, surfaces, report)
+    return report, False
+
+
+def summary(report, up_to_date):
+    """Returns what a person wants to know of a report, a few lines."""
+    folder = report['folder']
+    head = f'{folder} is up to date' if up_to_date else f'prepared {report["dataset"]} in {folder}'
+    counts = ', '.join(
+        f'{split} {_count(count["subjects"], "subject")} / {_count(count["frames"], "frame")}'
+        for split, count in report['counts'].items()
+    )
+    lines = [f'{head}: {counts}']
+    if report['missing']:
+        lines.append(f'missing in the raw tree: {", ".join(report["missing"])}')
+    if report['splits_by_rule']:
+        number = _count(len(report['splits_by_rule']), 'subject')
+        lines.append(f'not in the table of splits, placed by its rule: {number}')
+    skipped = report['skipped']
+    if skipped:
+        kinds = [entry['what'] for entry in skipped]
+        counts = ', '.join(_count(kinds.count(kind), kind) for kind in sorted(set(kinds)))
+        lines.append(f'skipped: {counts} (all of them in {os.path.join(folder, "report.json")})')
+        skipped = sorted(skipped, key=lambda entry: entry['what'] != 'subject')  # These first.
+        for entry in skipped[:_SUMMARY_LINES]:
+            lines.append(f'  {entry["what"]} {entry["where"]}: {entry["why"]}')
+        if len(skipped) > _SUMMARY_LINES:
+            lines.append(f'  ... and {len(skipped) - _SUMMARY_LINES} more')
+    return '\n'.join(lines) + '\n'
+
+
+def _count(number, noun):
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def read_report(folder):
+    """Returns the report of finished records in data_dir/<dataset>, or None."""
+    whole = all(os.path.isdir(os.path.join(folder, part)) for part in ('frames', 'subjects'))
+    try:
+        with open(os.path.join(folder, 'report.json'), encoding='utf-8') as file:
+            return json.load(file) if whole else None
+    except (OSError, json.JSONDecodeError):
+        return None
+
+
+def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv):
+    """Looks at the raw tree and the tables; returns Inputs or raises UserError."""
+    source = sources.open_source(dataset, raw_dir)
+    subjects = _select(source.subjects(), subject_ids, raw_dir)
+    chosen = neutral.read_csv(neutral_csv) if neutral_csv else {}
+    neutral.check_csv(neutral_csv, chosen, subjects)
+    splits_csv = splits_csv or splits.default_csv(dataset)
+    table = splits.read_csv(splits_csv) if splits_csv else {}
+    assignment, by_rule = splits.assign([entry.id for entry in subjects], table)
+    work_dir = os.path.join(data_dir, '.work', dataset)
+    code = _code_key()
+    tasks = [
+        subject.ReadTask(
+            entry,
+            chosen.get(entry.id),
+            raw_dir,
+            _input_key(code, entry, chosen.get(entry.id), raw_dir, source.truth(entry.id)),
+            os.path.join(work_dir, f'{entry.id}.read.npz'),
+        )
+        for entry in subjects
+    ]
+    return Inputs(
+        dataset,
+        raw_dir,
+        os.path.join(data_dir, dataset),
+        work_dir,
+        source.missing,
+        tasks,
+        source.truth,
+        assignment,
+        by_rule,
+    )
+
+
+def _select(subjects, subject_ids, raw_dir):
+    known = {entry.id: entry for entry in subjects}
+    unknown = [name for name in subject_ids if name not in known]
+    if unknown:
+        raise UserError(
+            f'--subjects names {", ".join(unknown)}, but {raw_dir} holds only {_some(known)}'
+        )
+    return [known[name] for name in sorted(set(subject_ids) or known)]
+
+
+def _some(names, most=8):
+    names = sorted(names)
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def _code_key():
+    """Returns a digest of the code that reads raw data: a change of it makes work files old."""
+    folder, package = os.path.dirname(os.path.abspath(__file__)), seqface_jax.__path__[0]
+    paths = glob.glob(os.path.join(folder, '*.py'))
+    paths += [os.path.join(package, f'{name}.py') for name in ('face_detection', 'position_map')]
+    contents = []
+    for path in sorted(paths):
+        with open(path, 'rb') as file:
+            contents.append(file.read())
+    surface = template.template()
+    return work_files.key_of(*contents, surface.vertices, surface.triangles)
+
+
+def _input_key(code, entry, chosen, raw_dir, truth):
+    """Returns a digest of one subject's raw files: names, sizes, times; and of its truth."""
+    files = []
+    for frame in entry.frames:
+        for path in filter(None, (frame.image_path, frame.scan_path)):
+            status = os.stat(path)
+            files.append((os.path.relpath(path, raw_dir), status.st_size, status.st_mtime_ns))
+    truth = [part for name in sorted(truth or ()) for part in (name, np.asarray(truth[name]))]
+    return work_files.key_of(code, entry.id, chosen, files, *truth)
+
+
+def _read_all(pool, tasks):
+    """Stage 1; returns {subject: why its process died}."""
+    missing = [task for task in tasks if not work_files.is_valid(task.path, task.key)]
+    total = sum(len(task.subject.frames) for task in tasks)
+    left = sum(len(task.subject.frames) for task in missing)
+    deaths = {}
+    with tqdm.tqdm(total=total, initial=total - left, desc='photos', unit='photo') as bar:
+        for task, _, death in pool.run(subject.read, missing):
+            bar.update(len(task.subject.frames))
+            if death:
+                deaths[task.subject.id] = death
+    return deaths
+
+
+def _usable(inputs, deaths):
+    """Returns the tasks whose subject can be used, what was skipped, and {subject: info}."""
+    usable, skipped, infos = [], [], {}
+    for task in inputs.tasks:
+        if task.subject.id in deaths:
+            why = deaths[task.subject.id]
+            skipped.append(Skipped('subject', task.subject.id, why)._asdict())
+            continue
+        info = subject.read_info(task.path)
+        infos[task.subject.id] = info
+        skipped += info['skipped']
+        if info['usable']:
+            usable.append(task)
+    if not usable:
+        raise UserError(_nothing_left(inputs.raw_dir, skipped))
+    return usable, skipped, infos
+
+
+def _nothing_left(raw_dir, skipped):
+    reasons = [entry for entry in skipped if entry['what'] == 'subject']
+    details = [entry for entry in skipped if entry['what'] != 'subject']
+    first = f'; {reasons[0]["where"]}: {reasons[0]["why"]}' if reasons else ''
+    first += f' ({details[0]["where"]}: {details[0]["why"]})' if details else ''
+    return f'no subject of {raw_dir} can be used{first}'
+
+
+def _common_frame(pool, inputs, tasks):
+    """Stage 2; returns the final transform of every task's scan."""
+    key = work_files.key_of([task.key for task in tasks], _ROUNDS)
+    path = os.path.join(inputs.work_dir, 'common_frame.npz')
+    if not work_files.is_valid(path, key):
+        scans, transforms = zip(*(subject.load_scan(task.path) for task in tasks), strict=True)
+        steps = 2 * _ROUNDS * len(tasks)
+        with tqdm.tqdm(total=steps, desc='common frame', unit='scan') as bar:
+
+            def counted_map(function, *iterables):
+                for result in pool.map(function, *iterables):
+                    bar.update()
+                    yield result
+
+            transforms, _ = canonical.refine_groupwise(
+                list(scans),
+                list(transforms),
+                template.template(),
+                rounds=_ROUNDS,
+                map_fn=counted_map,
+            )
+        rotations = np.stack([transform.rotation for transform in transforms])
+        translations = np.stack([transform.translation for transform in transforms])
+        work_files.save(path, key, {'rotations': rotations, 'translations': translations})
+    arrays = work_files.load(path)
+    return list(map(RigidTransform, arrays['rotations'], arrays['translations']))
+
+
+def _surfaces(pool, inputs, tasks):
+    """Stage 3; returns {subject: its work file} and {subject: why it cannot be used}."""
+    surfaces, missing = {}, []
+    for task, transform in zip(tasks, _common_frame(pool, inputs, tasks), strict=True):
+        key = work_files.key_of(task.key, transform.rotation, transform.translation)
+        subject_id = task.subject.id
+        path = os.path.join(inputs.work_dir, f'{subject_id}.surface.npz')
+        surfaces[subject_id] = path
+        if not work_files.is_valid(path, key):
+            missing.append((subject_id, transform, key, task.path, path))
+    surface_tasks = (
+        subject.SurfaceTask(subject_id, transform, inputs.truth(subject_id), key, read_path, path)
+        for subject_id, transform, key, read_path, path in missing
+    )
+    errors = {}
+    left = len(missing)
+    with tqdm.tqdm(
+        total=len(tasks), initial=len(tasks) - left, desc='surfaces', unit='subject'
+    ) as bar:
+        for task, _, death in pool.run(subject.surface, surface_tasks):
+            bar.update()
+            if death:
+                errors[task.subject_id] = death
+    for subject_id, path in surfaces.items():
+        if subject_id not in errors:
+            error = str(work_files.load(path, ['error'])['error'])
+            errors |= {subject_id: error} if error else {}
+    return surfaces, errors
+
+
+def _report(inputs, key, good, infos, skipped):
+    members = {}
+    for task in good:
+        info = infos[task.subject.id]
+        members[task.subject.id] = {
+            'split': inputs.assignment[task.subject.id],
+            'num_frames': info['num_frames'],
+            'neutral': info['neutral'],
+            'residual_mm': round(info['residual_mm'], 3),
+        }
+    counts = {}
+    for split in splits.SPLITS:
+        rows = [row for row in members.values() if row['split'] == split]
+        counts[split] = {'subjects': len(rows), 'frames': sum(row['num_frames'] for row in rows)}
+    versions = {'seqface_jax': seqface_jax.__version__}
+    for name in _LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        'dataset': inputs.dataset,
+        'source': os.path.abspath(inputs.raw_dir),
+        'folder': inputs.folder,
+        'prepared': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
+        'versions': versions,
+        'counts': counts,
+        'missing': inputs.missing,
+        'skipped': skipped,
+        'splits_by_rule': inputs.by_rule,
+        'subjects': members,
+        'key': key,
+    }
+
+
+def _write_records(inputs, good, surfaces, report):
+    """Stage 4; the old records stay until the new ones are whole."""
+    from data_prep import records  # TFDS takes seconds to import: not in every worker.
+
+    members = {split: [] for split in splits.SPLITS}
+    for task in good:
+        subject_id = task.subject.id
+        members[inputs.assignment[subject_id]].append((subject_id, task.path, surfaces[subject_id]))
+    members = {split: rows for split, rows in members.items() if rows}
+    new = os.path.join(inputs.work_dir, 'records')
+    shutil.rmtree(new, ignore_errors=True)
+    metadata = {name: report[name] for name in ('dataset', 'source', 'versions', 'counts')}
+    metadata |= {'missing': report['missing'], 'skipped': report['skipped']}
+    metadata['description'] = f'{inputs.dataset}: face crops and neutral faces, mm.'
+    total = sum(count['frames'] for count in report['counts'].values())
+    with tqdm.tqdm(total=total, desc='records', unit='frame') as bar:
+        records.write(new, members, metadata, on_frame=bar.update)
+    os.makedirs(inputs.folder, exist_ok=True)
+    report_path = os.path.join(inputs.folder, 'report.json')
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(report_path)  # Without it the folder counts as unfinished.
+    for part in ('frames', 'subjects'):
+        target = os.path.join(inputs.folder, part)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(os.path.join(new, part), target)
+    shutil.rmtree(new, ignore_errors=True)
+    with open(f'{report_path}.tmp', 'w', encoding='utf-8') as file:
+        json.dump(report, file, indent=1)
+    os.replace(f'{report_path}.tmp', report_path)
+
+
+@contextlib.contextmanager
+def _locked(work_dir):
+    """Holds the work folder for this process alone; raises UserError if another has it."""
+    try:
+        os.makedirs(work_dir, exist_ok=True)
+        with open(os.path.join(work_dir, 'lock'), 'w', encoding='utf-8') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f'another preparation is writing to {work_dir}; wait for it or stop it'
+                ) from None
+            for path in glob.glob(os.path.join(work_dir, '*.tmp')):
+                os.remove(path)  # What a killed run was writing.
+            yield
+    except PermissionError as error:
+        raise UserError(f'cannot write to {error.filename}; choose another --data_dir') from error

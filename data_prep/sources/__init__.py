@@ -1,0 +1,92 @@
+"""Raw data sets: each module reads one layout as its owners distribute it.
+
+A new layout is one module with a class `Source` and one line in `_MODULES`.
+"""
+
+import importlib
+from typing import NamedTuple, Protocol
+
+from seqface_jax.errors import UserError
+
+_MODULES = {  # Name on the command line -> module.
+    'bu4dfe': 'data_prep.sources.bu4dfe',
+}
+
+
+class Frame(NamedTuple):
+    """One moment of one subject.
+
+    sequence: name of the recording; frames of one sequence follow each other in time.
+    index: the frame's own number in its sequence.
+    image_path: the photo, or None where the source has a scan only.
+    scan_path: the scan, or None where the source has a photo only.
+    """
+
+    subject: str
+    sequence: str
+    index: int
+    image_path: str | None
+    scan_path: str | None
+
+
+class Subject(NamedTuple):
+    id: str
+    frames: tuple[Frame, ...]  # Sorted by sequence, then index.
+
+
+class Skipped(NamedTuple):
+    """Something of the raw data that could not be used.
+
+    what: 'photo', 'scan' or 'subject'; where: its path or id; why: one sentence.
+    """
+
+    what: str
+    where: str
+    why: str
+
+    @classmethod
+    def file(cls, what, path, error):
+        """Returns the entry of a file that `error` is about."""
+        known = isinstance(error, UserError)
+        why = str(error) if known else f'cannot be used ({type(error).__name__}: {error})'
+        return cls(what, path, why.removeprefix(path).lstrip(':, '))
+
+
+class Source(Protocol):
+    """What data preparation asks of a raw data set.
+
+    missing: names of what belongs to the data set and is not in the tree, such as 'F027' or
+        'F003/Angry'; reported, never fatal.
+    """
+
+    missing: list[str]
+
+    def __init__(self, raw_dir: str):
+        """Looks into the tree; raises UserError if it does not have this layout."""
+
+    def subjects(self) -> list[Subject]:
+        """Returns every subject that has a folder, sorted by id."""
+
+    def truth(self, subject_id: str) -> dict | None:
+        """Returns what is known exactly about a synthetic subject, or None.
+
+        vertices: [V, 3] float32 mm, the neutral face in its own head frame; triangles: [F, 3];
+        and for every frame n: sequences [N] str, frames [N] int, rotations [N, 3, 3],
+        translations [N, 3] (scan = rotation @ vertex + translation), expression_weights [N, E].
+        """
+
+
+def names():
+    """Returns the legal data set names."""
+    return sorted(_MODULES)
+
+
+def open_source(name, raw_dir):
+    """Opens the raw tree of a data set.
+
+    Raises:
+        UserError: the name is not known, or raw_dir does not hold that data set.
+    """
+    if name not in _MODULES:
+        raise UserError(f'unknown data set {name!r}; known are: {", ".join(names())}')
+    return importlib.import_module(_MODULES[name]).Source(raw_dir)

@@ -1,0 +1,116 @@
+"""BU-4DFE (Binghamton; by signed agreement), and the synthetic trees that imitate it.
+
+F001/Angry/000.wrl + 000.jpg, 001.wrl + 001.jpg, ...: subjects F001-F058 and M001-M043, six
+expressions each, about 100 frames per expression, scans in mm as VRML 2.0. Nothing is assumed
+about first number, count, gaps, picture size or case of names. A synthetic tree keeps the truth
+beside its subjects, in truth/F001.npz.
+"""
+
+import os
+import re
+
+import numpy as np
+
+from data_prep.sources import Frame, Subject
+from seqface_jax.errors import UserError
+
+EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
+SCAN_SUFFIXES = ('.wrl', '.ply', '.obj')  # The first that exists is taken.
+PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+_SUBJECT = re.compile(r'[FM]\d{3}', re.IGNORECASE)
+
+
+class Source:
+    """A BU-4DFE tree; see `data_prep.sources.Source`."""
+
+    def __init__(self, raw_dir):
+        self._raw_dir = raw_dir
+        self._folders = _find_subject_folders(raw_dir)
+        self._subjects = []
+        self.missing = _gaps(self._folders)
+        for subject_id, folder in sorted(self._folders.items()):
+            sequences = _find_sequences(folder)
+            absent = [name for name in EXPRESSIONS if name not in sequences]
+            self.missing += [f'{subject_id}/{name}' for name in absent]
+            frames = [
+                frame
+                for name, path in sorted(sequences.items())
+                for frame in _find_frames(subject_id, name, path)
+            ]
+            self._subjects.append(Subject(subject_id, tuple(frames)))
+
+    def subjects(self):
+        return list(self._subjects)
+
+    def truth(self, subject_id):
+        path = os.path.join(self._raw_dir, 'truth', f'{subject_id}.npz')
+        if not os.path.exists(path):
+            return None
+        with np.load(path) as arrays:
+            return dict(arrays)
+
+
+def _find_subject_folders(raw_dir):
+    """Returns {id: folder}; raises UserError if there is none."""
+    if not os.path.isdir(raw_dir):
+        raise UserError(f'--raw_dir={raw_dir} is not a folder; give the one that holds F001, M001')
+    folders = _match_folders(raw_dir, _SUBJECT)
+    if folders:
+        return folders
+    names = sorted(os.listdir(raw_dir))
+    if not names:
+        raise UserError(f'--raw_dir={raw_dir} is empty; unpack BU-4DFE there, one folder a subject')
+    below = [os.path.join(raw_dir, name) for name in names]
+    below = [path for path in below if os.path.isdir(path) and _match_folders(path, _SUBJECT)]
+    hint = f'; did you mean --raw_dir={below[0]}?' if below else ''
+    raise UserError(
+        f'--raw_dir={raw_dir} holds no subject folder (F001, M001, ...), but {names[0]!r}'
+        f'{" and others" if len(names) > 1 else ""}{hint}'
+    )
+
+
+def _match_folders(parent, pattern):
+    """Returns {upper-case name: path} of the folders whose whole name matches."""
+    return {
+        entry.name.upper(): entry.path
+        for entry in sorted(os.scandir(parent), key=lambda entry: entry.name)
+        if pattern.fullmatch(entry.name) and entry.is_dir()
+    }
+
+
+def _gaps(folders):
+    """Returns the ids that are absent below the highest number of each sex, F027-F031 often."""
+    missing = []
+    for letter in 'FM':
+        numbers = {int(name[1:]) for name in folders if name[0] == letter}
+        expected = range(1, max(numbers, default=0) + 1)
+        missing += [f'{letter}{n:03d}' for n in expected if n not in numbers]
+    return missing
+
+
+def _find_sequences(folder):
+    """Returns {expression as BU-4DFE spells it: path} of the expressions that are there."""
+    by_name = _match_folders(folder, re.compile('|'.join(EXPRESSIONS), re.IGNORECASE))
+    return {name: by_name[name.upper()] for name in EXPRESSIONS if name.upper() in by_name}
+
+
+def _find_frames(subject_id, sequence, folder):
+    """Returns the frames of a sequence in order: a photo, a scan or both per number."""
+    photos, scans = {}, {}
+    for name in sorted(os.listdir(folder)):
+        stem, suffix = os.path.splitext(name)
+        suffix = suffix.lower()
+        if not stem.isdecimal():
+            continue
+        for suffixes, found in ((PHOTO_SUFFIXES, photos), (SCAN_SUFFIXES, scans)):
+            if suffix in suffixes:
+                rank = suffixes.index(suffix)
+                found[int(stem)] = min(found.get(int(stem), (rank, name)), (rank, name))
+
+    def path(found, index):
+        return os.path.join(folder, found[index][1]) if index in found else None
+
+    return [
+        Frame(subject_id, sequence, index, path(photos, index), path(scans, index))
+        for index in sorted(photos.keys() | scans.keys())
+    ]

@@ -1,0 +1,205 @@
+"""The work on one subject, in two steps: what needs its raw files, what needs its final frame.
+
+Both write one work file and return nothing: they run in worker processes.
+"""
+
+import json
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from data_prep import (
+    canonical,
+    cleaning,
+    face_detection,
+    neutral,
+    position_map,
+    scan_io,
+    template,
+    unordered,
+    work_files,
+)
+from data_prep.canonical import RigidTransform
+from data_prep.scan import Scan
+from data_prep.sources import Skipped, Subject
+from seqface_jax import position_map as grid
+from seqface_jax.errors import UserError
+
+
+class ReadTask(NamedTuple):
+    """chosen: (sequence, index) of the neutral frame that a person chose, or None."""
+
+    subject: Subject
+    chosen: tuple[str, int] | None
+    raw_dir: str
+    key: str
+    path: str
+
+
+class SurfaceTask(NamedTuple):
+    """transform: scan frame -> canonical; truth: as `Source.truth`; read_path: of step 1."""
+
+    subject_id: str
+    transform: RigidTransform
+    truth: dict | None
+    key: str
+    read_path: str
+    path: str
+
+
+def read(task):
+    """Step 1: crops of all photos, the neutral scan, clean, and its registration.
+
+    A subject that cannot be used is written too, with the reason in `skipped`.
+    """
+    crops, skipped = face_detection.crop_photos(task.subject.frames)
+    frame, scan, transform, residual_mm = None, None, None, None
+    if crops:
+        for candidate in _candidates(task, crops):
+            try:
+                scan = cleaning.clean(scan_io.read_scan(candidate.scan_path))
+                transform, residual_mm = canonical.register(scan, template.template())
+                frame = candidate
+                break
+            except Exception as error:  # noqa: BLE001 - any fault of one file is only its own.
+                skipped.append(Skipped.file('scan', candidate.scan_path, error))
+    reason = _why_unusable(task.subject, crops, frame)
+    if reason:
+        skipped.append(Skipped('subject', task.subject.id, reason))
+    info = {
+        'usable': reason is None,
+        'neutral': frame and [frame.sequence, frame.index],
+        'neutral_path': frame and os.path.relpath(frame.scan_path, task.raw_dir),
+        'residual_mm': residual_mm,
+        'num_frames': len(crops),
+        'skipped': [entry._asdict() for entry in skipped],
+    }
+    arrays = {} if reason else _scan_arrays(scan, transform) | _crop_arrays(crops)
+    work_files.save(task.path, task.key, arrays | {'info': np.array(json.dumps(info))})
+
+
+def read_info(path):
+    """Returns what `read` says about the subject, a dict."""
+    return json.loads(str(work_files.load(path, ['info'])['info']))
+
+
+def load_scan(path):
+    """Returns the clean neutral Scan and its RigidTransform, as `read` left them."""
+    arrays = work_files.load(
+        path, ['scan_vertices', 'scan_triangles', 'scan_rotation', 'scan_translation']
+    )
+    scan = Scan(arrays['scan_vertices'], arrays['scan_triangles'])
+    return scan, RigidTransform(arrays['scan_rotation'], arrays['scan_translation'])
+
+
+def load_frames(path):
+    """Yields (sequence, index, jpeg bytes, crop box [4]) of every photo with a face."""
+    arrays = work_files.load(path, ['sequences', 'indices', 'jpegs', 'jpeg_ends', 'boxes'])
+    data = arrays['jpegs'].tobytes()
+    start = 0
+    for n, end in enumerate(arrays['jpeg_ends']):
+        yield (
+            str(arrays['sequences'][n]),
+            int(arrays['indices'][n]),
+            data[start:end],
+            arrays['boxes'][n],
+        )
+        start = end
+
+
+def surface(task):
+    """Step 2: everything of the subject record that depends on the canonical frame."""
+    scan, _ = load_scan(task.read_path)
+    info = read_info(task.read_path)
+    scan = task.transform.apply_to_scan(scan)
+    try:
+        arrays = _surface_arrays(scan, task.subject_id)
+        arrays |= _truth_arrays(task.truth, info['neutral'], task.transform)
+        error = ''
+    except Exception as caught:  # noqa: BLE001 - any fault of one subject is only its own.
+        arrays, error = {}, str(caught) or type(caught).__name__
+    work_files.save(task.path, task.key, arrays | {'error': np.array(error)})
+
+
+def _candidates(task, crops):
+    frames = neutral.rank_frames(task.subject.frames, crops)
+    if task.chosen is not None:
+        frames.sort(key=lambda frame: (frame.sequence, frame.index) != tuple(task.chosen))
+    return frames
+
+
+def _why_unusable(subject, crops, neutral_frame):
+    """Returns one sentence, or None if the subject can be used."""
+    if not subject.frames:
+        return 'its folder holds no photos and no scans'
+    if not any(frame.image_path for frame in subject.frames):
+        return 'it has no photos'
+    if not crops:
+        return 'no face was found in any of its photos'
+    if not any(frame.scan_path for frame in subject.frames):
+        return 'it has no scans'
+    if neutral_frame is None:
+        return 'none of its scans could be used'
+    return None
+
+
+def _scan_arrays(scan, transform):
+    return {
+        'scan_vertices': scan.vertices,
+        'scan_triangles': scan.triangles,
+        'scan_rotation': transform.rotation,
+        'scan_translation': transform.translation,
+    }
+
+
+def _crop_arrays(crops):
+    return {
+        'sequences': np.array([crop.sequence for crop in crops]),
+        'indices': np.array([crop.index for crop in crops], np.int32),
+        'jpegs': np.frombuffer(b''.join(crop.jpeg for crop in crops), np.uint8),
+        'jpeg_ends': np.cumsum([len(crop.jpeg) for crop in crops]),
+        'boxes': np.stack([crop.box for crop in crops]),
+    }
+
+
+def _surface_arrays(scan, subject_id):
+    points, mask = position_map.position_map(scan)
+    face = position_map.crop(scan, position_map.nose_tip(scan))
+    seed = int(work_files.key_of(subject_id)[:8], 16)  # Of the subject, not of its place.
+    return {
+        'position_map': points,
+        'mask': mask,
+        'points': unordered.sample_points(scan, seed=seed),  # Hair and collar too: the thesis's.
+        'scan_vertices': face.vertices,
+        'scan_triangles': face.triangles,
+    }
+
+
+def _truth_arrays(truth, neutral_frame, transform):
+    """Returns the true neutral surface, carried to the canonical frame with its scan."""
+    if truth is None:
+        return {
+            'has_truth': np.array(False),
+            'true_position_map': np.zeros((grid.SIZE, grid.SIZE, 3), np.float32),
+            'true_mask': np.zeros((grid.SIZE, grid.SIZE), bool),
+            'true_vertices': np.zeros((0, 3), np.float32),
+            'true_triangles': np.zeros((0, 3), np.int32),
+        }
+    sequence, index = neutral_frame
+    matches = (truth['sequences'] == sequence) & (truth['frames'] == index)
+    if not matches.any():
+        raise UserError(f'its truth does not know the frame {sequence} {index:03d}')
+    frame = np.flatnonzero(matches)[0]
+    head = RigidTransform(truth['rotations'][frame], truth['translations'][frame])
+    true_scan = Scan(np.float32(truth['vertices']), np.int32(truth['triangles']))
+    true_scan = transform.compose(head).apply_to_scan(true_scan)
+    points, mask = position_map.position_map(true_scan)
+    face = position_map.crop(true_scan, position_map.nose_tip(true_scan))
+    return {
+        'has_truth': np.array(True),
+        'true_position_map': points,
+        'true_mask': mask,
+        'true_vertices': face.vertices,
+        'true_triangles': face.triangles,
+    }

@@ -1,0 +1,47 @@
+"""One file of arrays per finished piece of work: whole or absent, and valid for one key only."""
+
+import hashlib
+import json
+import os
+import zipfile
+
+import numpy as np
+
+
+def key_of(*parts):
+    """Returns a short digest of strings, bytes, arrays and plain values, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            digest.update(f'{part.dtype}{part.shape}'.encode())
+            part = np.ascontiguousarray(part).tobytes()
+        elif not isinstance(part, bytes):
+            part = json.dumps(part, sort_keys=True).encode()
+        digest.update(len(part).to_bytes(8, 'little') + part)
+    return digest.hexdigest()[:32]
+
+
+def save(path, key, arrays):
+    """Writes arrays so that a reader finds all of them or no file, even after a kill."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'wb') as file:
+        np.savez(file, key=np.array(key), **arrays)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def is_valid(path, key):
+    """Returns whether the file is there, readable and of this key."""
+    try:
+        with np.load(path) as arrays:
+            return str(arrays['key']) == key
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
+
+
+def load(path, names=None):
+    """Returns {name: array}; of the given names only, where others would cost time."""
+    with np.load(path) as arrays:
+        return {name: arrays[name] for name in names or arrays.files if name != 'key'}

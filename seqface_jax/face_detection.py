@@ -1,0 +1,214 @@
+"""Photo -> face box -> square crop, with the detectors that come with OpenCV (no download).
+
+Order of trial: frontal Haar cascade, as the thesis (scale 1.1, 4 neighbours); its second
+training (`alt2`); the profile cascade on the photo and on its mirror image; then the face of
+the frame before, searched for near its old place; then all again for smaller faces. Boxes are
+(x0, y0, x1, y1) in photo pixels.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from seqface_jax.errors import UserError
+
+CROP_SIZE = 256  # Pixels, both ways.
+CROP_SCALE = 1.45  # Side of the crop over side of the detected box: hairline to below the chin.
+CROP_SHIFT_DOWN = 0.1  # Of the detected box's side; Haar boxes sit high on the face.
+SCALE_FACTOR = 1.1  # Haar's pyramid, as in the thesis.
+MIN_NEIGHBORS = 4
+# (longest side of the searched copy in pixels, least face over the copy's shorter side): a close
+# face is found on a small copy in a few milliseconds, a far one on the larger copies.
+SEARCHES = ((320, 0.25), (640, 0.08), (1280, 0.04))
+TRACK_REACH = 0.5  # How far a face may move between frames, of its box's side, each way.
+TRACK_SIDE = 48  # Pixels of the remembered patch.
+TRACK_MIN_CORRELATION = 0.6
+
+cv2.setNumThreads(1)  # Callers run many processes; OpenCV's own threads would fight them.
+
+
+class Face(NamedTuple):
+    """A found face.
+
+    box: [4] float32, square, in photo pixels.
+    patch: [TRACK_SIDE, TRACK_SIDE] uint8, its gray picture at the last true detection.
+    found_by: 'frontal', 'frontal_alt2', 'profile', 'profile_mirrored' or 'tracked'.
+    """
+
+    box: np.ndarray
+    patch: np.ndarray
+    found_by: str
+
+
+def read_photo(path):
+    """Reads a photo, uint8 RGB [H, W, 3], turned upright as its EXIF tag says.
+
+    Raises:
+        UserError: there is no such file, or it holds no picture that OpenCV can decode.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UserError(f'cannot read the photo {path}: {error.strerror or error}') from error
+    photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if photo is None:
+        raise UserError(f'{path} is not a readable picture (empty, cut short or another format)')
+    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+
+
+class FaceDetector:
+    """Finds one face per photo. Holds only the cascades: what was seen before is an argument."""
+
+    def __init__(self):
+        if not hasattr(cv2, 'CascadeClassifier'):
+            raise UserError(
+                f'OpenCV {cv2.__version__} has no CascadeClassifier; '
+                "install it with: pip install 'opencv-python-headless>=4.11,<5'"
+            )
+        self._frontal = _load_cascade('haarcascade_frontalface_default.xml')
+        self._frontal_alt2 = _load_cascade('haarcascade_frontalface_alt2.xml')
+        self._profile = _load_cascade('haarcascade_profileface.xml')
+
+    def find(self, photo, previous=None):
+        """Finds the largest central face of a photo.
+
+        Args:
+            photo: [H, W, 3] uint8 RGB.
+            previous: the Face of the frame before, or None; of several faces the one that
+                overlaps it is preferred, and it is tracked when no detector finds any.
+
+        Returns:
+            A Face, or None if there is none.
+        """
+        gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+        for level, (copy, scale, min_side) in enumerate(_searches(gray)):
+            for found_by, cascade, mirrored in (
+                ('frontal', self._frontal, False),
+                ('frontal_alt2', self._frontal_alt2, False),
+                ('profile', self._profile, False),
+                ('profile_mirrored', self._profile, True),
+            ):
+                boxes = _detect(cascade, copy, min_side, mirrored) / scale
+                if len(boxes):
+                    box = _best_box(boxes, gray.shape, previous)
+                    return Face(box, _patch(gray, box), found_by)
+            tracked = _track(gray, previous) if level == 0 and previous is not None else None
+            if tracked is not None:
+                return tracked
+        return None
+
+
+def crop_box(face_box, scale=CROP_SCALE, shift_down=CROP_SHIFT_DOWN):
+    """Returns the square to cut out around a detected box, [4] float32 whole pixels.
+
+    It may reach beyond the photo.
+    """
+    x0, y0, x1, y1 = (float(value) for value in face_box)
+    side = max(2, round(scale * (x1 - x0)))
+    left = round((x0 + x1 - side) / 2)
+    top = round((y0 + y1 - side) / 2 + shift_down * (y1 - y0))
+    return np.array([left, top, left + side, top + side], np.float32)
+
+
+def cut_out(photo, box, size=CROP_SIZE):
+    """Cuts a square of whole pixels out of a photo and resizes it, [size, size, 3] uint8.
+
+    What lies beyond the photo is filled by mirroring it at its border.
+    """
+    height, width = photo.shape[:2]
+    x0, y0, x1, y1 = (int(value) for value in box)
+    inside = photo[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
+    if inside.size == 0:
+        raise ValueError(f'the box {box} lies outside the {width} x {height} photo')
+    border = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
+    if any(border):
+        inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_REFLECT)
+    shrinks = x1 - x0 > size
+    return cv2.resize(
+        inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    )
+
+
+def _load_cascade(name):
+    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + name)
+    if cascade.empty():
+        raise UserError(
+            f'the detector {cv2.data.haarcascades}{name} is missing; '
+            "install it with: pip install 'opencv-python-headless>=4.11,<5'"
+        )
+    return cascade
+
+
+def _searches(gray):
+    """Returns the distinct searches of SEARCHES: [(copy, its scale, least face in pixels)]."""
+    searches = {}
+    for longest, min_face in SEARCHES:
+        scale = min(1.0, longest / max(gray.shape))
+        width, height = (max(1, round(side * scale)) for side in gray.shape[::-1])
+        min_side = max(24, round(min_face * min(width, height)))  # 24: what the cascades learnt.
+        searches.setdefault((width, height, min_side), scale)
+    return [
+        (cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), scale, min_side)
+        for (width, height, min_side), scale in searches.items()
+    ]
+
+
+def _detect(cascade, gray, min_side, mirrored):
+    """Runs one cascade; returns boxes [N, 4] float64 in pixels of `gray`."""
+    found = cascade.detectMultiScale(
+        gray[:, ::-1].copy() if mirrored else gray,
+        scaleFactor=SCALE_FACTOR,
+        minNeighbors=MIN_NEIGHBORS,
+        minSize=(min_side, min_side),
+    )
+    boxes = np.array(found, np.float64).reshape(-1, 4)
+    if mirrored:
+        boxes[:, 0] = gray.shape[1] - boxes[:, 0] - boxes[:, 2]
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def _best_box(boxes, shape, previous):
+    """Picks the largest central box, and favours the one that was followed so far."""
+    height, width = shape
+    centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+    away = np.hypot(centers[:, 0] / width - 0.5, centers[:, 1] / height - 0.5)
+    score = (boxes[:, 2] - boxes[:, 0]) * (1 - away)
+    if previous is not None:
+        score = score * (0.2 + _overlap(boxes, previous.box))
+    return boxes[np.argmax(score)].astype(np.float32)
+
+
+def _overlap(boxes, box):
+    """Returns intersection over union of each of `boxes` [N, 4] with `box` [4]."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
+    shared = np.prod(np.maximum(sides, 0), axis=1)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    return shared / (areas + np.prod(box[2:] - box[:2]) - shared)
+
+
+def _patch(gray, box):
+    return cut_out(gray, np.round(box), TRACK_SIDE)
+
+
+def _track(gray, previous):
+    """Searches the previous face's picture around its old place; None if it is not there."""
+    x0, y0, x1, y1 = previous.box
+    side = x1 - x0
+    if not (0 <= (x0 + x1) / 2 < gray.shape[1] and 0 <= (y0 + y1) / 2 < gray.shape[0]):
+        return None  # Another photo size: the old place means nothing here.
+    reach = TRACK_REACH * side
+    window = np.round([x0 - reach, y0 - reach, x1 + reach, y1 + reach])
+    searched_side = round(TRACK_SIDE * (1 + 2 * TRACK_REACH))
+    searched = cut_out(gray, window, searched_side)
+    if searched.std() < 1:
+        return None
+    correlation = cv2.matchTemplate(searched, previous.patch, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (column, row) = cv2.minMaxLoc(correlation)
+    if not best >= TRACK_MIN_CORRELATION:
+        return None
+    pixel = (window[2] - window[0]) / searched_side
+    corner = window[:2] + pixel * np.array([column, row])
+    box = np.concatenate([corner, corner + side]).astype(np.float32)
+    # The patch stays that of the last true detection, so that tracking cannot drift away.
+    return Face(box, previous.patch, 'tracked')
