@@ -1,0 +1,26 @@
+"""The flagship at its smallest: seconds on a CPU, for the tests. Its faces are of no use."""
+
+from configs import quickstart
+
+
+def get_config():
+    """Returns options for 64 pixels, 2 frames and a network of a few thousand parameters."""
+    config = quickstart.get_config()
+
+    config.data.num_frames = 2
+    config.data.batch_size = 2
+    config.data.num_threads = 2
+
+    config.model.encoder = (  # Sides at 64 pixels in the comments.
+        {'kind': 'conv', 'features': 8, 'stride': 4},  # 16
+        {'kind': 'conv', 'features': 8, 'stride': 4},  # 4
+    )
+    config.model.memory_features = 8
+    config.model.hidden_features = 16
+    config.model.code_size = 4
+
+    config.train.num_epochs = 2
+    config.train.log_every_steps = 1
+
+    config.eval.num_frames = (1, 2)
+    return config

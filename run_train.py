@@ -1,0 +1,48 @@
+"""Trains the network of a config; started again, it goes on where it stopped.
+
+python run_train.py --config=configs/quickstart.py [--workdir=runs/quickstart]
+    [--config.train.num_epochs=20]
+"""
+
+import os
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from seqface_jax import errors
+
+_CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
+_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<config> if left out.')
+flags.mark_flags_as_required(['config'])
+
+
+def parse_flags(argv):
+    """Parses the flags; a missing config or a misspelt field ends with one sentence."""
+    try:
+        arguments = app.parse_flags_with_usage(argv)
+        _CONFIG.value.keys()  # A config that could not be loaded says so only now.
+        return arguments
+    except (AttributeError, KeyError, TypeError, OSError) as error:
+        reason = error
+        while isinstance(reason, Exception) and reason.args:  # ml_collections wraps its own.
+            reason = reason.args[0]
+        sys.exit(f'error: no such config or field: {" ".join(str(reason).split())}')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    from seqface_jax import train  # JAX takes seconds, --help need not wait.
+
+    path = flags.FLAGS['config'].config_filename.partition(':')[0]
+    name = os.path.splitext(os.path.basename(path))[0]
+    workdir = _WORKDIR.value or os.path.join('runs', name)
+    progress = train.train_and_evaluate(_CONFIG.value, workdir)
+    sys.stdout.write(f'{workdir}: {progress.sentence()}\n')
+
+
+if __name__ == '__main__':
+    app.run(main, flags_parser=parse_flags)

@@ -1,0 +1,143 @@
+"""Random changes of a training batch, on the device; a function of the key alone.
+
+Every sequence has its own key, so that a batch is changed alike on one device and on many.
+"""
+
+import jax
+import jax.numpy as jnp
+
+MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
+MAX_ERASED = 0.4
+NUM_DRAWS = 18  # Numbers drawn for a frame: see _augment_sequence.
+
+
+def augment(key, batch, options):
+    """Changes the frames of a batch, and mirrors its targets where the frames are mirrored.
+
+    Args:
+        key: of the step.
+        batch: dict of frames uint8 [B, T, H, W, 3], row [B] int (place in the whole batch), and
+            position_map, mask, points as in losses.ordered_target, any of which may be absent.
+        options: the `data.augmentation` section of a config.
+
+    Returns:
+        a new batch; its frames are float32 in [0, 1].
+    """
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(batch['row'])
+    examples = {name: batch[name] for name in _MIRRORED if name in batch}
+    return batch | jax.vmap(lambda key, example: _augment_sequence(key, example, options))(
+        keys, examples
+    )
+
+
+def mirror(example):
+    """Mirrors left and right of one example: frames, and the face in them.
+
+    Args:
+        example: dict with any of frames [T, H, W, 3], position_map [M, M, 3], mask [M, M], points
+            [N, 3].
+    """
+    mirrored = {
+        name: _MIRRORED[name](value) for name, value in example.items() if name in _MIRRORED
+    }
+    return example | mirrored
+
+
+def resample(frames, shift, scale, angle_rad):
+    """Moves, scales and turns frames in their plane: one bilinear reading of each pixel.
+
+    Args:
+        frames: [T, H, W, 3] float32; what lies outside repeats the border.
+        shift: [T, 2], to the right and down, of the width and height.
+        scale: [T], above 1 enlarges.
+        angle_rad: [T], clockwise as seen.
+
+    Returns:
+        [T, H, W, 3] float32.
+    """
+    height, width = frames.shape[1:3]
+    y, x = jnp.meshgrid(
+        jnp.arange(height) - (height - 1) / 2, jnp.arange(width) - (width - 1) / 2, indexing='ij'
+    )
+    cosine = (jnp.cos(angle_rad) / scale)[:, None, None]
+    sine = (jnp.sin(angle_rad) / scale)[:, None, None]
+    x = x - (shift[:, 0] * width)[:, None, None]  # Undo the shift, then turn back: [T, H, W].
+    y = y - (shift[:, 1] * height)[:, None, None]
+    source_x = cosine * x + sine * y + (width - 1) / 2
+    source_y = cosine * y - sine * x + (height - 1) / 2
+    return jax.vmap(_bilinear)(frames, source_x, source_y)
+
+
+def _augment_sequence(key, example, options):
+    noise_key, key = jax.random.split(key)
+    # One call for all numbers of a sequence: each costs a second of compilation.
+    drawn = jax.random.uniform(key, (len(example['frames']) + 1, NUM_DRAWS), minval=-1, maxval=1)
+    of_sequence, of_frames = drawn[0], drawn[1:]
+    if options.mirror:
+        flip = of_sequence[0] > 0
+        example = jax.tree.map(lambda a, b: jnp.where(flip, a, b), mirror(example), example)
+    changes = of_frames if options.per_frame else jnp.broadcast_to(of_sequence, of_frames.shape)
+    frames = example['frames'] / jnp.float32(255)
+    frames = _move(changes[:, 1:5], frames, options)
+    frames = _relight(changes[:, 5:10], frames, options)
+    frames = _erase((of_frames[:, 10:] + 1) / 2, frames, options.occlusion)
+    if options.noise:
+        frames += options.noise * jax.random.normal(noise_key, frames.shape)
+    return example | {'frames': jnp.clip(frames, 0, 1)}
+
+
+def _move(drawn, frames, options):
+    """Shifts, scales and turns frames by drawn [T, 4], each in [-1, 1]."""
+    if not (options.shift or options.scale or options.rotation_deg):
+        return frames
+    scale = 1 + options.scale * drawn[:, 2]
+    angle_rad = jnp.radians(options.rotation_deg) * drawn[:, 3]
+    return resample(frames, options.shift * drawn[:, :2], scale, angle_rad)
+
+
+def _relight(drawn, frames, options):
+    """Changes contrast, brightness and channel gains by drawn [T, 5], each in [-1, 1]."""
+    drawn = drawn[:, None, None]
+    middle = frames.mean(axis=(1, 2, 3), keepdims=True)
+    frames = (frames - middle) * (1 + options.contrast * drawn[..., :1]) + middle
+    gain = 1 + options.color * drawn[..., 2:]
+    return frames * gain + options.brightness * drawn[..., 1:2]
+
+
+def _erase(drawn, frames, share):
+    """Fills a rectangle of one colour in a share of the frames by drawn [T, 8], in [0, 1]."""
+    height, width = frames.shape[1:3]
+    side = MIN_ERASED + (MAX_ERASED - MIN_ERASED) * drawn[:, 1:3]
+    start = drawn[:, 3:5] * (1 - side)
+    y, x = jnp.arange(height) / height, jnp.arange(width) / width
+    rows = (y >= start[:, :1]) & (y < (start + side)[:, :1])
+    columns = (x >= start[:, 1:]) & (x < (start + side)[:, 1:])
+    chosen = drawn[:, 0] < share
+    inside = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]  # [T, H, W]
+    return jnp.where(inside[..., None], drawn[:, None, None, 5:], frames)
+
+
+def _bilinear(image, x, y):
+    """Reads image [H, W, 3] at pixel places x, y [H, W]."""
+    height, width = image.shape[:2]
+    x, y = jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)
+    left = jnp.clip(jnp.floor(x), 0, width - 2).astype(jnp.int32)
+    top = jnp.clip(jnp.floor(y), 0, height - 2).astype(jnp.int32)
+    x, y = (x - left)[..., None], (y - top)[..., None]
+    pixels = image.reshape(height * width, -1)
+    corner = top * width + left
+    above = pixels[corner] * (1 - x) + pixels[corner + 1] * x
+    below = pixels[corner + width] * (1 - x) + pixels[corner + width + 1] * x
+    return above * (1 - y) + below * y
+
+
+def _mirror_points(points):
+    return points * jnp.array([-1, 1, 1], points.dtype)
+
+
+_MIRRORED = {
+    'frames': lambda frames: frames[:, :, ::-1],
+    'position_map': lambda position_map: _mirror_points(position_map[:, ::-1]),
+    'mask': lambda mask: mask[:, ::-1],
+    'points': _mirror_points,
+}

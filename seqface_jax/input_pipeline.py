@@ -1,0 +1,325 @@
+"""Records to batches, on the host; which frames make batch i is a function of (seed, epoch, i).
+
+An epoch shows every frame of a split exactly once. Nothing here knows which dataset the records
+came from. TFDS and grain are imported on use: they cost seconds.
+"""
+
+import collections
+import dataclasses
+import functools
+import os
+import threading
+
+import cv2
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from seqface_jax.errors import UserError
+
+VERSION = '1.0.0'  # Of the records, see data_prep.
+STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', 'has_truth')
+RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
+NORMALIZATIONS = ('unit', 'min_max_bgr')
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameIndex:
+    """Where the frames of one subject are, sorted by sequence and frame number.
+
+    Attributes:
+        records: [F] int, position in the records of the split.
+        sequences: [F] str, the sequence that each frame is of.
+        numbers: [F] int, the frame's number in its sequence.
+    """
+
+    records: np.ndarray
+    sequences: np.ndarray
+    numbers: np.ndarray
+
+
+class Dataset:
+    """The records of one data set; `split` reads the table of one split."""
+
+    def __init__(self, config):
+        """Opens the records.
+
+        Args:
+            config: the `data` section of a config.
+
+        Raises:
+            UserError: there are no records.
+        """
+        self._config = config
+        folder = os.path.join(config.dir, config.name)
+        self._builders = {kind: _builder(folder, kind, config) for kind in ('frames', 'subjects')}
+
+    def split(self, split):
+        """Returns the Split of a TFDS split expression such as 'validation+test'."""
+        frames = _Records(self._builders['frames'], split)
+        subjects = _Records(self._builders['subjects'], split)
+        return Split(split, frames, subjects, self._config)
+
+
+class Split:
+    """The subjects of one split and their frames.
+
+    Attributes:
+        name: the split expression.
+        subject_ids: list of S str, sorted.
+        subjects: dict. Stacked arrays position_map [S, 128, 128, 3] mm, mask [S, 128, 128] bool,
+            points [S, N, 3] mm, true_position_map, true_mask, has_truth [S] bool; lists of S
+            arrays scan_vertices, scan_triangles, true_vertices, true_triangles; list of S str
+            neutral_path.
+        frame_index: list of S FrameIndex.
+    """
+
+    def __init__(self, name, frame_records, subject_records, config):
+        self.name = name
+        self.image_size = config.image_size
+        self._config = config
+        self._records = frame_records
+        self._cache = _FrameCache(config.cache_mib * 2**20)
+        frame_index = _index_frames(frame_records)
+        rows = {}
+        for index in range(len(subject_records)):
+            row = subject_records[index]
+            rows[_text(row['subject'])] = row
+        for subject in sorted(set(rows) ^ set(frame_index)):
+            logging.warning('subject %s of %s is left out: no frames or no scan', subject, name)
+        self.subject_ids = sorted(set(rows) & set(frame_index))
+        if not self.subject_ids:
+            raise UserError(
+                f"no subject of split '{name}' of {frame_records.folder} has both frames and a "
+                'scan: prepare again'
+            )
+        self.subjects = _subject_table([rows[subject] for subject in self.subject_ids])
+        self.frame_index = [frame_index[subject] for subject in self.subject_ids]
+
+    @property
+    def frames_by_subject(self):
+        """The number of frames of each subject, [S] int."""
+        return np.array([len(index.records) for index in self.frame_index])
+
+    def frames(self, subject_index, frame_indices):
+        """Returns frames of one subject, uint8 RGB [T, image_size, image_size, 3].
+
+        Args:
+            subject_index: which of `subject_ids`.
+            frame_indices: [T] int, which of the subject's frames, as in `frame_index`.
+        """
+        records = self.frame_index[subject_index].records
+        return np.stack([self._frame(int(records[index])) for index in frame_indices])
+
+    def num_batches(self):
+        """The number of batches of an epoch."""
+        groups = sum(-(-count // self._config.num_frames) for count in self.frames_by_subject)
+        return -(-groups // self._config.batch_size)
+
+    def batch(self, seed, epoch, index):
+        """Returns batch `index` of an epoch: the same for the same arguments, always.
+
+        The last batch of an epoch is filled from the epoch's start; `weight` is 0 there.
+
+        Returns:
+            dict of frames uint8 [B, T, H, W, 3], position_map [B, 128, 128, 3] mm, mask
+            [B, 128, 128] bool, points [B, N, 3] mm, weight [B] float32, subject_index [B] int32,
+            and row [B] int32, the place in the batch.
+        """
+        config = self._config
+        plan = epoch_plan(seed, epoch, self.frames_by_subject, config.num_frames)
+        places = np.arange(index * config.batch_size, (index + 1) * config.batch_size)
+        groups = [plan[place % len(plan)] for place in places]
+        subject_index = np.array([subject for subject, _ in groups], np.int32)
+        batch = {
+            name: self.subjects[name][subject_index] for name in ('position_map', 'mask', 'points')
+        }
+        batch['frames'] = np.stack([self.frames(*group) for group in groups])
+        batch['weight'] = (places < len(plan)).astype(np.float32)
+        batch['subject_index'] = subject_index
+        batch['row'] = np.arange(config.batch_size, dtype=np.int32)
+        return batch
+
+    def batches(self, seed, epoch, start=0):
+        """Iterates over the batches of an epoch from `start` on, read ahead by threads."""
+        import grain
+
+        make_batch = functools.partial(self.batch, seed, epoch)
+        batches = grain.MapDataset.range(start, self.num_batches()).map(make_batch)
+        options = grain.ReadOptions(
+            num_threads=self._config.num_threads,
+            prefetch_buffer_size=2 * self._config.num_threads,
+        )
+        return iter(batches.to_iter_dataset(options))
+
+    def _frame(self, record):
+        frame = self._cache.get(record)
+        if frame is None:
+            frame = self._decode(record)
+            self._cache.add(record, frame)
+        return frame
+
+    def _decode(self, record):
+        data = np.frombuffer(self._records[record]['image'], np.uint8)
+        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        if frame is None:
+            raise UserError(self._records.complaint(record, 'its image is not a JPEG'))
+        if frame.shape[:2] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(frame[..., ::-1])
+
+
+class _Records:
+    """The records of a split by number; an unreadable one is named by file and index."""
+
+    def __init__(self, builder, split):
+        self.folder = str(builder.data_path)
+        try:
+            info = builder.info.splits[split]
+            num_records = info.num_examples
+        except ValueError as error:
+            legal = ', '.join(builder.info.splits) or 'none'
+            raise UserError(f"no split '{split}' in {self.folder}; there are: {legal}") from error
+        if not num_records:
+            raise UserError(
+                f"split '{split}' of {self.folder} is empty: prepare more subjects, or choose "
+                'another split'
+            )
+        self._files = info.file_instructions
+        self._source = builder.as_data_source(split)
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        try:
+            return self._source[index]
+        except (RuntimeError, ValueError, OSError, KeyError) as error:
+            reason = str(error).partition('\n')[0]
+            raise UserError(self.complaint(index, reason)) from error
+
+    def complaint(self, index, reason):
+        """Says which record of which file cannot be read."""
+        place = index
+        for file in self._files:
+            if place < file.take:
+                name = os.path.join(self.folder, os.path.basename(file.filename))
+                return f'cannot read record {file.skip + place} of {name} ({reason}): prepare again'
+            place -= file.take
+        return f'cannot read record {index} of {self.folder} ({reason}): prepare again'
+
+
+class _FrameCache:
+    """Keeps decoded frames until it is full; an epoch visits all alike, so none is evicted."""
+
+    def __init__(self, capacity_bytes):
+        self._free = capacity_bytes
+        self._frames = {}
+        self._lock = threading.Lock()
+
+    def get(self, key):
+        return self._frames.get(key)
+
+    def add(self, key, frame):
+        with self._lock:
+            if key not in self._frames and frame.nbytes <= self._free:
+                self._free -= frame.nbytes
+                self._frames[key] = frame
+
+
+def open_dataset(config):
+    """Opens the records that the `data` section of a config names.
+
+    Raises:
+        UserError: there are no records, or they cannot be read.
+    """
+    cv2.setNumThreads(1)  # The readers are threads already.
+    return Dataset(config)
+
+
+def epoch_plan(seed, epoch, frames_by_subject, num_frames):
+    """Deals all frames into groups of one subject each, in random order.
+
+    Each subject's frames are permuted and cut into groups of `num_frames`; the last group is
+    topped up with other frames of the same subject, repeated only if it has too few.
+
+    Args:
+        seed: of the run.
+        epoch: from 0.
+        frames_by_subject: [S] int, the number of frames of each subject.
+        num_frames: T, the frames of a group.
+
+    Returns:
+        list of (subject index, [T] int frame indices): every frame once, but for the topping up.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    groups = []
+    for subject, count in enumerate(frames_by_subject):
+        order = rng.permutation(count)
+        order = np.resize(order, -(-count // num_frames) * num_frames)
+        groups += [(subject, order[i : i + num_frames]) for i in range(0, len(order), num_frames)]
+    return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def normalize_frames(frames, kind):
+    """Scales frames as the network wants them, on the device.
+
+    Args:
+        frames: [..., H, W, 3] RGB, uint8 or float32 in [0, 1].
+        kind: 'unit', in [0, 1]; 'min_max_bgr', each image from 0 to 1 over all its channels,
+            channels reversed (the thesis's cv2.imread).
+
+    Returns:
+        float32 [..., H, W, 3].
+    """
+    if kind == 'unit':
+        return frames / jnp.float32(255) if frames.dtype == jnp.uint8 else frames
+    if kind == 'min_max_bgr':
+        frames = frames[..., ::-1].astype(jnp.float32)
+        low = frames.min(axis=(-3, -2, -1), keepdims=True)
+        high = frames.max(axis=(-3, -2, -1), keepdims=True)
+        return (frames - low) / jnp.where(high > low, high - low, 1)  # A flat image becomes 0.
+    raise ValueError(f'normalization {kind!r} is not one of {NORMALIZATIONS}')
+
+
+def _builder(folder, kind, config):
+    import tensorflow_datasets as tfds
+    from google.protobuf import json_format
+
+    path = os.path.join(os.path.abspath(folder), kind, VERSION)
+    if not os.path.isdir(path):
+        raise UserError(
+            f"no records of '{config.name}' in {path}: prepare them with `python -m data_prep "
+            f'{config.name} --raw_dir=RAW --data_dir={config.dir}`'
+        )
+    try:
+        return tfds.builder_from_directory(path)
+    except (ValueError, KeyError, OSError, json_format.ParseError) as error:
+        raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
+
+
+def _index_frames(records):
+    """Returns {subject id: FrameIndex} of all frames."""
+    found = collections.defaultdict(list)
+    for index in range(len(records)):
+        record = records[index]
+        place = (_text(record['sequence']), int(record['frame']), index)
+        found[_text(record['subject'])].append(place)
+    return {subject: _frame_index(sorted(places)) for subject, places in found.items()}
+
+
+def _frame_index(places):
+    sequences, numbers, records = zip(*places, strict=True)
+    return FrameIndex(np.array(records), np.array(sequences), np.array(numbers))
+
+
+def _subject_table(rows):
+    table = {name: np.stack([row[name] for row in rows]) for name in STACKED}
+    table |= {name: [np.asarray(row[name]) for row in rows] for name in RAGGED}
+    table['neutral_path'] = [_text(row['neutral_path']) for row in rows]
+    return table
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,124 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import default
+from seqface_jax import augmentation, position_map
+
+
+def options(**changes):
+    result = default.get_config().data.augmentation
+    with result.unlocked():
+        for name in ('shift', 'scale', 'rotation_deg', 'brightness', 'contrast', 'color', 'noise'):
+            result[name] = 0.0
+        result.mirror, result.occlusion = False, 0.0
+        result.update(changes)
+    return result
+
+
+def augment(seed, batch, options):
+    """Augments compiled as one, as training does."""
+    return jax.jit(lambda key, batch: augmentation.augment(key, batch, options))(
+        jax.random.key(seed), batch
+    )
+
+
+def make_batch(batch=4, frames=3, size=16):
+    rng = np.random.default_rng(0)
+    return {
+        'frames': rng.integers(0, 256, (batch, frames, size, size, 3), np.uint8),
+        'position_map': rng.normal(size=(batch, 8, 8, 3)).astype(np.float32),
+        'mask': rng.random((batch, 8, 8)) < 0.7,
+        'points': rng.normal(size=(batch, 20, 3)).astype(np.float32),
+        'row': np.arange(batch),
+    }
+
+
+def test_mirroring_twice_changes_nothing():
+    example = {name: value[0] for name, value in make_batch().items() if name != 'row'}
+    jax.tree.map(
+        np.testing.assert_array_equal, augmentation.mirror(augmentation.mirror(example)), example
+    )
+
+
+def test_mirroring_a_map_puts_each_pixel_where_its_mirrored_direction_is():
+    directions = position_map.ray_directions().astype(np.float32)
+    mirrored = augmentation.mirror({'position_map': jnp.asarray(directions)})['position_map']
+    np.testing.assert_allclose(mirrored, directions, atol=1e-6)
+
+
+def test_all_changes_off_leave_the_batch_as_it_is():
+    batch = make_batch()
+    changed = augment(0, batch, options())
+    np.testing.assert_allclose(changed['frames'] * 255, batch['frames'], atol=1e-4)
+    for name in ('position_map', 'mask', 'points'):
+        np.testing.assert_array_equal(changed[name], batch[name])
+
+
+def test_half_of_the_sequences_are_mirrored_as_a_whole_together_with_their_targets():
+    batch = make_batch(batch=64)
+    changed = augment(0, batch, options(mirror=True))
+    flipped = [
+        not np.array_equal(a, b) for a, b in zip(changed['mask'], batch['mask'], strict=True)
+    ]
+    assert 20 < sum(flipped) < 44
+    for row, flip in enumerate(flipped):
+        x = batch['frames'][row][:, :, ::-1] if flip else batch['frames'][row]
+        np.testing.assert_allclose(changed['frames'][row] * 255, x, atol=1e-4)
+        sign = [-1, 1, 1] if flip else [1, 1, 1]
+        np.testing.assert_array_equal(changed['points'][row], batch['points'][row] * sign)
+
+
+def test_shifting_by_a_quarter_moves_the_picture_right_and_down():
+    frames = np.zeros((1, 16, 16, 3), np.float32)
+    frames[0, 4, 2] = 1
+    moved = augmentation.resample(frames, jnp.array([[0.25, 0.125]]), jnp.ones(1), jnp.zeros(1))
+    assert np.unravel_index(np.argmax(moved[0, ..., 0]), (16, 16)) == (6, 6)
+
+
+def test_a_quarter_turn_is_clockwise():
+    frames = np.random.default_rng(0).random((1, 9, 9, 3)).astype(np.float32)
+    turned = augmentation.resample(frames, jnp.zeros((1, 2)), jnp.ones(1), jnp.array([np.pi / 2]))
+    np.testing.assert_allclose(turned[0], np.rot90(frames[0], -1), atol=1e-5)
+
+
+def test_scaling_by_two_doubles_distances_from_the_middle():
+    x = np.linspace(-1, 1, 17, dtype=np.float32)
+    frames = np.broadcast_to(x[None, None, :, None], (1, 17, 17, 3))
+    scaled = augmentation.resample(frames, jnp.zeros((1, 2)), jnp.array([2.0]), jnp.zeros(1))
+    np.testing.assert_allclose(scaled[0, 8, :, 0], x / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize('per_frame', [True, False])
+def test_frames_of_a_sequence_are_lit_alike_unless_per_frame(per_frame):
+    batch = make_batch(batch=2)
+    batch['frames'][:] = 128
+    changed = augment(1, batch, options(brightness=0.2, per_frame=per_frame))
+    assert np.allclose(changed['frames'][:, 0], changed['frames'][:, 1]) != per_frame
+    assert not np.allclose(changed['frames'][0], changed['frames'][1])
+
+
+def test_an_erased_rectangle_has_one_colour_and_a_side_in_the_limits():
+    batch = make_batch(batch=8, size=100)
+    batch['frames'][:] = 0
+    changed = augment(0, batch, options(occlusion=1.0))
+    for frame in np.asarray(changed['frames']).reshape(-1, 100, 100, 3):
+        inside = frame.any(-1)
+        assert len(np.unique(frame[inside], axis=0)) == 1
+        for side in (inside.any(0).sum(), inside.any(1).sum()):
+            assert 9 <= side <= 41
+
+
+def test_full_augmentation_stays_in_range_and_depends_on_key_and_row_alone():
+    batch = make_batch()
+    full = default.get_config().data.augmentation
+    compiled = jax.jit(lambda key, batch: augmentation.augment(key, batch, full))
+    first = compiled(jax.random.key(0), batch)
+    assert 0 <= first['frames'].min() and first['frames'].max() <= 1
+    again = compiled(jax.random.key(0), batch)
+    np.testing.assert_array_equal(first['frames'], again['frames'])
+    other = compiled(jax.random.key(1), batch)
+    assert not np.allclose(first['frames'], other['frames'])
+    part = compiled(jax.random.key(0), {name: value[2:] for name, value in batch.items()})
+    np.testing.assert_allclose(part['frames'], first['frames'][2:], atol=1e-6)

@@ -1,0 +1,147 @@
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from seqface_jax import checkpoints
+from seqface_jax.errors import UserError
+from tests import toy_model
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    toy_model.install(monkeypatch.setattr)
+
+
+@pytest.fixture
+def config():
+    return toy_model.get_config('data')
+
+
+@pytest.fixture
+def variables(config):
+    model = toy_model.create(config.model, config.data.image_size)
+    return jax.device_get(checkpoints.init_variables(model, config.data.image_size, 3))
+
+
+@pytest.fixture
+def workdir(tmp_path, config, variables):
+    checkpoints.write_config(str(tmp_path), config)
+    checkpoints.save(str(tmp_path), 'best_validation', variables, {'step': 7, 'note': 'by hand'})
+    return str(tmp_path)
+
+
+def test_what_is_saved_is_loaded_bit_for_bit(workdir, config, variables):
+    loaded_config, model, loaded = checkpoints.load(workdir, 'best_validation')
+    assert loaded_config == config
+    assert model == toy_model.create(config.model, config.data.image_size)
+    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
+    meta = checkpoints.read_meta(workdir, 'best_validation')
+    assert (meta['step'], meta['note'], meta['format']) == (7, 'by hand', checkpoints.FORMAT)
+
+
+def test_a_newer_checkpoint_takes_the_place_of_the_older(workdir, variables):
+    for step in (9, 8):  # The second: a run went on from before the first.
+        checkpoints.save(workdir, 'best_validation', variables, {'step': step})
+        assert checkpoints.read_meta(workdir, 'best_validation')['step'] == step
+        assert [name for name in os.listdir(f'{workdir}/checkpoints/best_validation')] == [
+            str(step)
+        ]
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(workdir):
+    leftover = f'{workdir}/checkpoints/latest/5.orbax-checkpoint-tmp'
+    os.makedirs(leftover)
+    checkpoints.Store(workdir).close()
+    assert not os.path.exists(leftover)
+
+
+def test_a_checkpoint_that_is_not_there_is_a_clear_error(workdir, tmp_path):
+    with pytest.raises(UserError, match='no checkpoint latest yet: train first'):
+        checkpoints.load(workdir, 'latest')
+    with pytest.raises(UserError, match='not the workdir of a run'):
+        checkpoints.load(str(tmp_path / 'nothing'), 'latest')
+    with pytest.raises(ValueError, match='best_validation'):
+        checkpoints.load(workdir, 'newest')
+
+
+def test_looking_for_a_checkpoint_writes_nothing(workdir):
+    with pytest.raises(UserError):
+        checkpoints.load(workdir, 'latest')
+    assert not os.path.exists(f'{workdir}/checkpoints/latest')
+
+
+def test_a_truncated_checkpoint_is_a_clear_error(workdir):
+    for folder, _, names in os.walk(f'{workdir}/checkpoints/best_validation/7/variables'):
+        for name in names:
+            os.truncate(os.path.join(folder, name), 10)
+    with pytest.raises(UserError, match='best_validation/7 is damaged or foreign'):
+        checkpoints.load(workdir, 'best_validation')
+
+
+@pytest.mark.parametrize('missing', ['variables', 'meta'])
+def test_a_checkpoint_without_one_of_its_parts_is_a_clear_error(workdir, missing):
+    shutil.rmtree(f'{workdir}/checkpoints/best_validation/7/{missing}')
+    with pytest.raises(UserError, match='best_validation/7 is damaged or foreign'):
+        checkpoints.load(workdir, 'best_validation')
+
+
+def test_a_checkpoint_of_another_network_is_a_clear_error(workdir, variables):
+    variables['params']['hidden']['kernel'] = np.zeros((192, 9), np.float32)
+    checkpoints.save(workdir, 'latest', variables, {'step': 1})
+    with pytest.raises(UserError, match='does not fit the model'):
+        checkpoints.load(workdir, 'latest')
+
+
+def test_a_checkpoint_of_a_newer_format_is_a_clear_error(workdir, variables, monkeypatch):
+    monkeypatch.setattr(checkpoints, 'FORMAT', 99)
+    checkpoints.save(workdir, 'latest', variables, {})
+    monkeypatch.undo()
+    toy_model.install(monkeypatch.setattr)
+    with pytest.raises(UserError, match='has format 99'):
+        checkpoints.load(workdir, 'latest')
+
+
+@pytest.mark.parametrize(
+    'content, complaint',
+    [('{"da', 'cannot be read'), ('[]', 'cannot be read'), ('{}', 'no section data')],
+)
+def test_a_config_that_cannot_be_read_is_a_clear_error(workdir, content, complaint):
+    with open(f'{workdir}/config.json', 'w') as file:
+        file.write(content)
+    with pytest.raises(UserError, match=complaint):
+        checkpoints.load(workdir, 'best_validation')
+
+
+def test_a_run_may_go_on_with_more_epochs_and_moved_data_only(workdir, config):
+    config.train.num_epochs, config.data.dir, config.eval.seed = 99, 'elsewhere', 5
+    checkpoints.write_config(workdir, config)
+    assert checkpoints.read_config(workdir).train.num_epochs == 99
+    config.data.num_frames, config.model.features = 5, 9
+    with pytest.raises(UserError, match=r'\(data\.num_frames, model\.features differ\)'):
+        checkpoints.write_config(workdir, config)
+
+
+def test_a_workdir_without_checkpoints_takes_any_config(tmp_path, config):
+    for seed in (1, 2):
+        config.train.seed = seed
+        checkpoints.write_config(str(tmp_path), config)
+        assert checkpoints.read_config(str(tmp_path)).train.seed == seed
+
+
+def test_a_workdir_that_is_a_file_is_a_clear_error(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('')
+    with pytest.raises(UserError, match='choose another'):
+        with checkpoints.lock(str(path)):
+            pass
+
+
+def test_a_workdir_can_be_locked_again_after_its_holder_is_done(tmp_path):
+    for _ in range(2):
+        with checkpoints.lock(str(tmp_path)):
+            with pytest.raises(UserError, match='in use by another process'):
+                with checkpoints.lock(str(tmp_path)):
+                    pass

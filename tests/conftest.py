@@ -1,0 +1,86 @@
+"""Records of a few made-up people, shared by the tests of what reads records."""
+
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from seqface_jax import position_map
+
+SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
+SPLITS['test'] = ('F005', 'M005')
+NUM_POINTS = 16384
+
+
+def make_person(subject):
+    """Returns a record of a lumpy sphere, and the lump's strength in [-1, 1]."""
+    lump = np.sin(sum(map(ord, subject)) * 1.7)
+    directions = position_map.ray_directions()
+    radius = 90 + 8 * lump * directions[..., 1] + 5 * directions[..., 2] ** 8
+    face = (radius[..., None] * directions).astype(np.float32)
+    mask = np.ones(face.shape[:2], bool)
+    mask[:3] = False
+    vertices = face.reshape(-1, 3)[::16]
+    record = {
+        'subject': subject,
+        'position_map': face,
+        'mask': mask,
+        'points': face.reshape(-1, 3)[:NUM_POINTS],
+        'scan_vertices': face.reshape(-1, 3),
+        'scan_triangles': position_map.grid_triangles(mask),
+        'neutral_path': f'{subject}/Angry/000.wrl',
+        'has_truth': True,
+        'true_position_map': face,
+        'true_mask': mask,
+        'true_vertices': vertices,
+        'true_triangles': np.array([[0, 1, 2]], np.int32),
+    }
+    return record, lump
+
+
+def make_frames(subject, lump, count=7):
+    """Yields records of frames whose colours tell the lump."""
+    rng = np.random.default_rng(sum(map(ord, subject)))
+    for index in range(count):
+        image = rng.uniform(60, 90, (256, 256, 3))
+        image[64:192, 64:192] += 60 + 60 * lump
+        encoded = cv2.imencode('.jpg', image.astype(np.uint8))[1].tobytes()
+        yield {
+            'image': encoded,
+            'subject': subject,
+            'sequence': ('Angry', 'Happy')[index % 2],
+            'frame': index // 2,
+            'crop_box': np.array([0, 0, 256, 256], np.float32),
+        }
+
+
+def write_records(data_dir, name='tiny', splits=None):
+    """Writes records through data_prep, of people who need no scan."""
+    from data_prep import records
+
+    splits = splits or SPLITS
+    people = {subject: make_person(subject) for ids in splits.values() for subject in ids}
+
+    def subjects(split):
+        return (people[subject][0] for subject in splits[split])
+
+    def frames(split):
+        for subject in splits[split]:
+            yield from make_frames(subject, people[subject][1])
+
+    for builder, examples in ((records.Frames, frames), (records.Subjects, subjects)):
+        builder(
+            data_dir=os.path.join(data_dir, name),
+            splits=list(splits),
+            examples=examples,
+            metadata={'description': 'Made-up people.'},
+        ).download_and_prepare()
+
+
+@pytest.fixture(scope='session')
+def tiny_records(tmp_path_factory):
+    """Returns a data_dir with the records 'tiny': 5, 2 and 2 people of 7 frames each."""
+    data_dir = tmp_path_factory.mktemp('records')
+    write_records(data_dir)
+    return data_dir

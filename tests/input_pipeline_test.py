@@ -1,0 +1,184 @@
+import collections
+import glob
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from seqface_jax import input_pipeline
+from seqface_jax.errors import UserError
+from tests import conftest, toy_model
+
+
+@pytest.fixture(scope='module')
+def config(tiny_records):
+    return toy_model.get_config(tiny_records).data
+
+
+@pytest.fixture(scope='module')
+def dataset(config):
+    return input_pipeline.open_dataset(config)
+
+
+@pytest.fixture(scope='module')
+def training(dataset):
+    return dataset.split('train')
+
+
+def frames_of(split, seed, epoch, *, real_only):
+    """Counts (subject, frame's bytes) over the batches of an epoch."""
+    seen = collections.Counter()
+    for batch in split.batches(seed, epoch):
+        for row, weight in enumerate(batch['weight']):
+            if weight or not real_only:
+                subject = int(batch['subject_index'][row])
+                seen.update((subject, frame.tobytes()) for frame in batch['frames'][row])
+    return seen
+
+
+@pytest.mark.parametrize('counts', [[7, 7, 7], [1, 2, 3, 100], [5]])
+@pytest.mark.parametrize('num_frames', [1, 3, 8])
+def test_an_epoch_deals_every_frame_once_but_for_topping_up(counts, num_frames):
+    plan = input_pipeline.epoch_plan(3, 4, counts, num_frames)
+    assert len(plan) == sum(-(-count // num_frames) for count in counts)
+    for subject, count in enumerate(counts):
+        groups = [frames for owner, frames in plan if owner == subject]
+        seen = collections.Counter(np.concatenate(groups).tolist())
+        assert set(seen) == set(range(count))
+        assert sum(seen.values()) == -(-count // num_frames) * num_frames
+        if count >= num_frames:
+            assert all(len(set(group)) == num_frames for group in groups)
+
+
+def test_epochs_differ_and_repeat_from_their_seed():
+    def plan(seed, epoch):
+        return str(input_pipeline.epoch_plan(seed, epoch, [9, 9], 4))
+
+    assert plan(0, 0) == plan(0, 0)
+    assert len({plan(0, 0), plan(0, 1), plan(1, 0), plan(1, 1)}) == 4
+
+
+def test_a_batch_has_the_promised_shapes_and_types(training):
+    batch = training.batch(0, 0, 0)
+    assert {name: (value.shape, value.dtype.name) for name, value in batch.items()} == {
+        'frames': ((4, 3, 32, 32, 3), 'uint8'),
+        'position_map': ((4, 128, 128, 3), 'float32'),
+        'mask': ((4, 128, 128), 'bool'),
+        'points': ((4, 16384, 3), 'float32'),
+        'weight': ((4,), 'float32'),
+        'subject_index': ((4,), 'int32'),
+        'row': ((4,), 'int32'),
+    }
+
+
+def test_every_frame_of_a_split_is_read_once_an_epoch(training):
+    seen = frames_of(training, 0, 0, real_only=True)
+    assert len(seen) == 5 * 7
+    assert sum(seen.values()) == 5 * 9  # 7 frames make 3 groups of 3.
+
+
+def test_an_epoch_counts_every_group_once_and_fills_the_last_batch_from_its_start(training):
+    batches = list(training.batches(0, 0))
+    assert len(batches) == training.num_batches() == 4
+    assert sum(batch['weight'].sum() for batch in batches) == 15
+    np.testing.assert_array_equal(batches[-1]['weight'], [1, 1, 1, 0])
+    np.testing.assert_array_equal(batches[-1]['frames'][3], batches[0]['frames'][0])
+
+
+def test_batches_are_the_same_from_any_thread_and_any_start(training):
+    alone = [training.batch(5, 2, index) for index in range(training.num_batches())]
+    threads = list(training.batches(5, 2))
+    resumed = list(training.batches(5, 2, start=2))
+    for expected, batch in zip(alone + alone[2:], threads + resumed, strict=True):
+        for name, value in expected.items():
+            np.testing.assert_array_equal(batch[name], value)
+
+
+def test_a_batch_holds_frames_and_targets_of_the_same_person(training):
+    batch = training.batch(0, 0, 0)
+    for row, subject in enumerate(batch['subject_index']):
+        person, lump = conftest.make_person(training.subject_ids[subject])
+        np.testing.assert_array_equal(batch['position_map'][row], person['position_map'])
+        middle = batch['frames'][row][:, 12:20, 12:20].mean()
+        assert abs(middle - (135 + 60 * lump)) < 6
+
+
+def test_frames_are_sorted_by_sequence_and_number():
+    index = input_pipeline._frame_index(sorted([('Sad', 1, 0), ('Angry', 9, 2), ('Sad', 0, 1)]))
+    np.testing.assert_array_equal(index.records, [2, 1, 0])
+    np.testing.assert_array_equal(index.sequences, ['Angry', 'Sad', 'Sad'])
+
+
+def test_splits_have_no_person_in_common_and_can_be_joined(dataset):
+    ids = {name: dataset.split(name).subject_ids for name in ('train', 'validation', 'test')}
+    assert ids == {name: sorted(subjects) for name, subjects in conftest.SPLITS.items()}
+    assert len(set(sum(ids.values(), []))) == 9
+    both = dataset.split('validation+test')
+    assert both.subject_ids == sorted(ids['validation'] + ids['test'])
+
+
+def test_the_cache_changes_no_frame(config, training):
+    with config.copy_and_resolve_references().unlocked() as uncached:
+        uncached.cache_mib = 0
+        frames = input_pipeline.open_dataset(uncached).split('train').frames(1, [0, 5])
+    np.testing.assert_array_equal(frames, training.frames(1, [0, 5]))
+    np.testing.assert_array_equal(frames, training.frames(1, [0, 5]))
+
+
+def test_min_max_bgr_is_the_thesis_scaling_of_each_image():
+    frames = np.array([[[10, 20, 30], [30, 40, 60]]], np.uint8)
+    scaled = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+    np.testing.assert_allclose(scaled[0, 0], [0.4, 0.2, 0.0], atol=1e-6)
+    np.testing.assert_allclose(scaled[0, 1], [1.0, 0.6, 0.4], atol=1e-6)
+    flat = input_pipeline.normalize_frames(np.full((2, 2, 3), 7, np.uint8), 'min_max_bgr')
+    np.testing.assert_array_equal(flat, 0)
+
+
+def test_unit_scaling_divides_bytes_by_255():
+    np.testing.assert_allclose(
+        input_pipeline.normalize_frames(np.array([0, 51, 255], np.uint8), 'unit'), [0, 0.2, 1]
+    )
+    with pytest.raises(ValueError, match='min_max_bgr'):
+        input_pipeline.normalize_frames(np.zeros((1, 1, 3)), 'other')
+
+
+def test_missing_records_are_answered_with_the_command_that_makes_them(config, tmp_path):
+    config = config.copy_and_resolve_references()
+    config.dir = str(tmp_path)
+    with pytest.raises(UserError, match='python -m data_prep tiny'):
+        input_pipeline.open_dataset(config)
+
+
+def test_an_unknown_split_is_answered_with_the_known_ones(dataset):
+    with pytest.raises(UserError, match='train, validation, test'):
+        dataset.split('holdout')
+
+
+@pytest.fixture
+def damaged(config, tmp_path):
+    """Returns a config whose records are a copy that may be damaged."""
+    shutil.copytree(os.path.join(config.dir, config.name), tmp_path / 'tiny')
+    config = config.copy_and_resolve_references()
+    config.dir = str(tmp_path)
+    return config
+
+
+def test_an_empty_split_says_so(dataset):
+    with pytest.raises(UserError, match='is empty'):
+        dataset.split('train[:0%]')
+
+
+@pytest.mark.parametrize('kind', ['frames', 'subjects'])
+def test_a_truncated_record_is_named_by_file_and_index(damaged, kind):
+    path = glob.glob(f'{damaged.dir}/tiny/{kind}/1.0.0/*-train*')[0]
+    os.truncate(path, os.path.getsize(path) // 2)
+    with pytest.raises(UserError, match=rf'record \d+ of .*{kind}-train.array_record'):
+        input_pipeline.open_dataset(damaged).split('train')
+
+
+def test_damaged_information_about_records_says_so(damaged):
+    with open(f'{damaged.dir}/tiny/frames/1.0.0/dataset_info.json', 'w') as file:
+        file.write('{"name": "fra')
+    with pytest.raises(UserError, match='damaged or foreign'):
+        input_pipeline.open_dataset(damaged)
