@@ -1,0 +1,1 @@
+"""The embedded parametric face: shape, expressions, looks, photos and simulated raw scans."""
