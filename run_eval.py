@@ -1,0 +1,61 @@
+"""Evaluates runs: `python run_eval.py --workdir=runs/A[,runs/B...]`; see --help."""
+
+import os
+import sys
+
+from absl import app, flags, logging
+
+from seqface_jax import errors
+
+_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <first>/eval/.')
+_FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
+_SPLITS = flags.DEFINE_list('splits', None, 'Of train, validation, test.')
+_CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_validation, latest.')
+_SUBJECTS = flags.DEFINE_integer('subjects', None, 'At most so many of each split; 0: all.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Records other than those of the first run.')
+_DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
+flags.mark_flags_as_required(['workdir'])
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    from seqface_jax import evaluate
+
+    options = evaluate.Options(
+        frames=_numbers(_FRAMES.value),
+        splits=_SPLITS.value,
+        checkpoints=_checkpoints(_CHECKPOINTS.value),
+        max_subjects=_SUBJECTS.value,
+        data_dir=_DATA_DIR.value,
+        data_name=_DATA_NAME.value,
+    )
+    evaluate.evaluate(_WORKDIR.value, options)
+    with open(os.path.join(_WORKDIR.value[0], 'eval', 'table.md'), encoding='utf-8') as file:
+        sys.stdout.write(file.read())
+
+
+def _numbers(values):
+    if values is None:
+        return None
+    try:
+        return tuple(int(value) for value in values)
+    except ValueError as error:
+        raise errors.UserError(f'--frames takes whole numbers, such as 1,2,4: {error}') from error
+
+
+def _checkpoints(values):
+    from seqface_jax import checkpoints
+
+    for value in values or ():
+        if value not in checkpoints.WHICH:
+            raise errors.UserError(
+                f"there is no checkpoint '{value}': choose of {checkpoints.WHICH}"
+            )
+    return values
+
+
+if __name__ == '__main__':
+    app.run(main)

@@ -1,0 +1,197 @@
+"""The pictures of an evaluation: loss curves, error over frames, predictions beside the truth.
+
+As the thesis's figures 22, 24 and 25, but with shaded surfaces instead of points.
+"""
+
+import os
+
+import matplotlib
+import numpy as np
+from matplotlib import figure
+
+from seqface_jax import metrics_writer, rendering, surface
+
+matplotlib.use('Agg')
+VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
+_RENDER_SIZE = 320
+_MAX_FRAMES = 8
+
+
+def write(folder, rows, shown, workdirs):
+    """Writes all figures of an evaluation as PNG files.
+
+    Args:
+        folder: made if missing.
+        rows: of results.json.
+        shown: per split, what evaluate's `show` returned: name, Subjects, frames of the first
+            subjects, mask, and the answers to draw.
+        workdirs: the runs; each metrics.csv gives a loss curve.
+    """
+    os.makedirs(folder, exist_ok=True)
+    for workdir in workdirs:
+        rows_of_run = metrics_writer.read(os.path.join(workdir, 'metrics.csv'))
+        name = os.path.basename(os.path.normpath(workdir))
+        if rows_of_run:
+            save(loss_curve(rows_of_run, name), os.path.join(folder, f'loss_{name}.png'))
+    for metric in ('vertex_mm', 'scan_to_mesh_mm'):
+        if any(row[metric] is not None and row['num_frames'] for row in rows):
+            path = os.path.join(folder, f'frames_{metric}.png')
+            save(error_curve(rows, metric), path)
+    for split, subjects, frames, mask, answers in shown:
+        picture = predictions(subjects, frames, mask, answers)
+        save(picture, os.path.join(folder, f'predictions_{split}.png'))
+
+
+def loss_curve(rows, title):
+    """Draws the mean training and validation loss of each epoch.
+
+    Args:
+        rows: of metrics.csv; those of kind 'training' and 'validation' are drawn.
+        title: str.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    picture, axes = _axes((6, 4))
+    for kind in ('training', 'validation'):
+        own = [row for row in rows if row['kind'] == kind and row['loss']]
+        epochs = [int(row['epoch']) for row in own]
+        axes.plot(epochs, [float(row['loss']) for row in own], label=kind, marker='.')
+    axes.set(xlabel='epoch', ylabel='loss', title=title, yscale='log')
+    axes.legend()
+    return picture
+
+
+def error_curve(rows, metric):
+    """Draws a metric in mm over the number of frames, with its 95 % band; baselines are level.
+
+    Args:
+        rows: of results.json.
+        metric: 'vertex_mm' or 'scan_to_mesh_mm' (its mean).
+
+    Returns:
+        A matplotlib Figure with one panel per split.
+    """
+    splits = list(dict.fromkeys(row['split'] for row in rows))
+    picture = figure.Figure(figsize=(5 * len(splits), 4.2), layout='constrained')
+    panels = picture.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+    for axes, split in zip(panels, splits, strict=True):
+        own = [row for row in rows if row['split'] == split and row[metric] is not None]
+        for label in dict.fromkeys(map(_label, own)):
+            series = [row for row in own if _label(row) == label]
+            _draw_series(axes, series, metric, label)
+        axes.set(xlabel='frames', title=split, xscale='log')
+        counts = sorted({row['num_frames'] for row in own if row['num_frames']})
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel(f'{metric.removesuffix("_mm").replace("_", " ")}, mm')
+    panels[-1].legend(fontsize=7)
+    return picture
+
+
+def predictions(subjects, frames, mask, answers):
+    """Draws, per subject, the input frames and below them the predictions and the scan.
+
+    Args:
+        subjects: evaluate.Subjects.
+        frames: list of uint8 [T, H, W, 3], of the first subjects.
+        mask: [128, 128] bool, the pixels of an ordered map that are face.
+        answers: list of evaluate.Answers.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    count = len(frames)
+    heights = [1.0, 3.2] * count
+    picture = figure.Figure(figsize=(13, 5.4 * count), layout='constrained')
+    grid = picture.add_gridspec(2 * count, 1, height_ratios=heights)
+    for place, own in enumerate(frames):
+        top = picture.add_subfigure(grid[2 * place])
+        top.suptitle(f'subject {subjects.ids[place]}: input frames', fontsize=9)
+        _draw_images(top, list(own[:_MAX_FRAMES]), [''] * _MAX_FRAMES, _MAX_FRAMES)
+        images, titles = [], []
+        for answer in answers:
+            mesh = surface.from_prediction(answer.maps[place], ordered=answer.ordered, mask=mask)
+            images.append(views(*mesh))
+            condition = answer.condition
+            after = f', {condition.num_frames} frames' if condition.num_frames else ''
+            titles.append('\n'.join(filter(None, [condition.model, condition.checkpoint])) + after)
+        scan = subjects.scans[place]
+        images.append(views(scan.vertices, scan.triangles))
+        titles.append('scan')
+        bottom = picture.add_subfigure(grid[2 * place + 1])
+        _draw_images(bottom, images, titles, max(4, len(images)))
+    return picture
+
+
+def demo(frames, vertices, triangles):
+    """Draws the input frames and below them the face from two views.
+
+    Args:
+        frames: list of uint8 [H, W, 3].
+        vertices, triangles: the face, mm.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    picture = figure.Figure(figsize=(10, 7), layout='constrained')
+    top, bottom = picture.subfigures(2, 1, height_ratios=[1, 3])
+    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
+    top.suptitle(f'{len(frames)} input frames', fontsize=9)
+    _draw_images(top, chosen, [''] * len(chosen), _MAX_FRAMES)
+    images = [
+        rendering.render(vertices, triangles, azimuth_rad=view, size=480) for view in VIEWS_RAD
+    ]
+    _draw_images(bottom, images, ['front', 'three-quarter'], 2)
+    return picture
+
+
+def views(vertices, triangles):
+    """Returns the face seen from the front, and below that from three quarters."""
+    images = [
+        rendering.render(vertices, triangles, azimuth_rad=view, size=_RENDER_SIZE)
+        for view in VIEWS_RAD
+    ]
+    return np.concatenate(images, axis=0)
+
+
+def save(picture, path):
+    """Writes a Figure as PNG, whole or not at all."""
+    draft = path + '.tmp'
+    picture.savefig(draft, format='png', dpi=110)
+    os.replace(draft, path)
+
+
+def _axes(size):
+    picture = figure.Figure(figsize=size, layout='constrained')
+    axes = picture.subplots()
+    axes.grid(alpha=0.3)
+    return picture, axes
+
+
+def _label(row):
+    return ' '.join(filter(None, [row['model'], row['of'], row['checkpoint']]))
+
+
+def _draw_series(axes, series, metric, label):
+    def value(row):
+        return row[metric]['mean'] if isinstance(row[metric], dict) else row[metric]
+
+    if series[0]['num_frames'] is None:
+        line = axes.axhline(value(series[0]), linestyle='--', linewidth=1, label=label)
+        line.set_color({'mean_face': 'black'}.get(label, 'gray'))
+        return
+    frames = [row['num_frames'] for row in series]
+    (line,) = axes.plot(frames, [value(row) for row in series], marker='.', label=label)
+    bands = [row['intervals'][metric] or (value(row),) * 2 for row in series]
+    axes.fill_between(frames, *zip(*bands, strict=True), color=line.get_color(), alpha=0.12)
+
+
+def _draw_images(parent, images, titles, columns):
+    panels = parent.subplots(1, columns, squeeze=False)[0]
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, image, title in zip(panels, images, titles, strict=False):
+        axes.imshow(image)
+        axes.set_title(title, fontsize=8)

@@ -1,0 +1,65 @@
+"""How sure a mean over subjects is: bootstrap intervals and a paired test."""
+
+import numpy as np
+
+_RESAMPLES = 10_000
+_EXACT_UP_TO = 13  # Subjects; 2^13 sign patterns are fewer than the random ones drawn otherwise.
+
+
+def bootstrap_interval(values, *, seed=0, confidence=0.95):
+    """Computes the percentile bootstrap interval of the mean; the subjects are resampled.
+
+    Efron, 1979.
+
+    Args:
+        values: [N], one per subject.
+        seed: of the resampling.
+        confidence: share that the interval holds.
+
+    Returns:
+        (low, high) floats; None for fewer than two subjects.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    index = rng.integers(len(values), size=(_RESAMPLES, len(values)))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(values[index].mean(1), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def paired_p_value(values, reference, *, seed=0):
+    """Tests whether two conditions differ over the same subjects; two-sided sign-flip test.
+
+    If the condition made no difference, each subject's difference could as well have had the other
+    sign: the p-value is the share of sign patterns whose mean difference is at least as large as
+    the one seen. All patterns up to 13 subjects, 10000 random ones (plus the one seen) beyond.
+
+    Args:
+        values: [N], one per subject.
+        reference: [N], same subjects, same order.
+        seed: of the random patterns.
+
+    Returns:
+        float in (0, 1]; None for fewer than two subjects.
+
+    Raises:
+        ValueError: the lengths differ.
+    """
+    values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
+    if values.shape != reference.shape:
+        raise ValueError(f'{len(values)} values cannot be paired with {len(reference)}')
+    if len(values) < 2:
+        return None
+    difference = values - reference
+    count = len(difference)
+    if count <= _EXACT_UP_TO:
+        signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
+        extra = 0
+    else:
+        signs = np.random.default_rng(seed).choice([-1, 1], size=(_RESAMPLES, count))
+        extra = 1
+    means = np.abs(signs @ difference)
+    at_least = means >= np.abs(difference.sum()) * (1 - 1e-12)
+    return float((at_least.sum() + extra) / (len(means) + extra))

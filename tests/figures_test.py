@@ -1,0 +1,57 @@
+import cv2
+import numpy as np
+
+from seqface_jax import evaluate, figures
+from tests import bumpy_face
+
+
+def _row(model, num_frames, value):
+    return {
+        'model': model,
+        'of': None,
+        'checkpoint': 'best_validation' if num_frames else None,
+        'split': 'test',
+        'num_frames': num_frames,
+        'vertex_mm': value,
+        'scan_to_mesh_mm': {'mean': value},
+        'intervals': {'vertex_mm': (value - 1, value + 1), 'scan_to_mesh_mm': None},
+    }
+
+
+def test_the_error_curve_shows_each_model_over_frames_and_baselines_level():
+    rows = [_row('mean_face', None, 3), _row('ours', 1, 2.5), _row('ours', 4, 2.0)]
+    for metric in ('vertex_mm', 'scan_to_mesh_mm'):
+        (axes,) = figures.error_curve(rows, metric).axes
+        level, curve = axes.lines
+        np.testing.assert_array_equal(level.get_ydata(), [3, 3])
+        np.testing.assert_array_equal(curve.get_xdata(), [1, 4])
+        np.testing.assert_array_equal(curve.get_ydata(), [2.5, 2.0])
+
+
+def test_the_loss_curve_shows_the_epochs_of_both_kinds():
+    rows = [
+        {'kind': 'step', 'epoch': '1', 'loss': '9'},
+        {'kind': 'training', 'epoch': '1', 'loss': '4'},
+        {'kind': 'validation', 'epoch': '1', 'loss': '5'},
+        {'kind': 'training', 'epoch': '2', 'loss': '3'},
+    ]
+    (axes,) = figures.loss_curve(rows, 'run').axes
+    training, validation = axes.lines
+    np.testing.assert_array_equal(training.get_ydata(), [4, 3])
+    np.testing.assert_array_equal(validation.get_ydata(), [5])
+
+
+def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
+    face = bumpy_face.position_map_of(0)
+    mask = bumpy_face.mask_of(face)
+    subjects = evaluate.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
+    frames = [np.full((3, 32, 32, 3), 90, np.uint8)]
+    condition = evaluate.Condition('ours', 'best_validation', 'test', 8)
+    answers = [evaluate.Answers(condition, face[None], True, None)]
+    path = str(tmp_path / 'predictions.png')
+    figures.save(figures.predictions(subjects, frames, mask, answers), path)
+    assert cv2.imread(path).std() > 10
+    demo = str(tmp_path / 'demo.png')
+    mesh = face[mask], np.array([[0, 1, 2]])
+    figures.save(figures.demo(list(frames[0]), *mesh), demo)
+    assert cv2.imread(demo) is not None
