@@ -41,8 +41,19 @@ _SCAN_VERTICES = flags.DEFINE_integer(
 _PHOTO_HEIGHT = flags.DEFINE_integer(
     'photo_height', 1392, 'synthetic_raw: pixels; the width follows.', lower_bound=64
 )
+_TURN_DEG = flags.DEFINE_integer(
+    'turn_deg', 0, 'synthetic_raw: how far heads turn to their sides; 0 as in BU-4DFE.', 0, 80
+)
 _OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral')
-_OF_SYNTHETIC = ('out_dir', 'num_subjects', 'frames', 'seed', 'scan_vertices', 'photo_height')
+_OF_SYNTHETIC = (
+    'out_dir',
+    'num_subjects',
+    'frames',
+    'seed',
+    'scan_vertices',
+    'photo_height',
+    'turn_deg',
+)
 _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 
 
@@ -94,6 +105,7 @@ def _write_synthetic():
         scan_vertices=_SCAN_VERTICES.value,
         photo_height=_PHOTO_HEIGHT.value,
         workers=_num_workers(),
+        turn_deg=_TURN_DEG.value,
     )
 
 

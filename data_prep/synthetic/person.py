@@ -141,10 +141,16 @@ def rotation_matrix(yaw, pitch, roll):
     return turn @ nod @ tilt
 
 
-def pose_over_time(frames, rng):
+def pose_over_time(frames, rng, turn_rad=0.0):
     """Returns rotations [frames, 3, 3] and translations [frames, 3] mm of a moving head.
 
     Slow sways of up to about 10 degrees about the neck; head frame to room frame.
+
+    Args:
+        frames: how many.
+        rng: numpy Generator.
+        turn_rad: how far the head also turns to its sides; it nods by a third of that. 0: the
+            person looks ahead, as in BU-4DFE.
     """
     time = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
 
@@ -155,6 +161,10 @@ def pose_over_time(frames, rng):
 
     yaw, pitch, roll = (np.radians(sway(*s)) for s in ((4.0, 2.0), (2.5, 1.5), (1.5, 1.2)))
     yaw, pitch, roll = (np.clip(a, -0.19, 0.19) for a in (yaw, pitch, roll))
+    if turn_rad:
+        phases, speed = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.6, 1.2)
+        yaw = yaw + turn_rad * np.sin(2 * np.pi * speed * time + phases[0])
+        pitch = pitch + turn_rad / 3 * np.sin(2 * np.pi * speed * time + phases[1])
     shift = np.stack([sway(2.0, 3.0), sway(1.5, 3.0), sway(2.0, 6.0)], axis=1)
     rotations = np.stack(
         [rotation_matrix(*angles) for angles in zip(yaw, pitch, roll, strict=True)]

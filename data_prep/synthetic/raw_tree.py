@@ -38,7 +38,9 @@ def subject_ids(count):
     return ids[:count]
 
 
-def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, workers):
+def write(
+    out_dir, num_subjects, frames, seed, scan_vertices, photo_height, workers, turn_deg=0
+):
     """Writes the tree; people that are complete on disk are kept.
 
     A person depends on the seed and the id only, whatever the number of people or workers.
@@ -51,13 +53,14 @@ def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, work
         scan_vertices: of a scan, about.
         photo_height: pixels; the width follows.
         workers: processes.
+        turn_deg: how far heads turn to their sides, besides small sways; 0 as in BU-4DFE.
 
     Raises:
         UserError: the folder holds people written with other settings.
     """
     out_dir = pathlib.Path(out_dir)
     (out_dir / 'truth').mkdir(parents=True, exist_ok=True)
-    settings = np.array([frames, seed, scan_vertices, photo_height])
+    settings = np.array([frames, seed, scan_vertices, photo_height, turn_deg])
     tasks = []
     for name in subject_ids(num_subjects):
         truth = out_dir / 'truth' / f'{name}.npz'
@@ -65,8 +68,8 @@ def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, work
             with np.load(truth) as written:
                 if not np.array_equal(written['settings'], settings):
                     raise UserError(
-                        f'{truth}: was written with other frames, seed, scan_vertices or '
-                        'photo_height; choose another --out_dir or remove it.'
+                        f'{truth}: was written with other frames, seed, scan_vertices, '
+                        'photo_height or turn_deg; choose another --out_dir or remove it.'
                     )
         else:
             tasks.append((str(out_dir), name, *settings.tolist()))
@@ -80,7 +83,7 @@ def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, work
 
 def _write_subject(task):
     """Writes one person into a temporary folder and moves it into place when complete."""
-    out_dir, name, frames, seed, scan_vertices, photo_height = task
+    out_dir, name, frames, seed, scan_vertices, photo_height, turn_deg = task
     cv2.setNumThreads(1)  # There is one process per core.
     out_dir = pathlib.Path(out_dir)
     partial = out_dir / f'.{name}.partial'
@@ -99,18 +102,20 @@ def _write_subject(task):
         folder = partial / sequence
         folder.mkdir(parents=True)
         rng = np.random.default_rng([*key, number])
-        _write_sequence(folder, number, frames, person, photographer, recording, truth, rng)
+        poses = pose_over_time(frames, rng, np.radians(turn_deg))
+        _write_sequence(folder, number, poses, person, photographer, recording, truth, rng)
     shutil.rmtree(out_dir / name, ignore_errors=True)  # A folder without truth is not complete.
     partial.rename(out_dir / name)
     _write_truth(out_dir / 'truth', name, person, truth, task[2:])
 
 
-def _write_sequence(folder, number, frames, person, photographer, recording, truth, rng):
+def _write_sequence(folder, number, poses, person, photographer, recording, truth, rng):
     """Writes the photos and scans of one expression and notes their truth."""
+    rotations, translations = poses
+    frames = len(rotations)
     weights = np.zeros((frames, len(expressions.NAMES)), np.float32)
     weights[:, number] = expressions.weights_over_time(frames, rng)
     blink = expressions.blinks_over_time(frames, rng)
-    rotations, translations = pose_over_time(frames, rng)
     lights = renderer.sample_lights(rng)
     for k in range(frames):
         surface = person.surface(weights[k], blink[k], rotations[k], translations[k])
