@@ -23,7 +23,7 @@ def get_config():
     config.model.memory_features = 32
     config.model.hidden_features = 256
 
-    config.train.num_epochs = 40
+    config.train.num_epochs = 30
     config.optimizer.decay_every_epochs = 12
 
     config.eval.num_frames = (1, 2, 4, 8)

@@ -40,7 +40,7 @@ from data_prep.sources import Skipped
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
-_ROUNDS = 3  # Of the groupwise refinement.
+_ROUNDS = 2  # Of the groupwise refinement.
 _SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
 
 

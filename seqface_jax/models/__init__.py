@@ -1,0 +1,50 @@
+"""The networks, by the name that a config gives them."""
+
+from seqface_jax.models import fields
+from seqface_jax.models.fusion import Fusion
+from seqface_jax.models.prediction import Prediction as Prediction
+from seqface_jax.models.seqface import SeqFace
+
+MODELS = {'fusion': Fusion, 'seqface': SeqFace}
+
+
+def create(config_model, image_size, **overrides):
+    """Builds the network of a config.
+
+    Args:
+        config_model: mapping of `name`, a key of MODELS, and the fields of that class.
+        image_size: side of the frames, in pixels.
+        **overrides: fields of the class that depend on where it runs: scan_unroll, axis_name.
+
+    Returns:
+        A Flax module: `model.apply(variables, frames, train=...) -> Prediction`, `initial_state`
+        and `step`.
+
+    Raises:
+        ModelConfigError (a UserError and a ValueError): a name or a field that does not exist, or
+            is missing.
+    """
+    model_class, values = _parse(config_model)
+    return model_class(**values | overrides, image_size=image_size)
+
+
+def constants(config_model, table):
+    """Computes the collection 'constants' of a network from the training split's subjects.
+
+    Args:
+        config_model: as of `create`.
+        table: dict of arrays stacked over subjects, mm: position_map [N, 128, 128, 3], mask
+            [N, 128, 128], points [N, P, 3].
+
+    Returns:
+        dict of float32 arrays.
+    """
+    model_class, values = _parse(config_model)
+    return model_class.make_constants(values, table)
+
+
+def _parse(config_model):
+    values = fields.plain(config_model)
+    model_class = fields.choose(MODELS, values.pop('name', None), 'model.name')
+    model_class.check_fields(values)
+    return model_class, values
