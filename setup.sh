@@ -58,11 +58,11 @@ case "$JOB" in
 test)
     python -m ruff check .
     python -m ruff format --check .
-    python -m pytest -q
+    python -m pytest -q -n auto --dist loadfile
     ;;
 quickstart)
-    python -m data_prep synthetic_raw --out_dir=raw/quickstart --num_subjects=200 --frames=2 \
-        --scan_vertices=4000 --photo_height=348
+    python -m data_prep synthetic_raw --out_dir=raw/quickstart --num_subjects=160 --frames=3 \
+        --scan_vertices=4000 --photo_height=348 --turn_deg=30
     python -m data_prep bu4dfe --raw_dir=raw/quickstart --data_dir=data/quickstart
     python run_train.py --config=configs/quickstart.py
     python run_eval.py --workdir=runs/quickstart

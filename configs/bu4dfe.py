@@ -17,6 +17,7 @@ def get_config():
         {'kind': 'inverted_residual', 'features': 160, 'stride': 2, 'expansion': 4, 'repeats': 2},
     )  # 8
     model.memory_features = 64
+    model.memory_stride = 1
     model.hidden_features = 512
     model.code_size = 40
     model.dropout = 0.3

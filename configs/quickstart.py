@@ -1,30 +1,36 @@
 """The flagship made small: minutes on two CPU cores, on the embedded synthetic faces.
 
-`./setup.sh quickstart` makes the data, trains this and prints its table.
+`./setup.sh quickstart` makes the data, trains this and prints its table. With about a hundred
+people to learn from, fixed oriented gradients generalise where learned filters learn the people by
+heart.
 """
 
 from configs import bu4dfe
 
 
 def get_config():
-    """Returns the flagship's options at 64 pixels, with a small encoder."""
+    """Returns the flagship's options at 64 pixels, with an encoder without parameters."""
     config = bu4dfe.get_config()
 
     config.data.dir = 'data/quickstart'
     config.data.image_size = 64
+    config.data.batch_size = 16
+    augmentation = config.data.augmentation
+    augmentation.shift = 0.03
+    augmentation.scale = 0.05
+    augmentation.rotation_deg = 3.0
+    augmentation.noise = 0.01
+    augmentation.occlusion = 0.0
 
-    config.model.encoder = (  # Sides at 64 pixels in the comments.
-        {'kind': 'conv', 'features': 16, 'stride': 2},  # 32
-        {'kind': 'conv', 'features': 32, 'stride': 2},  # 16
-        {'kind': 'conv', 'features': 64, 'stride': 2},  # 8
-        {'kind': 'conv', 'features': 64},
-        {'kind': 'conv', 'features': 96, 'stride': 2},  # 4
-    )
-    config.model.memory_features = 32
-    config.model.hidden_features = 256
+    config.model.encoder = ({'kind': 'oriented_gradients', 'features': 8, 'stride': 4},)  # 16
+    config.model.memory_features = 16
+    config.model.memory_stride = 4
+    config.model.hidden_features = 64
 
-    config.train.num_epochs = 30
-    config.optimizer.decay_every_epochs = 12
+    config.optimizer.learning_rate = 6e-3
+    config.optimizer.decay_every_epochs = 8
+    config.train.num_epochs = 32
+    config.train.ema_decay = 0.98
 
-    config.eval.num_frames = (1, 2, 4, 8)
+    config.eval.num_frames = (1, 2, 4, 8, 16)
     return config

@@ -38,9 +38,7 @@ def subject_ids(count):
     return ids[:count]
 
 
-def write(
-    out_dir, num_subjects, frames, seed, scan_vertices, photo_height, workers, turn_deg=0
-):
+def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, workers, turn_deg=0):
     """Writes the tree; people that are complete on disk are kept.
 
     A person depends on the seed and the id only, whatever the number of people or workers.
@@ -102,20 +100,20 @@ def _write_subject(task):
         folder = partial / sequence
         folder.mkdir(parents=True)
         rng = np.random.default_rng([*key, number])
-        poses = pose_over_time(frames, rng, np.radians(turn_deg))
-        _write_sequence(folder, number, poses, person, photographer, recording, truth, rng)
+        moves = frames, np.radians(turn_deg)
+        _write_sequence(folder, number, moves, person, photographer, recording, truth, rng)
     shutil.rmtree(out_dir / name, ignore_errors=True)  # A folder without truth is not complete.
     partial.rename(out_dir / name)
     _write_truth(out_dir / 'truth', name, person, truth, task[2:])
 
 
-def _write_sequence(folder, number, poses, person, photographer, recording, truth, rng):
+def _write_sequence(folder, number, moves, person, photographer, recording, truth, rng):
     """Writes the photos and scans of one expression and notes their truth."""
-    rotations, translations = poses
-    frames = len(rotations)
+    frames, turn_rad = moves
     weights = np.zeros((frames, len(expressions.NAMES)), np.float32)
     weights[:, number] = expressions.weights_over_time(frames, rng)
     blink = expressions.blinks_over_time(frames, rng)
+    rotations, translations = pose_over_time(frames, rng, turn_rad)
     lights = renderer.sample_lights(rng)
     for k in range(frames):
         surface = person.surface(weights[k], blink[k], rotations[k], translations[k])

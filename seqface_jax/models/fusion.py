@@ -19,9 +19,14 @@ from seqface_jax import position_map as grid
 from seqface_jax.models import fields
 from seqface_jax.models.conv_lstm import ConvLSTM
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
+from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
 
-ENCODER_KINDS = {'inverted_residual': InvertedResidual, 'conv': ConvBlock}
+ENCODER_KINDS = {
+    'oriented_gradients': OrientedGradients,
+    'conv': ConvBlock,
+    'inverted_residual': InvertedResidual,
+}
 MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
 
 
@@ -32,6 +37,7 @@ class Fusion(nn.Module):
         image_size: side of the frames, in pixels.
         encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class.
         memory_features: channels of the ConvLSTM over the encoder's last features.
+        memory_stride: of its input convolution, in pixels of those features.
         hidden_features: of the layer between encoder and evidence.
         code_size: K, directions of the linear face space.
         dropout: share of the hidden features dropped in training.
@@ -43,6 +49,7 @@ class Fusion(nn.Module):
     image_size: int
     encoder: Sequence[Mapping[str, Any]]
     memory_features: int
+    memory_stride: int
     hidden_features: int
     code_size: int
     dropout: float = 0.0
@@ -71,6 +78,7 @@ class Fusion(nn.Module):
         side = self.image_size
         for layer in self.encoder:
             side = -(-side // layer.get('stride', 1))
+        side = -(-side // self.memory_stride)
         memory = jnp.zeros((batch, side, side, self.memory_features))
         return {
             'memory': (memory, memory),
@@ -132,7 +140,12 @@ class Fusion(nn.Module):
         if state is None:
             state = self.initial_state(batch)
         features = self._encode(frames, train)
-        conv_lstm = ConvLSTM(self.memory_features, scan_unroll=self.scan_unroll, name='memory')
+        conv_lstm = ConvLSTM(
+            self.memory_features,
+            stride=self.memory_stride,
+            scan_unroll=self.scan_unroll,
+            name='memory',
+        )
         memory, remembered = conv_lstm(features, state['memory'])
         # Frame t is judged by the memory of the frames before it.
         before = jnp.concatenate([state['memory'][1][:, None], remembered[:, :-1]], axis=1)
@@ -154,22 +167,25 @@ class Fusion(nn.Module):
         for i, layer in enumerate(self.encoder):
             layer = dict(layer)
             kind = layer.pop('kind')
-            block = ENCODER_KINDS[kind](
-                **layer, norm=self.norm, axis_name=self.axis_name, name=f'encoder_{i}_{kind}'
-            )
-            x = block(x, train=train)
+            if kind != 'oriented_gradients':
+                layer |= {'norm': self.norm, 'axis_name': self.axis_name}
+            x = ENCODER_KINDS[kind](**layer, name=f'encoder_{i}_{kind}')(x, train=train)
         return x.reshape(*frames.shape[:2], *x.shape[1:])
 
     def _evidence(self, features, before, train):
         """Returns what each frame says of the code, and how precisely; each [B, T, K]."""
         batch, num_frames = features.shape[:2]
         x = features.reshape(batch, num_frames, -1)  # Where a feature is matters: no pooling.
+        # So that a step of Adam moves the code by little, however many features there are:
+        # wild evidence would teach the network to be unsure for ever.
+        x = (x - 1) / np.sqrt(x.shape[-1])
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = nn.silu(nn.Dense(self.hidden_features, name='hidden')(x))
-        # Starts at the mean face: random evidence would teach the network to be unsure for ever.
+        hidden = nn.silu(nn.Dense(self.hidden_features, name='hidden')(x))
+        # Starts at the mean face.
         zeros = nn.initializers.zeros
-        code = nn.Dense(self.code_size, kernel_init=zeros, name='code')(x)
-        precision = nn.softplus(nn.Dense(self.code_size, name='precision')(x) - 1)
+        code = nn.Dense(self.code_size, kernel_init=zeros, name='linear_code')(x)
+        code += nn.Dense(self.code_size, kernel_init=zeros, name='code')(hidden)
+        precision = nn.softplus(nn.Dense(self.code_size, name='precision')(hidden) - 1)
         seen = jnp.concatenate([features.mean(axis=(2, 3)), before.mean(axis=(2, 3))], axis=-1)
         novelty = nn.silu(nn.Dense(self.hidden_features // 2, name='novelty_hidden')(seen))
         novelty = nn.sigmoid(nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
