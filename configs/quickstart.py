@@ -28,9 +28,10 @@ def get_config():
     config.model.hidden_features = 64
 
     config.optimizer.learning_rate = 6e-3
-    config.optimizer.decay_every_epochs = 8
-    config.train.num_epochs = 32
+    config.optimizer.decay_every_epochs = 12
+    config.train.num_epochs = 40
     config.train.ema_decay = 0.98
 
-    config.eval.num_frames = (1, 2, 4, 8, 16)
+    config.eval.num_frames = (1, 8)
+    config.eval.max_subjects = 27  # All of test.
     return config
