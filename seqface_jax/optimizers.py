@@ -77,8 +77,9 @@ def scale_by_keras_adam(b1=B1, b2=B2, eps=1e-7):
     """
 
     def init(params):
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return KerasAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
+        # Two trees of zeros: a buffer that stood in both could not be donated to the step.
+        mu, nu = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
+        return KerasAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
 
     def update(updates, state, params=None):
         del params

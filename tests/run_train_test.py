@@ -4,6 +4,9 @@ import sys
 
 import pytest
 
+from configs import bu4dfe_thesis
+from seqface_jax import checkpoints, train
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -32,6 +35,24 @@ def test_the_tiny_config_trains_into_its_default_workdir(tiny_records, tmp_path)
     names = set(os.listdir(tmp_path / 'runs' / 'tiny'))
     assert {'config.json', 'metrics.csv', 'checkpoints'} <= names
     assert any(name.startswith('events.out') for name in names)
+
+
+def test_the_recipe_of_the_thesis_trains_a_narrow_network(tiny_records, tmp_path):
+    config = bu4dfe_thesis.get_config()
+    config.data.dir, config.data.name = str(tiny_records), 'tiny'
+    config.data.image_size, config.data.num_frames, config.data.batch_size = 64, 2, 2
+    config.model.encoder = (
+        {'kind': 'conv_lstm', 'features': 4, 'stride': 4},
+        {'kind': 'inverted_residual', 'features': 4, 'expansion': 1, 'stride': 4},
+    )
+    config.model.decoder = (
+        {'kind': 'conv_transpose', 'features': 4, 'stride': 2},
+        {'kind': 'conv_transpose', 'features': 3, 'stride': 2},
+    )
+    config.train.num_epochs = 3
+    train.train_and_evaluate(config, str(tmp_path / 'run'))
+    meta = checkpoints.read_meta(str(tmp_path / 'run'), 'best_training')
+    assert meta['epoch'] == 3  # The loss fell in every epoch.
 
 
 @pytest.mark.parametrize(
