@@ -69,3 +69,14 @@ def test_the_shape_of_a_person_does_not_decide_the_looks():
     again = appearance.sample_appearance(np.random.default_rng(1), 'F')
     assert first.hair_style == again.hair_style and first.blush == again.blush
     np.testing.assert_array_equal(first.skin, again.skin)
+
+
+def test_heads_look_ahead_unless_they_are_told_to_turn():
+    def largest_yaw_deg(turn_deg):
+        turn_rad = np.radians(turn_deg)
+        poses = [pose_over_time(20, np.random.default_rng(k), turn_rad) for k in range(8)]
+        rotations = np.concatenate([rotations for rotations, _ in poses])
+        return np.degrees(np.abs(np.arctan2(rotations[:, 0, 2], rotations[:, 2, 2]))).max()
+
+    assert largest_yaw_deg(0) < 15
+    assert 25 < largest_yaw_deg(30) < 45

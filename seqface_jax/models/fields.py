@@ -1,6 +1,7 @@
 """Checks what a config says about a network before any of it is built."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from seqface_jax.errors import UserError
 
@@ -41,6 +42,28 @@ def check(module_class, fields, what, given=()):
     missing = [name for name in missing if name not in fields]
     if missing:
         raise ModelConfigError(f'{what} lacks {", ".join(missing)}: it takes {legal}')
+
+
+def check_layers(layers, kinds, what, given=()):
+    """Checks a list of layers: dicts of 'kind' and the fields of its class.
+
+    Args:
+        layers: sequence, as a config has it.
+        kinds: module class by kind.
+        what: the place of the list in the config, for the message.
+        given: as of `check`.
+
+    Raises:
+        ModelConfigError: naming the layer and what is wrong with it.
+    """
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Mapping):
+            raise ModelConfigError(
+                f"{what}[{i}] is {layer!r}: write a dict with 'kind' and the fields of a layer"
+            )
+        layer = dict(layer)
+        layer_class = choose(kinds, layer.pop('kind', None), f'{what}[{i}].kind')
+        check(layer_class, layer, f'{what}[{i}]', given)
 
 
 def plain(value):

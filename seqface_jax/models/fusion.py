@@ -90,15 +90,8 @@ class Fusion(nn.Module):
     def check_fields(values):
         """Checks the fields of a config; raises ModelConfigError."""
         fields.check(Fusion, values, 'model', ('image_size', 'axis_name', 'scan_unroll'))
-        for i, layer in enumerate(values['encoder']):
-            what = f'model.encoder[{i}]'
-            if not isinstance(layer, Mapping):
-                raise fields.ModelConfigError(
-                    f"{what} is {layer!r}: write a dict with 'kind' and the fields of a layer"
-                )
-            layer = dict(layer)
-            layer_class = fields.choose(ENCODER_KINDS, layer.pop('kind', None), f'{what}.kind')
-            fields.check(layer_class, layer, what, ('norm', 'axis_name'))
+        given = ('norm', 'axis_name')
+        fields.check_layers(values['encoder'], ENCODER_KINDS, 'model.encoder', given)
 
     @staticmethod
     def make_constants(values, table):

@@ -96,15 +96,7 @@ class SeqFace(nn.Module):
         given = ('image_size', 'axis_name', 'scan_unroll')
         fields.check(SeqFace, [name for name in values if name not in given], 'model', given)
         for part, kinds in (('encoder', ENCODER_KINDS), ('decoder', DECODER_KINDS)):
-            for i, layer in enumerate(values[part]):
-                what = f'model.{part}[{i}]'
-                if not isinstance(layer, Mapping):
-                    raise fields.ModelConfigError(
-                        f"{what} is {layer!r}: write a dict with 'kind' and the fields of a layer"
-                    )
-                layer = dict(layer)
-                layer_class = fields.choose(kinds, layer.pop('kind', None), f'{what}.kind')
-                fields.check(layer_class, layer, what, _SHARED_FIELDS)
+            fields.check_layers(values[part], kinds, f'model.{part}', _SHARED_FIELDS)
         if not values['decoder'] or values['decoder'][-1]['features'] != 3:
             raise fields.ModelConfigError('the last layer of model.decoder must have 3 features')
         for name, choices in (
