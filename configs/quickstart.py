@@ -29,7 +29,7 @@ def get_config():
 
     config.optimizer.learning_rate = 6e-3
     config.optimizer.decay_every_epochs = 12
-    config.train.num_epochs = 40
+    config.train.num_epochs = 36
     config.train.ema_decay = 0.98
 
     config.eval.num_frames = (1, 8)
