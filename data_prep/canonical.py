@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 from data_prep import cleaning
 from data_prep import position_map as position_map_lib
 from data_prep.scan import Scan
+from seqface_jax import alignment
 from seqface_jax import position_map as grid
 from seqface_jax.errors import UserError
 
@@ -57,33 +58,15 @@ class RegistrationError(UserError):
     """Raised where no pose makes the scan look like a face."""
 
 
-class RigidTransform(NamedTuple):
-    """x -> x @ rotation.T + translation.
+class RigidTransform(alignment.RigidTransform):
+    """The motion of a whole Scan: x -> x @ rotation.T + translation, mm."""
 
-    Attributes:
-        rotation: [3, 3] float64 with determinant +1.
-        translation: [3] float64, mm.
-    """
-
-    rotation: np.ndarray
-    translation: np.ndarray
-
-    def apply(self, points):
-        """Returns the moved points, [..., 3]."""
-        return points @ self.rotation.T + self.translation
+    __slots__ = ()
 
     def apply_to_scan(self, scan):
         """Returns the moved Scan."""
         moved = self.apply(scan.vertices.astype(np.float64)).astype(np.float32)
         return Scan(moved, scan.triangles, scan.uv, scan.texture)
-
-    def inverse(self):
-        """Returns the motion back."""
-        return RigidTransform(self.rotation.T, -self.translation @ self.rotation)
-
-    def compose(self, first):
-        """Returns the motion that does `first`, then this one."""
-        return RigidTransform(self.rotation @ first.rotation, self.apply(first.translation))
 
     def angle_to(self, other):
         """Returns the angle between the two rotations, radians."""

@@ -40,6 +40,7 @@ from data_prep.sources import Skipped
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
+_SHARED = ('alignment', 'face_detection', 'position_map')  # Modules of the package it rests on.
 _ROUNDS = 2  # Of the groupwise refinement.
 _SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
 
@@ -198,7 +199,7 @@ def _code_key():
     """Returns a digest of the code that reads raw data: a change of it makes work files old."""
     folder, package = os.path.dirname(os.path.abspath(__file__)), seqface_jax.__path__[0]
     paths = glob.glob(os.path.join(folder, '*.py'))
-    paths += [os.path.join(package, f'{name}.py') for name in ('face_detection', 'position_map')]
+    paths += [os.path.join(package, f'{name}.py') for name in _SHARED]
     contents = []
     for path in sorted(paths):
         with open(path, 'rb') as file:

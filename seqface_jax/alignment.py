@@ -26,13 +26,11 @@ class RigidTransform(NamedTuple):
 
     def compose(self, first):
         """Returns the transform that applies `first` and then this one."""
-        return RigidTransform(
-            self.rotation @ first.rotation, self.rotation @ first.translation + self.translation
-        )
+        return type(self)(self.rotation @ first.rotation, self.apply(first.translation))
 
     def inverse(self):
         """Returns the transform that undoes this one."""
-        return RigidTransform(self.rotation.T, -self.rotation.T @ self.translation)
+        return type(self)(self.rotation.T, -self.translation @ self.rotation)
 
     @classmethod
     def identity(cls):

@@ -53,12 +53,15 @@ class Dataset:
         self._config = config
         folder = os.path.join(config.dir, config.name)
         self._builders = {kind: _builder(folder, kind, config) for kind in ('frames', 'subjects')}
+        self._splits = {}
 
     def split(self, split):
-        """Returns the Split of a TFDS split expression such as 'validation+test'."""
-        frames = _Records(self._builders['frames'], split)
-        subjects = _Records(self._builders['subjects'], split)
-        return Split(split, frames, subjects, self._config)
+        """Returns the Split of a TFDS split expression such as 'validation+test'; read once."""
+        if split not in self._splits:
+            frames = _Records(self._builders['frames'], split)
+            subjects = _Records(self._builders['subjects'], split)
+            self._splits[split] = Split(split, frames, subjects, self._config)
+        return self._splits[split]
 
 
 class Split:
