@@ -22,6 +22,7 @@ def get_config():
     data.validation_split = 'validation'
     data.test_split = 'test'
     data.num_threads = 4  # Of the reader.
+    data.on_bad_record = 'fail'  # A damaged record is named; 'skip': and left out.
     data.cache_mib = 4096  # Decoded frames kept in host memory; 0 turns it off.
 
     data.augmentation = augmentation = ml_collections.ConfigDict()

@@ -30,6 +30,7 @@ FREE_FIELDS = (
     'data.dir',
     'data.num_threads',
     'data.cache_mib',
+    'data.on_bad_record',
     'data.test_split',
     'train.num_epochs',
     'train.early_stop_epochs',
@@ -38,6 +39,8 @@ FREE_FIELDS = (
     'train.scan_unroll',
     'eval.',
 )
+# Options that a config.json of an older program lacks, with the value that means what it did.
+_ADDED_FIELDS = {'data.on_bad_record': 'fail'}
 _READ_ERRORS = (
     ValueError,
     TypeError,
@@ -224,7 +227,7 @@ def write_config(workdir, config):
 
 
 def read_config(workdir):
-    """Returns the config of a run, as it was given to it."""
+    """Returns the config of a run, as it was given to it; that of an older program, completed."""
     path = os.path.join(workdir, 'config.json')
     try:
         with open(path) as file:
@@ -237,6 +240,10 @@ def read_config(workdir):
         raise UserError(f'{path} cannot be read ({error}): restore it from the run') from error
     if missing:
         raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
+    for place, value in _ADDED_FIELDS.items():
+        section, name = place.split('.')
+        if name not in config[section]:
+            config[section][name] = value
     return config
 
 

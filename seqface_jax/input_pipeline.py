@@ -21,6 +21,11 @@ VERSION = '1.0.0'  # Of the records, see data_prep.
 STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', 'has_truth')
 RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
 NORMALIZATIONS = ('unit', 'min_max_bgr')
+ON_BAD_RECORD = ('fail', 'skip')
+
+
+class BadRecord(UserError):
+    """Raised for a record that is damaged: its checksum or its content is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Dataset:
         Raises:
             UserError: there are no records.
         """
+        if config.on_bad_record not in ON_BAD_RECORD:
+            raise UserError(
+                f"data.on_bad_record='{config.on_bad_record}' is not one of {ON_BAD_RECORD}"
+            )
         self._config = config
         folder = os.path.join(config.dir, config.name)
         self._builders = {kind: _builder(folder, kind, config) for kind in ('frames', 'subjects')}
@@ -83,11 +92,11 @@ class Split:
         self._config = config
         self._records = frame_records
         self._cache = _FrameCache(config.cache_mib * 2**20)
-        frame_index = _index_frames(frame_records)
-        rows = {}
-        for index in range(len(subject_records)):
-            row = subject_records[index]
-            rows[_text(row['subject'])] = row
+        frame_index = _index_frames(_readable(frame_records, config.on_bad_record))
+        rows = {
+            _text(row['subject']): row
+            for _, row in _readable(subject_records, config.on_bad_record)
+        }
         for subject in sorted(set(rows) ^ set(frame_index)):
             logging.warning('subject %s of %s is left out: no frames or no scan', subject, name)
         self.subject_ids = sorted(set(rows) & set(frame_index))
@@ -110,6 +119,10 @@ class Split:
         Args:
             subject_index: which of `subject_ids`.
             frame_indices: [T] int, which of the subject's frames, as in `frame_index`.
+
+        Raises:
+            BadRecord: one of them has become unreadable since the split was opened. A restart
+                leaves it out where data.on_bad_record is 'skip'.
         """
         records = self.frame_index[subject_index].records
         return np.stack([self._frame(int(records[index])) for index in frame_indices])
@@ -164,9 +177,10 @@ class Split:
 
     def _decode(self, record):
         data = np.frombuffer(self._records[record]['image'], np.uint8)
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if frame is None:
-            raise UserError(self._records.complaint(record, 'its image is not a JPEG'))
+            what = self._records.complaint(record, 'its image is not a JPEG')
+            raise BadRecord(f'{what}: prepare again')
         if frame.shape[:2] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
@@ -198,9 +212,12 @@ class _Records:
     def __getitem__(self, index):
         try:
             return self._source[index]
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
+        except _record_errors() as error:
             reason = str(error).partition('\n')[0]
-            raise UserError(self.complaint(index, reason)) from error
+            raise BadRecord(
+                f'{self.complaint(index, reason)}: prepare again, or leave it out with '
+                '--config.data.on_bad_record=skip'
+            ) from error
 
     def complaint(self, index, reason):
         """Says which record of which file cannot be read."""
@@ -208,9 +225,9 @@ class _Records:
         for file in self._files:
             if place < file.take:
                 name = os.path.join(self.folder, os.path.basename(file.filename))
-                return f'cannot read record {file.skip + place} of {name} ({reason}): prepare again'
+                return f'cannot read record {file.skip + place} of {name} ({reason})'
             place -= file.take
-        return f'cannot read record {index} of {self.folder} ({reason}): prepare again'
+        return f'cannot read record {index} of {self.folder} ({reason})'
 
 
 class _FrameCache:
@@ -292,6 +309,12 @@ def _builder(folder, kind, config):
 
     path = os.path.join(os.path.abspath(folder), kind, VERSION)
     if not os.path.isdir(path):
+        others = _subfolders(os.path.dirname(path))
+        if others:
+            raise UserError(
+                f'the records in {os.path.dirname(path)} have version {", ".join(others)}, this '
+                f'program reads {VERSION}: prepare again, or use the program that wrote them'
+            )
         raise UserError(
             f"no records of '{config.name}' in {path}: prepare them with `python -m data_prep "
             f'{config.name} --raw_dir=RAW --data_dir={config.dir}`'
@@ -302,11 +325,37 @@ def _builder(folder, kind, config):
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
 
 
-def _index_frames(records):
-    """Returns {subject id: FrameIndex} of all frames."""
-    found = collections.defaultdict(list)
+def _subfolders(folder):
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except OSError:
+        return []
+
+
+def _record_errors():
+    """Returns what ArrayRecord (RuntimeError: checksum, cut off) and TFDS raise on reading."""
+    from google.protobuf import message
+
+    return (RuntimeError, ValueError, OSError, KeyError, IndexError, message.DecodeError)
+
+
+def _readable(records, on_bad_record):
+    """Yields (number, record) of all records; a damaged one is named and left out, or raises."""
     for index in range(len(records)):
-        record = records[index]
+        try:
+            record = records[index]
+        except BadRecord as error:
+            if on_bad_record == 'fail':
+                raise
+            logging.warning('left out, as data.on_bad_record says: %s', error)
+            continue
+        yield index, record
+
+
+def _index_frames(records):
+    """Returns {subject id: FrameIndex} of (number, record) pairs."""
+    found = collections.defaultdict(list)
+    for index, record in records:
         place = (_text(record['sequence']), int(record['frame']), index)
         found[_text(record['subject'])].append(place)
     return {subject: _frame_index(sorted(places)) for subject, places in found.items()}

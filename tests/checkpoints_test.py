@@ -115,6 +115,12 @@ def test_a_config_that_cannot_be_read_is_a_clear_error(workdir, content, complai
         checkpoints.load(workdir, 'best_validation')
 
 
+def test_a_config_of_an_older_program_is_completed_with_what_that_program_did(workdir, config):
+    del config.data.on_bad_record
+    checkpoints.write_config(workdir, config)
+    assert checkpoints.read_config(workdir).data.on_bad_record == 'fail'
+
+
 def test_a_run_may_go_on_with_more_epochs_and_moved_data_only(workdir, config):
     config.train.num_epochs, config.data.dir, config.eval.seed = 99, 'elsewhere', 5
     checkpoints.write_config(workdir, config)

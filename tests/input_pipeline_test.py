@@ -182,3 +182,58 @@ def test_damaged_information_about_records_says_so(damaged):
         file.write('{"name": "fra')
     with pytest.raises(UserError, match='damaged or foreign'):
         input_pipeline.open_dataset(damaged)
+
+
+def flip_a_bit(config, kind, place):
+    """Damages the train records of a kind; `place` is a share of the file."""
+    path = glob.glob(f'{config.dir}/tiny/{kind}/1.0.0/*-train*')[0]
+    with open(path, 'r+b') as file:
+        file.seek(int(place * os.path.getsize(path)))
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+@pytest.mark.parametrize('kind', ['frames', 'subjects'])
+def test_one_flipped_bit_is_found_and_named(damaged, kind):
+    flip_a_bit(damaged, kind, 0.3)
+    with pytest.raises(UserError, match=rf'record \d+ of .*{kind}-train.*hash mismatch.*=skip'):
+        input_pipeline.open_dataset(damaged).split('train')
+
+
+@pytest.mark.parametrize('kind', ['frames', 'subjects'])
+def test_damaged_records_are_left_out_where_the_config_says_so(damaged, training, kind, caplog):
+    flip_a_bit(damaged, kind, 0.3)
+    damaged.on_bad_record = 'skip'
+    split = input_pipeline.open_dataset(damaged).split('train')
+    assert f'{kind}-train.array_record' in caplog.text
+    total = sum(split.frames_by_subject)
+    assert 0 < total < 5 * 7
+    for subject, index in zip(split.subject_ids, split.frame_index, strict=True):
+        whole = training.subject_ids.index(subject)
+        kept = np.isin(training.frame_index[whole].records, index.records).nonzero()[0]
+        np.testing.assert_array_equal(
+            split.frames(split.subject_ids.index(subject), range(len(kept))),
+            training.frames(whole, kept),
+        )
+
+
+def test_a_record_that_goes_bad_while_training_reads_it_is_named(damaged):
+    split = input_pipeline.open_dataset(damaged).split('train')
+    flip_a_bit(damaged, 'frames', 0.3)
+    with pytest.raises(UserError, match=r'record \d+ of .*frames-train'):
+        list(split.batches(0, 0))
+
+
+def test_an_unknown_way_with_bad_records_is_answered_with_the_known_ones(config):
+    config = config.copy_and_resolve_references()
+    config.on_bad_record = 'ignore'
+    with pytest.raises(UserError, match="'ignore' is not one of .*fail.*skip"):
+        input_pipeline.open_dataset(config)
+
+
+def test_records_of_another_version_are_refused_with_what_to_do(damaged):
+    folder = f'{damaged.dir}/tiny/frames'
+    os.rename(f'{folder}/1.0.0', f'{folder}/0.9.0')
+    with pytest.raises(UserError, match='have version 0.9.0, this program reads 1.0.0: prepare'):
+        input_pipeline.open_dataset(damaged)
