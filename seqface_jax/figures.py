@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import metrics_writer, rendering, surface
+from seqface_jax import metrics_writer, rendering
 
 matplotlib.use('Agg')
 VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
@@ -24,7 +24,7 @@ def write(folder, rows, shown, workdirs):
         folder: made if missing.
         rows: of results.json.
         shown: per split, what evaluate's `show` returned: name, Subjects, frames of the first
-            subjects, mask, and the answers to draw.
+            subjects, and the answers to draw.
         workdirs: the runs; each metrics.csv gives a loss curve.
     """
     os.makedirs(folder, exist_ok=True)
@@ -37,8 +37,8 @@ def write(folder, rows, shown, workdirs):
         if any(row[metric] is not None and row['num_frames'] for row in rows):
             path = os.path.join(folder, f'frames_{metric}.png')
             save(error_curve(rows, metric), path)
-    for split, subjects, frames, mask, answers in shown:
-        picture = predictions(subjects, frames, mask, answers)
+    for split, subjects, frames, answers in shown:
+        picture = predictions(subjects, frames, answers)
         save(picture, os.path.join(folder, f'predictions_{split}.png'))
 
 
@@ -90,14 +90,13 @@ def error_curve(rows, metric):
     return picture
 
 
-def predictions(subjects, frames, mask, answers):
+def predictions(subjects, frames, answers):
     """Draws, per subject, the input frames and below them the predictions and the scan.
 
     Args:
-        subjects: evaluate.Subjects.
+        subjects: scoring.Subjects.
         frames: list of uint8 [T, H, W, 3], of the first subjects.
-        mask: [128, 128] bool, the pixels of an ordered map that are face.
-        answers: list of evaluate.Answers.
+        answers: list of predict.Answers.
 
     Returns:
         A matplotlib Figure.
@@ -112,8 +111,8 @@ def predictions(subjects, frames, mask, answers):
         _draw_images(top, list(own[:_MAX_FRAMES]), [''] * _MAX_FRAMES, _MAX_FRAMES)
         images, titles = [], []
         for answer in answers:
-            mesh = surface.from_prediction(answer.maps[place], ordered=answer.ordered, mask=mask)
-            images.append(views(*mesh))
+            own = answer.of(place)
+            images.append(views(own.vertices, own.triangles))
             condition = answer.condition
             after = f', {condition.num_frames} frames' if condition.num_frames else ''
             titles.append('\n'.join(filter(None, [condition.model, condition.checkpoint])) + after)

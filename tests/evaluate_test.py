@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import checkpoints, evaluate, input_pipeline, models, reconstruct
+from seqface_jax import checkpoints, evaluate, input_pipeline, models, predict, reconstruct
 from seqface_jax.errors import UserError
-from tests import bumpy_face
 
 
 def make_run(workdir, data_dir, *, seed=0, num_frames=(1, 3), **data):
@@ -44,76 +43,16 @@ def _rows(workdir):
         return json.load(file)['rows']
 
 
-def test_a_draw_is_distinct_spread_over_sequences_and_the_start_of_a_larger_draw():
-    sequences = np.repeat(['Angry', 'Fear', 'Happy'], [20, 5, 30])
-    drawn = evaluate.draw_frames(sequences, 12, seed=3)
-    assert len(set(drawn)) == 12
-    _, counts = np.unique(sequences[drawn], return_counts=True)
-    np.testing.assert_array_equal(counts, 4)
-    np.testing.assert_array_equal(evaluate.draw_frames(sequences, 5, seed=3), drawn[:5])
-    assert list(evaluate.draw_frames(sequences, 12, seed=4)) != list(drawn)
-
-
-def test_a_subject_with_few_frames_shows_them_all():
-    drawn = evaluate.draw_frames(np.array(['Angry', 'Happy', 'Happy']), 8, seed=0)
-    np.testing.assert_array_equal(np.sort(drawn), [0, 1, 2])
-
-
-def _counting_step(variables, state, frames):
-    """A model whose answer is the sum of the frames' first bytes so far."""
-    del variables
-    total = frames[:, 0, 0, 0].astype(np.float32) + (0 if state is None else state)
-    answer = np.broadcast_to(total[:, None, None, None], (len(frames), 4, 4, 3))
-    return total, models.Prediction(answer, None)
-
-
-def _frames(values):
-    return np.array(values, np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
-
-
-def test_streaming_answers_after_each_number_of_frames_and_after_the_last_if_there_are_fewer():
-    frames = [_frames([1, 2, 4]), _frames([8])] + [_frames([0])] * 7  # More than one batch.
-    maps, seconds = evaluate.predict(_counting_step, None, frames, (1, 2, 5))
-    np.testing.assert_array_equal(maps[:, 0, 0, 0, 0], [1, 3, 7])
-    np.testing.assert_array_equal(maps[:, 1, 0, 0, 0], [8, 8, 8])
-    assert maps.shape == (3, 9, 4, 4, 3)
-    assert (np.diff(seconds) >= 0).all()
-
-
-def test_single_frames_are_averaged():
-    frames = [_frames([1, 2, 6]), _frames([8, 4])]
-    maps, _ = evaluate.predict(_counting_step, None, frames, (2, 3), single=True)
-    np.testing.assert_allclose(maps[:, 0, 0, 0, 0], [1.5, 3])
-    np.testing.assert_allclose(maps[:, 1, 0, 0, 0], [6, 6])
-
-
 def test_streaming_equals_the_answer_to_the_whole_sequence(tiny_records, tmp_path):
     config, model, variables = make_run(tmp_path / 'run', tiny_records)
     frames = np.random.default_rng(0).integers(256, size=(2, 4, 32, 32, 3), dtype=np.uint8)
     step = reconstruct.make_step(config, model)
-    maps, _ = evaluate.predict(step, variables, list(frames), (1, 4))
+    predictions, _ = predict.stream(step, variables, list(frames), (1, 4))
     inputs = input_pipeline.normalize_frames(frames, 'unit')
     whole = jax.jit(lambda x: model.apply(variables, x, train=False))(inputs)
-    np.testing.assert_allclose(maps[0], whole.position_map[:, 0], atol=1e-3)
-    np.testing.assert_allclose(maps[1], whole.position_map[:, 3], atol=1e-3)
-
-
-def test_a_perfect_answer_scores_the_noise_of_the_scan():
-    face = bumpy_face.position_map_of(0)
-    mask = bumpy_face.mask_of(face)
-    subjects = evaluate.Subjects(
-        ['F001'],
-        [bumpy_face.scan_of(face)],
-        bumpy_face.sample(face, 16384)[None],
-        face[None],
-        mask[None],
-        [np.arange(1)],
-    )
-    found = evaluate.score(subjects, 0, face, ordered=True, mask=mask)
-    assert found['scan_to_mesh_mm'].mean < 0.2 and found['vertex_mm'] < 1e-4
-    unordered = np.random.default_rng(0).permutation(face.reshape(-1, 3)).reshape(face.shape)
-    found = evaluate.score(subjects, 0, unordered, ordered=False, mask=mask)
-    assert found['scan_to_mesh_mm'].mean < 0.2 and found['vertex_mm'] is None
+    for streamed, place in zip(predictions, (0, 3), strict=True):
+        np.testing.assert_allclose(streamed.position_map, whole.position_map[:, place], atol=1e-3)
+        np.testing.assert_allclose(streamed.log_variance, whole.log_variance[:, place], atol=1e-4)
 
 
 def test_there_is_a_row_for_every_checkpoint_split_and_number_of_frames(evaluated):

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from seqface_jax import evaluate, figures
+from seqface_jax import figures, models, predict, scoring
 from tests import bumpy_face
 
 
@@ -44,12 +44,12 @@ def test_the_loss_curve_shows_the_epochs_of_both_kinds():
 def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
     face = bumpy_face.position_map_of(0)
     mask = bumpy_face.mask_of(face)
-    subjects = evaluate.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
+    subjects = scoring.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
     frames = [np.full((3, 32, 32, 3), 90, np.uint8)]
-    condition = evaluate.Condition('ours', 'best_validation', 'test', 8)
-    answers = [evaluate.Answers(condition, face[None], True, None)]
+    condition = predict.Condition('ours', 'best_validation', 'test', 8)
+    answers = [predict.Answers(condition, models.Prediction(face[None]), True, mask, None)]
     path = str(tmp_path / 'predictions.png')
-    figures.save(figures.predictions(subjects, frames, mask, answers), path)
+    figures.save(figures.predictions(subjects, frames, answers), path)
     assert cv2.imread(path).std() > 10
     demo = str(tmp_path / 'demo.png')
     mesh = face[mask], np.array([[0, 1, 2]])
