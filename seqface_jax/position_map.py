@@ -13,10 +13,16 @@ MAX_ELEVATION_RAD = np.radians(70.0)
 CROP_RADIUS_MM = 95.0  # Around the nose tip; the field's usual evaluation crop.
 
 
-def ray_directions(size=SIZE):
-    """Returns the unit direction of every map pixel, [size, size, 3]."""
+def ray_angles(size=SIZE):
+    """Returns azimuth [1, size] and elevation [size, 1] of the map's columns and rows, radians."""
     azimuth = np.linspace(-MAX_AZIMUTH_RAD, MAX_AZIMUTH_RAD, size)[None, :]
     elevation = np.linspace(MAX_ELEVATION_RAD, -MAX_ELEVATION_RAD, size)[:, None]
+    return azimuth, elevation
+
+
+def ray_directions(size=SIZE):
+    """Returns the unit direction of every map pixel, [size, size, 3]."""
+    azimuth, elevation = ray_angles(size)
     return np.stack(
         [
             np.cos(elevation) * np.sin(azimuth),
@@ -24,6 +30,35 @@ def ray_directions(size=SIZE):
             np.cos(elevation) * np.cos(azimuth),
         ],
         axis=-1,
+    )
+
+
+def pixels_of(azimuth, elevation, size=SIZE):
+    """Returns row and column, fractions of a pixel included, where a map sees a direction.
+
+    Args:
+        azimuth, elevation: radians, arrays of one shape.
+    """
+    row = (MAX_ELEVATION_RAD - elevation) / (2 * MAX_ELEVATION_RAD) * (size - 1)
+    column = (azimuth + MAX_AZIMUTH_RAD) / (2 * MAX_AZIMUTH_RAD) * (size - 1)
+    return row, column
+
+
+def with_mirrored(maps, masks):
+    """Returns faces and their mirror images.
+
+    Args:
+        maps: [N, S, S, 3] mm.
+        masks: [N, S, S] bool.
+
+    Returns:
+        maps [2 N, S, S, 3] float32 and masks [2 N, S, S] bool.
+    """
+    maps, masks = np.asarray(maps, np.float32), np.asarray(masks, bool)
+    mirror = np.array([-1, 1, 1], np.float32)
+    return (
+        np.concatenate([maps, maps[:, :, ::-1] * mirror]),
+        np.concatenate([masks, masks[:, :, ::-1]]),
     )
 
 

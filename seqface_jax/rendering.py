@@ -35,7 +35,7 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320):
     seen = (vertices - [0.0, 0.0, _CENTRE_Z_MM]) @ view.T
     scale = size / _FRAME_MM
     screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
-    pixel, triangle, weights = _fragments(screen, seen[:, 2], np.asarray(triangles), size)
+    pixel, triangle, weights = fragments(screen, seen[:, 2], np.asarray(triangles), size)
     image = np.full((size * size, 3), _BACKGROUND, np.uint8)
     if len(pixel):
         normal = (normals[triangles[triangle]] * weights[:, :, None]).sum(1)
@@ -57,7 +57,7 @@ def _shade(normals):
     return shade
 
 
-def _fragments(screen, depth, triangles, size):
+def fragments(screen, depth, triangles, size):
     """Returns the nearest triangle of each drawn pixel: pixel, triangle, weights [P, 3]."""
     corners = screen[triangles]
     low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)

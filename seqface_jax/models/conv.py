@@ -5,10 +5,34 @@ Images are [N, H, W, C], kernels [height, width, C, features].
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 # Outputs up to this many pixels are computed as one matrix product: on the CPU XLA's convolution is
 # up to 80 times slower on a 2 x 2 image of 512 channels, twice at 8 x 8, and equal from about here.
 MAX_MATMUL_PIXELS = 16 * 16
+
+
+class Conv(nn.Module):
+    """A convolution with 'same' padding, fast on the CPU for small images too.
+
+    Attributes:
+        features: channels of the output.
+        kernel, stride: in pixels.
+        use_bias: whether to add a bias.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
+        x = convolve(x, self.param('kernel', nn.initializers.glorot_uniform(), shape), self.stride)
+        if not self.use_bias:
+            return x
+        return x + self.param('bias', nn.initializers.zeros, (self.features,))
 
 
 def convolve(x, kernel, stride=1, padding=None):

@@ -97,13 +97,14 @@ class ConvLSTM(nn.Module):
             split_rngs={'params': False},
             in_axes=1,
             out_axes=1,
-            unroll=self.scan_unroll or _default_unroll(x.shape[1]),
+            unroll=self.scan_unroll or default_unroll(x.shape[1]),
         )
         cell = scan(self.features, self.kernel, self.stride, self.recurrent_activation, name='cell')
         return cell(state, x)
 
 
-def _default_unroll(num_frames):
+def default_unroll(num_frames):
+    """Returns the frames per turn of a loop over time that suit this machine."""
     on_cpu = jax.default_backend() == 'cpu'
     return num_frames if on_cpu and num_frames <= MAX_UNROLLED_FRAMES else 1
 

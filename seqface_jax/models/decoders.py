@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqface_jax.models.conv import convolve, shifted_views
+from seqface_jax.models.norm import NORMS
 
 
 class ConvTranspose(nn.Module):
@@ -14,25 +15,32 @@ class ConvTranspose(nn.Module):
         features: channels of the output.
         kernel: side, in pixels; the parameter is [kernel, kernel, features, C].
         stride: how much larger the output is.
+        use_bias: whether to add a bias.
     """
 
     features: int
     kernel: int = 4
     stride: int = 1
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x):
+        x = self._enlarge(x)
+        if not self.use_bias:
+            return x
+        return x + self.param('bias', nn.initializers.zeros, (self.features,))
+
+    def _enlarge(self, x):
         shape = (self.kernel, self.kernel, self.features, x.shape[-1])
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
-        bias = self.param('bias', nn.initializers.zeros, (self.features,))
         if (self.kernel, self.stride) == (4, 2):
-            return sub_pixel_conv_transpose(x, kernel) + bias
+            return sub_pixel_conv_transpose(x, kernel)
         if self.stride == 1:
             before = self.kernel // 2
             pads = (before, self.kernel - 1 - before)
-            return convolve(x, _forward_kernel(kernel), padding=(pads, pads)) + bias
+            return convolve(x, _forward_kernel(kernel), padding=(pads, pads))
         strides = (self.stride, self.stride)
-        return jax.lax.conv_transpose(x, kernel, strides, 'SAME', transpose_kernel=True) + bias
+        return jax.lax.conv_transpose(x, kernel, strides, 'SAME', transpose_kernel=True)
 
 
 def sub_pixel_conv_transpose(x, kernel):
@@ -86,6 +94,45 @@ class ResizeConv(nn.Module):
             shape = (count, self.stride * height, self.stride * width, channels)
             x = jax.image.resize(x, shape, 'bilinear')
         return nn.Conv(self.features, (self.kernel, self.kernel), name='conv')(x)
+
+
+# Of PRNet's decoder: channels over those of the image side, and stride.
+_PRNET_LAYERS = (
+    (32, 1), (16, 2), (16, 1), (16, 1), (8, 2), (8, 1), (8, 1), (4, 2), (4, 1), (4, 1), (2, 2),
+    (2, 1), (1, 2), (1, 1),
+)  # fmt: skip
+_NUM_LAST = 3  # Layers of 3 channels at the end.
+IMAGE_RANGE = 1.1  # Of the sigmoid, in widths of the image: a face may reach beyond its right edge.
+
+
+class ImageMapDecoder(nn.Module):
+    """The decoder of PRNet: 17 transposed convolutions of kernel 4, 32 times larger.
+
+    Feng et al., 2018 (arXiv:1803.07835). Its last hidden layers have 3 channels only: a channel
+    that dies there is a coordinate that dies, which normalisation prevents.
+
+    Attributes:
+        features: channels of the last wide layer; 16 in PRNet.
+        norm: a name in NORMS, with which no layer has a bias, or None (Lium, 2020).
+        axis_name: of the devices that share one batch, or None.
+    """
+
+    features: int
+    norm: str | None
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        """Returns image maps [N, 32 h, 32 w, 3] in [0, IMAGE_RANGE], of features [N, h, w, C]."""
+        layers = [(self.features * factor, stride) for factor, stride in _PRNET_LAYERS]
+        layers += [(3, 1)] * _NUM_LAST
+        for i, (features, stride) in enumerate(layers):
+            use_bias = self.norm is None
+            x = ConvTranspose(features, stride=stride, use_bias=use_bias, name=f'layer_{i}')(x)
+            if self.norm is not None:
+                x = NORMS[self.norm](self.axis_name, name=f'norm_{i}')(x, train=train)
+            x = jax.nn.relu(x) if i + 1 < len(layers) else jax.nn.sigmoid(x)
+        return IMAGE_RANGE * x
 
 
 def _forward_kernel(kernel):

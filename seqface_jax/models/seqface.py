@@ -17,6 +17,7 @@ from seqface_jax.models.decoders import ConvTranspose, ResizeConv
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.norm import NORMS
 from seqface_jax.models.prediction import Prediction
+from seqface_jax.models.sequence_model import SequenceModel
 
 ENCODER_KINDS = {'conv_lstm': ConvLSTM, 'inverted_residual': InvertedResidual, 'conv': ConvBlock}
 DECODER_KINDS = {'conv_transpose': ConvTranspose, 'resize_conv': ResizeConv}
@@ -24,14 +25,13 @@ OUTPUT_ACTIVATIONS = {'tanh': jnp.tanh, 'linear': lambda x: x}
 _SHARED_FIELDS = ('recurrent_activation', 'scan_unroll', 'norm', 'axis_name')  # Of all layers.
 
 
-class SeqFace(nn.Module):
+class SeqFace(SequenceModel, kw_only=True):
     """Predicts a position map after every frame of a sequence, of any length.
 
     The side of the map is image_size / (strides of the encoder) * (strides of the decoder):
     image_size / 2 for the thesis (32 / 16), so 128 at 256 pixels and 32 at 64.
 
     Attributes:
-        image_size: side of the frames, in pixels.
         encoder: one dict per layer, 'kind' in ENCODER_KINDS and the fields of that class, such as
             {'kind': 'conv_lstm', 'features': 32, 'stride': 2}. The state is that of its ConvLSTMs.
         decoder: one dict per layer, 'kind' in DECODER_KINDS; the last has 3 features. ReLU between
@@ -40,35 +40,13 @@ class SeqFace(nn.Module):
         recurrent_activation: of the ConvLSTM gates, a name in RECURRENT_ACTIVATIONS.
         output_activation: a name in OUTPUT_ACTIVATIONS; its result is scaled and shifted to mm by
             the constants scale_mm [] and offset_mm [3].
-        scan_unroll: as of ConvLSTM.
-        axis_name: of the devices that share one batch, or None; for training under `pmap`.
     """
 
-    image_size: int
     encoder: Sequence[Mapping[str, Any]]
     decoder: Sequence[Mapping[str, Any]]
     norm: str = 'batch'
     recurrent_activation: str = 'hard_sigmoid'
     output_activation: str = 'tanh'
-    scan_unroll: int = 0
-    axis_name: str | None = None
-
-    def __call__(self, frames, *, train, last_only=False):
-        """Returns the Prediction of every frame, or of the last one only.
-
-        Args:
-            frames: [B, T, H, W, 3] float32, normalised as the config says.
-            train: whether to normalise with the statistics of this batch and update the moving
-                ones (collection batch_stats, then mutable).
-            last_only: decode the last frame only; T of the prediction is 1.
-        """
-        _, prediction = self._run(None, frames, train=train, last_only=last_only)
-        return prediction
-
-    def step(self, state, frame):
-        """Takes one more frame [B, H, W, 3]; returns the new state and a Prediction without T."""
-        state, prediction = self._run(state, frame[:, None], train=False, last_only=False)
-        return state, jax.tree.map(lambda leaf: leaf[:, 0], prediction)
 
     def initial_state(self, batch):
         """Returns the state before the first frame: (c, h) of each ConvLSTM, by its name."""
@@ -90,11 +68,9 @@ class SeqFace(nn.Module):
             side *= layer.get('stride', 1)
         return side
 
-    @staticmethod
-    def check_fields(values):
-        """Checks the fields of a config; raises ModelConfigError."""
-        given = ('image_size', 'axis_name', 'scan_unroll')
-        fields.check(SeqFace, [name for name in values if name not in given], 'model', given)
+    @classmethod
+    def check_fields(cls, values):
+        super().check_fields(values)
         for part, kinds in (('encoder', ENCODER_KINDS), ('decoder', DECODER_KINDS)):
             fields.check_layers(values[part], kinds, f'model.{part}', _SHARED_FIELDS)
         if not values['decoder'] or values['decoder'][-1]['features'] != 3:

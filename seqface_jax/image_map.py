@@ -1,0 +1,150 @@
+"""What a position map in image space says: vertices, pose, landmarks, depth, and the face in mm.
+
+An image map holds for every pixel of the position map's grid where the point lies in the image:
+x right and y down in units of the image's width, z towards the camera in the same unit, as seen
+by a camera without perspective. It has no metric scale: whoever asks for mm gets the size of the
+mean face.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqface_jax import face_regions
+
+_FLIP = np.array([1, -1, 1], np.float32)  # Image axes to right-handed ones, y up.
+
+
+class Pose(NamedTuple):
+    """How a face lies in an image: place = scale * rotation @ point + translation, y up.
+
+    Attributes:
+        scale: [...], widths of the image per mm.
+        rotation: [..., 3, 3] from the canonical frame to the camera's (x right, y up, z towards
+            the camera).
+        translation: [..., 3], in widths of the image; y up, so that y is minus the row.
+    """
+
+    scale: jax.Array
+    rotation: jax.Array
+    translation: jax.Array
+
+    def angles_deg(self):
+        """Returns yaw, pitch and roll in degrees, [..., 3]: R = R_z(roll) R_x(pitch) R_y(yaw).
+
+        Yaw turns the head to its left, pitch lifts the chin, roll leans the head to its right.
+        """
+        r = self.rotation
+        yaw = jnp.arctan2(-r[..., 2, 0], r[..., 2, 2])
+        pitch = -jnp.arcsin(jnp.clip(r[..., 2, 1], -1, 1))
+        roll = jnp.arctan2(-r[..., 0, 1], r[..., 1, 1])
+        return jnp.degrees(jnp.stack([yaw, pitch, roll], axis=-1))
+
+    def place(self, points):
+        """Returns the image map of canonical points [..., S, S, 3] mm."""
+        turned = jnp.einsum('...ij,...hwj->...hwi', self.rotation, points)
+        placed = self.scale[..., None, None, None] * turned
+        return (placed + self.translation[..., None, None, :]) * _FLIP
+
+    def undo(self, image_map):
+        """Returns the canonical points of an image map, [..., S, S, 3] mm."""
+        centred = image_map * _FLIP - self.translation[..., None, None, :]
+        turned = jnp.einsum('...ji,...hwj->...hwi', self.rotation, centred)
+        return turned / self.scale[..., None, None, None]
+
+
+def fit_pose(image_map, face, weights):
+    """Finds the similarity that best carries a face onto an image map.
+
+    Weighted least squares over the pixels; Umeyama, 1991, eqs. 40-42, on the device.
+
+    Args:
+        image_map: [..., S, S, 3].
+        face: [..., S, S, 3] mm, canonical frame, such as the mean face.
+        weights: [..., S, S] not negative, how much a pixel counts.
+
+    Returns:
+        Pose.
+    """
+    weights = weights / jnp.maximum(weights.sum(axis=(-2, -1), keepdims=True), 1e-9)
+    target = image_map * _FLIP
+
+    def mean(points):
+        return (weights[..., None] * points).sum(axis=(-3, -2))
+
+    source_mean, target_mean = mean(face), mean(target)
+    source = face - source_mean[..., None, None, :]
+    target = target - target_mean[..., None, None, :]
+    covariance = jnp.einsum('...hw,...hwi,...hwj->...ij', weights, target, source)
+    u, singular, vt = jnp.linalg.svd(covariance)
+    # The last axis is flipped where the best orthogonal matrix would mirror.
+    sign = jnp.where(jnp.linalg.det(u @ vt) < 0, -1.0, 1.0)
+    signs = jnp.stack([jnp.ones_like(sign), jnp.ones_like(sign), sign], axis=-1)
+    rotation = (u * signs[..., None, :]) @ vt
+    variance = (weights * jnp.square(source).sum(axis=-1)).sum(axis=(-2, -1))
+    scale = (singular * signs).sum(axis=-1) / jnp.maximum(variance, 1e-9)
+    scale = jnp.maximum(scale, 1e-6)  # A map collapsed to a point has a pose too.
+    turned_mean = jnp.einsum('...ij,...j->...i', rotation, source_mean)
+    return Pose(scale, rotation, target_mean - scale[..., None] * turned_mean)
+
+
+def canonical(image_map, mean_map, weights):
+    """Turns an image map into the position map of a face of the mean face's size.
+
+    Args:
+        image_map: [..., S, S, 3].
+        mean_map: [M, M, 3] mm.
+        weights: [M, M], how much a pixel counts; one of S and M is a multiple of the other.
+
+    Returns:
+        [..., min(S, M), min(S, M), 3] mm, canonical frame. Not differentiated.
+    """
+    side = min(image_map.shape[-2], mean_map.shape[-2])
+    image_map = jax.lax.stop_gradient(strided(image_map, side))
+    mean_map = strided(mean_map, side)
+    stride = weights.shape[-1] // side
+    pose = fit_pose(image_map, mean_map, weights[..., ::stride, ::stride])
+    return pose.undo(image_map)
+
+
+def strided(maps, side):
+    """Returns every n-th row and column of maps [..., S, S, C], S a multiple of side."""
+    stride = maps.shape[-2] // side
+    return maps[..., ::stride, ::stride, :]
+
+
+def dense_vertices(image_map, mask):
+    """Returns the points that are face, [V, 3], as the image map has them."""
+    return np.asarray(image_map)[np.asarray(mask, bool)]
+
+
+def landmarks(image_map):
+    """Returns the 68 landmarks, [..., 68, 3], of image maps [..., S, S, 3]."""
+    row, column = face_regions.landmark_pixels(image_map.shape[-2]).T
+    return image_map[..., row, column, :]
+
+
+def depth(image_map, mask, size):
+    """Draws how near each point of the image is to the camera.
+
+    Args:
+        image_map: [S, S, 3].
+        mask: [S, S] bool, the pixels that are face.
+        size: side of the picture, in pixels.
+
+    Returns:
+        [size, size] float32, z in units of the image's width; NaN where there is no face.
+    """
+    from seqface_jax import position_map, rendering  # Numpy, and not needed to train.
+
+    points = np.asarray(image_map, np.float64).reshape(-1, 3)
+    triangles = position_map.grid_triangles(np.asarray(mask, bool))
+    # Drawn with y down, a triangle is wound the other way; what faces away is hidden all the same.
+    pixel, triangle, weights = rendering.fragments(
+        points[:, :2] * size, points[:, 2], triangles, size
+    )
+    picture = np.full(size * size, np.nan, np.float32)
+    picture[pixel] = (points[triangles[triangle], 2] * weights).sum(axis=1)
+    return picture.reshape(size, size)
