@@ -21,6 +21,10 @@ def get_config():
     data.train_split = 'train'  # TFDS split expressions, by subject.
     data.validation_split = 'validation'
     data.test_split = 'test'
+    data.frame_maps = False  # Batches also hold each frame's own maps; see data_prep --frame_maps.
+    data.draw = 'sequences'  # What a training example is: 'sequences', or 'pairs' for two views.
+    data.front_max_yaw_deg = 45.0  # Of a pair: the frontal frame is turned by less ...
+    data.side_min_yaw_deg = 45.0  # ... and the one from the side by more.
     data.num_threads = 4  # Of the reader.
     data.on_bad_record = 'fail'  # A damaged record is named; 'skip': and left out.
     data.cache_mib = 4096  # Decoded frames kept in host memory; 0 turns it off.
@@ -29,14 +33,17 @@ def get_config():
     augmentation.enabled = True
     augmentation.per_frame = True  # False: the frames of a sequence are moved and lit alike.
     augmentation.shift = 0.06  # Of the crop's width, either way.
-    augmentation.scale = 0.1  # Of the crop's size, either way.
+    augmentation.scale = 0.1  # Of the crop's size, either way ...
+    augmentation.zoom = 1.0  # ... of this.
     augmentation.rotation_deg = 10.0  # In the image plane, either way.
     augmentation.brightness = 0.2  # Offset, of full scale.
     augmentation.contrast = 0.3  # Gain, either way.
     augmentation.color = 0.15  # Gain of each channel, either way.
     augmentation.noise = 0.03  # Standard deviation, of full scale.
     augmentation.mirror = True  # Half of the sequences; the target is mirrored too.
-    augmentation.occlusion = 0.3  # Share of frames with an erased rectangle.
+    augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...
+    augmentation.occluder = 'color'  # ... of one colour, or of 'noise'.
+    augmentation.coarse_dropout = 0.0  # Up to this share of 8 x 8 blocks is black; half at least.
 
     config.model = model = ml_collections.ConfigDict()
     model.name = 'seqface'
@@ -45,16 +52,20 @@ def get_config():
     config.optimizer = optimizer = ml_collections.ConfigDict()
     optimizer.learning_rate = 1e-3
     optimizer.decay_factor = 0.5  # Step decay: the rate is multiplied by this ...
-    optimizer.decay_every_epochs = 10  # ... so often; 0 turns it off.
+    optimizer.decay_every_epochs = 10  # ... so often; 0 turns it off ...
+    optimizer.decay_at_steps = ()  # ... and at these steps.
     optimizer.keras_adam = False  # True: epsilon outside the bias correction, as Keras.
     optimizer.epsilon = 1e-8
     optimizer.clip_norm = 1.0  # Of the global gradient; 0 turns it off.
-    optimizer.weight_decay = 0.0
+    optimizer.weight_decay = 0.0  # Taken off the weights, besides Adam.
+    optimizer.l2 = 0.0  # Times the weights, added to their gradients; biases are left out.
 
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
     train.num_epochs = 100
-    train.loss = 'masked_l1'  # 'masked_l1' after every frame, or 'index_mse' after the last.
+    # After every frame: 'masked_l1', 'weighted_image' (PRNet's); after the last one: 'index_mse'
+    # (the thesis's), 'image_mse' (Lium's), 'rotated_views', 'voxels' (3D-R2N2's).
+    train.loss = 'masked_l1'
     train.uncertainty_weight = 0.0  # Of the likelihood term, for a model that says its variance.
     train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
     train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.

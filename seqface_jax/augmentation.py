@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
+DROPPED_BLOCKS = 8  # Along a side of the frame, of which some are made black.
+OCCLUDERS = ('color', 'noise')
 NUM_DRAWS = 18  # Numbers drawn for a frame: see _augment_sequence.
 
 
@@ -80,7 +82,9 @@ def _augment_sequence(key, example, options):
     frames = example['frames'] / jnp.float32(255)
     frames = _move(changes[:, 1:5], frames, options)
     frames = _relight(changes[:, 5:10], frames, options)
-    frames = _erase((of_frames[:, 10:] + 1) / 2, frames, options.occlusion)
+    frames = _erase((of_frames[:, 10:] + 1) / 2, frames, options, noise_key)
+    if options.coarse_dropout:
+        frames = _drop_blocks(jax.random.fold_in(noise_key, 1), frames, options.coarse_dropout)
     if options.noise:
         frames += options.noise * jax.random.normal(noise_key, frames.shape)
     return example | {'frames': jnp.clip(frames, 0, 1)}
@@ -88,9 +92,9 @@ def _augment_sequence(key, example, options):
 
 def _move(drawn, frames, options):
     """Shifts, scales and turns frames by drawn [T, 4], each in [-1, 1]."""
-    if not (options.shift or options.scale or options.rotation_deg):
+    if not (options.shift or options.scale or options.rotation_deg or options.zoom != 1):
         return frames
-    scale = 1 + options.scale * drawn[:, 2]
+    scale = options.zoom + options.scale * drawn[:, 2]
     angle_rad = jnp.radians(options.rotation_deg) * drawn[:, 3]
     return resample(frames, options.shift * drawn[:, :2], scale, angle_rad)
 
@@ -104,17 +108,37 @@ def _relight(drawn, frames, options):
     return frames * gain + options.brightness * drawn[..., 1:2]
 
 
-def _erase(drawn, frames, share):
-    """Fills a rectangle of one colour in a share of the frames by drawn [T, 8], in [0, 1]."""
+def _erase(drawn, frames, options, key):
+    """Fills a rectangle with a colour or noise in some of the frames by drawn [T, 8], in [0, 1]."""
+    if options.occluder not in OCCLUDERS:
+        raise ValueError(f'augmentation.occluder {options.occluder!r} is not one of {OCCLUDERS}')
     height, width = frames.shape[1:3]
     side = MIN_ERASED + (MAX_ERASED - MIN_ERASED) * drawn[:, 1:3]
     start = drawn[:, 3:5] * (1 - side)
     y, x = jnp.arange(height) / height, jnp.arange(width) / width
     rows = (y >= start[:, :1]) & (y < (start + side)[:, :1])
     columns = (x >= start[:, 1:]) & (x < (start + side)[:, 1:])
-    chosen = drawn[:, 0] < share
+    chosen = drawn[:, 0] < options.occlusion
     inside = rows[:, :, None] & columns[:, None, :] & chosen[:, None, None]  # [T, H, W]
-    return jnp.where(inside[..., None], drawn[:, None, None, 5:], frames)
+    filling = drawn[:, None, None, 5:]
+    if options.occluder == 'noise':  # PRNet's: a texture that has nothing of a face.
+        filling = filling + jax.random.uniform(key, frames.shape, minval=-0.5, maxval=0.5)
+    return jnp.where(inside[..., None], filling, frames)
+
+
+def _drop_blocks(key, frames, largest_share):
+    """Makes a share of the blocks of each frame black: half of the largest share, up to all of it.
+
+    The coarse dropout of Lium's training, whose shares are 0.1 to 0.2.
+    """
+    count, height, width = frames.shape[:3]
+    # The first number of each frame says how large its share is.
+    drawn = jax.random.uniform(key, (count, DROPPED_BLOCKS**2 + 1))
+    share = largest_share * (1 + drawn[:, :1]) / 2
+    kept = (drawn[:, 1:] >= share).reshape(count, DROPPED_BLOCKS, DROPPED_BLOCKS)
+    rows = jnp.arange(height) * DROPPED_BLOCKS // height
+    columns = jnp.arange(width) * DROPPED_BLOCKS // width
+    return frames * kept[:, rows[:, None], columns[None], None]
 
 
 def _bilinear(image, x, y):

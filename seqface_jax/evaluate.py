@@ -25,6 +25,7 @@ from seqface_jax import runs as runs_lib
 from seqface_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
+_CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +152,8 @@ class _SplitEvaluation:
         for workdir, run in self._runs.items():
             logging.info('%s: predicting the %s split', run.name, self._name)
             split = self._splits[workdir]
-            frames = [split.frames(i, drawn) for i, drawn in enumerate(self.subjects.drawn)]
+            drawn = self._drawn_for(run, split)
+            frames = [split.frames(i, own) for i, own in enumerate(drawn)]
             for checkpoint, (step, variables) in run.models.items():
                 yield from self._predict(run, checkpoint, step, variables, frames)
 
@@ -172,8 +174,12 @@ class _SplitEvaluation:
     def _predict(self, run, checkpoint, step, variables, frames):
         selection = run.selection(checkpoint, self._name, self.subjects.ids)
         condition = predict.Condition(run.name, checkpoint, self._name, None, selection)
-        yield from self._stream(run, condition, step, variables, frames, self._plan.frames)
+        reads = models.reads(run.config.model)
+        counts = predict.usable_counts(self._plan.frames, models.MAX_FRAMES[reads])
+        yield from self._stream(run, condition, step, variables, frames, counts)
         counts = [count for count in self._plan.frames if count > 1]  # One is the model itself.
+        if reads in _CHOSEN_VIEWS:
+            return
         if counts and checkpoint == self._averaged_checkpoint(run):
             condition = condition._replace(model='averaged_single_frames', of=run.name)
             yield from self._stream(run, condition, step, variables, frames, counts, single=True)
@@ -185,9 +191,24 @@ class _SplitEvaluation:
             own = condition._replace(num_frames=count)
             yield predict.Answers(own, predictions[place], ordered, self._plan.mask, seconds[place])
 
-    def _draw(self, subject, frame_index):
+    def _draw(self, subject, frame_index, count=None):
         seed = [self._plan.seed, zlib.crc32(subject.encode())]  # The same in any split.
-        return predict.draw_frames(frame_index.sequences, self._plan.frames[-1], seed=seed)
+        count = count or self._plan.frames[-1]
+        return predict.draw_frames(frame_index.sequences, count, seed=seed)
+
+    def _drawn_for(self, run, split):
+        """Returns the frames to show a run, one array per subject."""
+        reads = models.reads(run.config.model)
+        if reads not in _CHOSEN_VIEWS:
+            return self.subjects.drawn
+        data, drawn = run.config.data, []
+        for subject, index in zip(self.subjects.ids, split.frame_index, strict=False):
+            order = self._draw(subject, index, len(index.sequences))
+            pair = predict.draw_pair(
+                order, index.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
+            )
+            drawn.append(pair[: models.MAX_FRAMES[reads]])
+        return drawn
 
     def _averaged_checkpoint(self, run):
         return 'best_validation' if 'best_validation' in run.models else next(iter(run.models))
@@ -219,7 +240,9 @@ def _protocol(plan, workdirs, runs):
         'records': os.path.join(config.data.dir, config.data.name),
         'workdirs': list(workdirs),
         'frames': 'one seeded draw of distinct frames per subject, spread over its sequences, '
-        'the same for every model; a subject with fewer frames shows all it has',
+        'the same for every model; a subject with fewer frames shows all it has; a model '
+        'that reads a frontal view, or a pair with one from the side, is shown the first such '
+        'frames of the draw',
         'num_frames': list(plan.frames),
         'seed': plan.seed,
         'max_subjects': plan.max_subjects,

@@ -129,8 +129,7 @@ class Split:
 
     def num_batches(self):
         """The number of batches of an epoch."""
-        groups = sum(-(-count // self._config.num_frames) for count in self.frames_by_subject)
-        return -(-groups // self._config.batch_size)
+        return -(-len(self._plan(0, 0)) // self._config.batch_size)
 
     def batch(self, seed, epoch, index):
         """Returns batch `index` of an epoch: the same for the same arguments, always.
@@ -143,7 +142,7 @@ class Split:
             and row [B] int32, the place in the batch.
         """
         config = self._config
-        plan = epoch_plan(seed, epoch, self.frames_by_subject, config.num_frames)
+        plan = self._plan(seed, epoch)
         places = np.arange(index * config.batch_size, (index + 1) * config.batch_size)
         groups = [plan[place % len(plan)] for place in places]
         subject_index = np.array([subject for subject, _ in groups], np.int32)
@@ -167,6 +166,24 @@ class Split:
             prefetch_buffer_size=2 * self._config.num_threads,
         )
         return iter(batches.to_iter_dataset(options))
+
+    def _plan(self, seed, epoch):
+        """Returns the groups of frames of an epoch, as data.draw says."""
+        config = self._config
+        if config.draw == 'sequences':
+            return epoch_plan(seed, epoch, self.frames_by_subject, config.num_frames)
+        if config.draw != 'pairs':
+            raise UserError(f"data.draw is {config.draw!r}: choose 'sequences' or 'pairs'")
+        yaws = [index.yaw_deg for index in self.frame_index]
+        limits = config.front_max_yaw_deg, config.side_min_yaw_deg
+        plan = pair_plan(seed, epoch, yaws, *limits)
+        if not plan:
+            raise UserError(
+                f"nobody in split '{self.name}' has a frame turned by less than {limits[0]} "
+                f'degrees and one by more than {limits[1]}: set data.front_max_yaw_deg and '
+                'data.side_min_yaw_deg, or prepare data of larger turns with --frame_maps'
+            )
+        return plan
 
     def _frame(self, record):
         frame = self._cache.get(record)
@@ -280,6 +297,30 @@ def epoch_plan(seed, epoch, frames_by_subject, num_frames):
         order = np.resize(order, -(-count // num_frames) * num_frames)
         groups += [(subject, order[i : i + num_frames]) for i in range(0, len(order), num_frames)]
     return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def pair_plan(seed, epoch, yaws, front_max_yaw_deg, side_min_yaw_deg):
+    """Pairs every frontal frame with a random one from the side, in random order.
+
+    Args:
+        seed, epoch: as of `epoch_plan`.
+        yaws: list of S arrays [F_s], how far each frame of a subject is turned, degrees; NaN where
+            not known: such a frame is in no pair.
+        front_max_yaw_deg: a frontal frame is turned by less, to either side.
+        side_min_yaw_deg: one from the side by more.
+
+    Returns:
+        list of (subject index, [2] int frame indices, the frontal one first); none of a subject
+        who lacks one of the two kinds.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    pairs = []
+    for subject, yaw in enumerate(yaws):
+        fronts = np.flatnonzero(np.abs(yaw) < front_max_yaw_deg)
+        sides = np.flatnonzero(np.abs(yaw) > side_min_yaw_deg)
+        if len(sides):
+            pairs += [(subject, np.array([front, rng.choice(sides)])) for front in fronts]
+    return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
 def normalize_frames(frames, kind):

@@ -6,7 +6,9 @@ A prediction may be coarser than the target (side S < 128): the target is then s
 import jax
 import jax.numpy as jnp
 
-NAMES = ('masked_l1', 'index_mse')
+NAMES = ('masked_l1', 'index_mse', 'weighted_image', 'image_mse', 'rotated_views', 'voxels')
+OF_LAST_ANSWER = ('index_mse', 'image_mse', 'rotated_views', 'voxels')  # Others: of every one.
+OF_IMAGE_MAPS = ('weighted_image', 'image_mse', 'rotated_views')  # They need data.frame_maps.
 
 
 def ordered_target(batch, kind, side):
@@ -22,11 +24,7 @@ def ordered_target(batch, kind, side):
         target [B, S, S, 3] mm and mask [B, S, S] bool.
     """
     if kind == 'position_map':
-        size = batch['position_map'].shape[1]
-        if size % side:
-            raise ValueError(f'a map of side {size} has no every-n-th rows of side {side}')
-        stride = size // side
-        return batch['position_map'][:, ::stride, ::stride], batch['mask'][:, ::stride, ::stride]
+        return at_side(batch['position_map'], batch['mask'], side)
     if kind == 'points':
         points = batch['points']
         count = points.shape[1]
@@ -36,6 +34,47 @@ def ordered_target(batch, kind, side):
         target = points[:, index].reshape(-1, side, side, 3)
         return target, jnp.ones(target.shape[:-1], bool)
     raise ValueError(f"target {kind!r} is not one of ('position_map', 'points')")
+
+
+def at_side(maps, mask, side):
+    """Brings maps to the side of a prediction.
+
+    A coarser side takes every n-th row and column. A finer one puts rows and columns halfway
+    between (the last ones repeat), which count where all that they lie between do.
+
+    Args:
+        maps: [..., M, M, C].
+        mask: [..., M, M] bool.
+        side: S; it must divide M, or be M times a power of 2.
+
+    Returns:
+        maps [..., S, S, C] and mask [..., S, S] bool.
+    """
+    size = mask.shape[-1]
+    if side > size:
+        for axis in (-3, -2):
+            maps, mask = _with_halfway(maps, axis), _all_halfway(mask, axis + 1)
+        return at_side(maps, mask, side)
+    if size % side:
+        raise ValueError(f'a map of side {size} has no every-n-th rows of side {side}')
+    stride = size // side
+    return maps[..., ::stride, ::stride, :], mask[..., ::stride, ::stride]
+
+
+def image_target(batch, side, *, of_first):
+    """Returns where the points of each frame lie in it, at the side of the prediction.
+
+    Args:
+        batch: dict of image_map [B, T, M, M, 3] in units of the image's width and image_mask
+            [B, T, M, M] bool.
+        side: S, as of `at_side`.
+        of_first: whether only the first frame counts: the frontal one of a pair.
+
+    Returns:
+        target [B, T, S, S, 3] and mask [B, T, S, S] bool; T is 1 if of_first.
+    """
+    last = 1 if of_first else None
+    return at_side(batch['image_map'][:, :last], batch['image_mask'][:, :last], side)
 
 
 def distance_mm(predicted, target):
@@ -82,6 +121,55 @@ def index_mse(predicted, target, scale_mm):
     return jnp.mean(jnp.square(error), axis=(1, 2, 3))
 
 
+def weighted_image(predicted, target, mask, weights):
+    """Averages the distance of image points, each with its weight: the loss of PRNet.
+
+    Feng et al., 2018, eq. 3; a mean instead of their sum.
+
+    Args:
+        predicted: [B, T, S, S, 3] in units of the image's width.
+        target: [B, T, S, S, 3].
+        mask: [B, T, S, S] bool.
+        weights: [S, S], how much a pixel counts.
+
+    Returns:
+        [B], in units of the image's width.
+    """
+    weights = weights * mask
+    total = jnp.maximum(weights.sum(axis=(1, 2, 3)), 1e-6)
+    return (distance_mm(predicted, target) * weights).sum(axis=(1, 2, 3)) / total
+
+
+def image_mse(predicted, target, mask):
+    """Averages the squared coordinate error of image points over the valid pixels.
+
+    Args:
+        predicted, target: [B, T, S, S, 3] in units of the image's width.
+        mask: [B, T, S, S] bool.
+
+    Returns:
+        [B], in squared units of the image's width.
+    """
+    squared = jnp.square(predicted - target).mean(axis=-1) * mask
+    return squared.sum(axis=(1, 2, 3)) / jnp.maximum(mask.sum(axis=(1, 2, 3)), 1)
+
+
+def voxel_cross_entropy(logits, inside):
+    """Averages the cross-entropy of cells that are inside the face or not.
+
+    Choy et al., 2016, section 4; a softmax over two classes is a sigmoid of their difference.
+
+    Args:
+        logits: [B, T, N, N, N], log-odds of being inside.
+        inside: [B, N, N, N] bool, the same for every frame.
+
+    Returns:
+        [B], in nats.
+    """
+    signed = jnp.where(inside[:, None], -logits, logits)
+    return jax.nn.softplus(signed).mean(axis=(1, 2, 3, 4))
+
+
 def gaussian_nll(predicted, log_variance, target, mask):
     """Averages the negative log-likelihood per coordinate of an isotropic Gaussian per pixel.
 
@@ -107,3 +195,26 @@ def _masked_mean(values, mask):
     mask = mask[:, None].astype(values.dtype)
     count = jnp.maximum(mask.sum(axis=(1, 2, 3)) * values.shape[1], 1)
     return jnp.sum(values * mask, axis=(1, 2, 3)) / count
+
+
+def _with_halfway(maps, axis):
+    """Doubles an axis: after every entry comes the mean of it and the next."""
+    following = jnp.concatenate([_cut(maps, axis, 1, None), _cut(maps, axis, -1, None)], axis=axis)
+    return _interleave(maps, (maps + following) / 2, axis)
+
+
+def _all_halfway(mask, axis):
+    """Doubles an axis: after every entry comes whether it and the next are true."""
+    following = jnp.concatenate([_cut(mask, axis, 1, None), _cut(mask, axis, -1, None)], axis=axis)
+    return _interleave(mask, mask & following, axis)
+
+
+def _cut(array, axis, start, stop):
+    axis %= array.ndim
+    return array[(slice(None),) * axis + (slice(start, stop),)]
+
+
+def _interleave(a, b, axis):
+    axis %= a.ndim
+    shape = (*a.shape[:axis], 2 * a.shape[axis], *a.shape[axis + 1 :])
+    return jnp.stack([a, b], axis=axis + 1).reshape(shape)

@@ -13,6 +13,7 @@ from scipy import spatial
 from seqface_jax import alignment
 
 COVERAGE_MM = 5.0
+VOXEL_THRESHOLD = 0.4
 
 
 class Summary(NamedTuple):
@@ -125,6 +126,34 @@ def coverage(hits, limit_mm=COVERAGE_MM):
         limit_mm: 5 mm in every table.
     """
     return float(np.mean((hits.distance <= limit_mm) & ~hits.on_border))
+
+
+def voxel_iou(probability, inside, threshold=VOXEL_THRESHOLD):
+    """Computes the intersection over union of predicted and true cells; Choy et al., 2016, eq. 9.
+
+    Args:
+        probability: [N, N, N], of being inside.
+        inside: [N, N, N] bool.
+        threshold: from which on a cell is predicted inside; the paper's published code has 0.4.
+    """
+    predicted = probability >= threshold
+    return float((predicted & inside).sum() / max((predicted | inside).sum(), 1))
+
+
+def voxel_ap(probability, inside):
+    """Computes the average precision over the cells, ranked by their probability.
+
+    The area under the precision-recall steps; cells of equal probability are one step.
+
+    Args:
+        probability: [N, N, N], of being inside.
+        inside: [N, N, N] bool, at least one of them.
+    """
+    order = np.argsort(-probability, axis=None, kind='stable')
+    ranked, found = probability.ravel()[order], np.cumsum(inside.ravel()[order])
+    last = np.r_[ranked[1:] != ranked[:-1], True]
+    precision = found[last] / (np.flatnonzero(last) + 1)
+    return float((np.diff(found[last], prepend=0) * precision).sum() / found[-1])
 
 
 def vertex_mm(predicted_map, true_map, mask):

@@ -29,17 +29,30 @@ def create(config_optimizer, steps_per_epoch):
         An optax.GradientTransformation.
     """
     config = config_optimizer
-    schedule = step_decay(
-        config.learning_rate, config.decay_factor, config.decay_every_epochs, steps_per_epoch
-    )
     steps = []
+    if config.l2:
+        steps.append(optax.add_decayed_weights(config.l2, mask=_is_kernel))
     if config.clip_norm:
         steps.append(optax.clip_by_global_norm(config.clip_norm))
     adam = scale_by_keras_adam if config.keras_adam else optax.scale_by_adam
     steps.append(adam(b1=B1, b2=B2, eps=config.epsilon))
     if config.weight_decay:
         steps.append(optax.add_decayed_weights(config.weight_decay))
-    return optax.chain(*steps, optax.scale_by_learning_rate(schedule))
+    return optax.chain(*steps, optax.scale_by_learning_rate(schedule(config, steps_per_epoch)))
+
+
+def schedule(config_optimizer, steps_per_epoch):
+    """Returns the learning rate of a config as a function of the step, counted from 0."""
+    config = config_optimizer
+    by_epoch = step_decay(
+        config.learning_rate, config.decay_factor, config.decay_every_epochs, steps_per_epoch
+    )
+
+    def rate(step):
+        passed = sum(step >= boundary for boundary in config.decay_at_steps)
+        return by_epoch(step) * config.decay_factor**passed
+
+    return rate
 
 
 def step_decay(learning_rate, factor, every_epochs, steps_per_epoch):
@@ -62,6 +75,11 @@ def step_decay(learning_rate, factor, every_epochs, steps_per_epoch):
         return learning_rate * factor ** (jnp.maximum(epoch - 1, 0) // every_epochs)
 
     return schedule
+
+
+def _is_kernel(params):
+    """Tells the weights of a network from its biases and gains."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def scale_by_keras_adam(b1=B1, b2=B2, eps=1e-7):

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from seqface_jax import surface
+from seqface_jax import surface, voxels
+from seqface_jax.errors import UserError
 
 BATCH_SIZE = 8  # Subjects per compiled step; the last batch is filled up to it.
 
@@ -26,12 +27,14 @@ class Answer(NamedTuple):
         position_map: [S, S, 3] mm if pixel k is the same place on every face, else None.
         log_variance: [S, S], log of the variance in mm^2 of each coordinate of position_map, or
             None where the model does not say how sure it is.
+        voxels: models.Voxels of one subject, or None where the model gives none.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
     position_map: np.ndarray | None = None
     log_variance: np.ndarray | None = None
+    voxels: Any = None
 
 
 class Condition(NamedTuple):
@@ -85,7 +88,24 @@ def to_answer(prediction, *, ordered, mask):
     )
     if not ordered:
         return Answer(vertices, triangles)
-    return Answer(vertices, triangles, prediction.position_map, prediction.log_variance)
+    if prediction.voxels is not None:
+        found = _iso_surface(prediction.voxels, mask)
+        # Without a surface between inside and outside, what the rays found has to do.
+        vertices, triangles = found if len(found[1]) else (vertices, triangles)
+    return Answer(
+        vertices,
+        triangles,
+        prediction.position_map,
+        prediction.log_variance,
+        prediction.voxels,
+    )
+
+
+def _iso_surface(cells, mask):
+    """Returns vertices [V, 3] mm and triangles of models.Voxels, only what is face."""
+    probability = 1 / (1 + np.exp(-np.asarray(cells.logits, np.float64)))
+    found = voxels.iso_surface(probability, cells.corner_mm, cells.cell_mm, float(cells.level))
+    return voxels.crop_to_mask(*found, mask)
 
 
 def draw_frames(sequences, count, *, seed):
@@ -109,6 +129,42 @@ def draw_frames(sequences, count, *, seed):
         turn[own] = rng.permutation(len(own))
     order = np.lexsort([rng.permutation(len(sequences)), turn])
     return order[:count]
+
+
+def draw_pair(order, yaw_deg, front_max_yaw_deg, side_min_yaw_deg):
+    """Picks a frontal frame of one subject and one from the side.
+
+    Args:
+        order: [F] int, all frames of the subject in the order to look at them.
+        yaw_deg: [F], how far each frame is turned, NaN where not known.
+        front_max_yaw_deg, side_min_yaw_deg: as of input_pipeline.pair_plan. Where no frame is
+            turned so little, or so far, the one that is turned least, or most, stands in.
+
+    Returns:
+        [2] int frame indices, the frontal one first.
+
+    Raises:
+        UserError: it is not known how far any frame is turned.
+    """
+    turned = np.abs(yaw_deg[order])
+    if np.isnan(turned).all():
+        raise UserError(
+            'it is not known how far the heads are turned, so no pairs of views can be shown: '
+            'prepare the records with --frame_maps'
+        )
+    fronts = np.flatnonzero(turned < front_max_yaw_deg)
+    sides = np.flatnonzero(turned > side_min_yaw_deg)
+    front = fronts[0] if len(fronts) else np.nanargmin(turned)
+    side = sides[0] if len(sides) else np.nanargmax(turned)
+    return order[[front, side]]
+
+
+def usable_counts(counts, max_frames):
+    """Returns the numbers of frames to show a model that can use at most max_frames (None: all).
+
+    Larger numbers than it can use stand for as many as it can.
+    """
+    return tuple(sorted({min(count, max_frames or count) for count in counts}))
 
 
 def stream(step, variables, frames, counts, *, single=False):

@@ -18,9 +18,12 @@ _COLUMNS = (
     ('mesh_to_scan_mm', 'mesh to scan, mm: mean / median / p90'),
     ('coverage', 'coverage'),
     ('vertex_mm', 'vertex_mm [95 % interval]'),
+    ('voxel_iou', 'voxel IoU'),
+    ('voxel_ap', 'voxel AP'),
     ('p_value', 'p against mean_face'),
     ('seconds_per_sequence', 'seconds'),
 )
+_OPTIONAL = ('voxel_iou', 'voxel_ap')  # Columns of models that give voxels.
 _THESIS_CHECKPOINTS = ('best_training', 'best_validation')
 _THESIS_SPLITS = ('train', 'test')
 
@@ -46,10 +49,15 @@ def write(folder, protocol, rows, per_subject):
 
 def markdown(protocol, rows):
     """Returns the tables as Markdown: all rows, then the thesis's 2 x 2 for each model."""
-    lines = ['| ' + ' | '.join(title for _, title in _COLUMNS) + ' |']
-    lines.append('|' + '---|' * len(_COLUMNS))
+    columns = [
+        (name, title)
+        for name, title in _COLUMNS
+        if name not in _OPTIONAL or any(row.get(name) is not None for row in rows)
+    ]
+    lines = ['| ' + ' | '.join(title for _, title in columns) + ' |']
+    lines.append('|' + '---|' * len(columns))
     for row in rows:
-        lines.append('| ' + ' | '.join(_cell(row, name) for name, _ in _COLUMNS) + ' |')
+        lines.append('| ' + ' | '.join(_cell(row, name) for name, _ in columns) + ' |')
     lines += ['', thesis_table(rows), '']
     lines += [f'- {name}: {_sentence(value)}' for name, value in protocol.items()]
     return '\n'.join(lines) + '\n'
@@ -104,6 +112,7 @@ def _cell(row, name):
     if name == 'split' and row['selection']:
         return f'{value} ({row["selection"]})'
     digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'p_value': '.2g'}
+    digits |= dict.fromkeys(_OPTIONAL, '.3f')
     digits['seconds_per_sequence'] = '.3g'
     return format(value, digits[name]) if name in digits else str(value)
 

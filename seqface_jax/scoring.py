@@ -4,11 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import metrics, surface
+from seqface_jax import metrics, surface, voxels
 from seqface_jax.errors import UserError
 
 SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 METRICS = ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm')
+METRICS += ('voxel_iou', 'voxel_ap')
 
 
 class Subjects(NamedTuple):
@@ -21,6 +22,7 @@ class Subjects(NamedTuple):
         true_maps, true_masks: [S, 128, 128, 3] mm and [S, 128, 128]; masks are empty where the
             truth is not known.
         drawn: list of S int arrays, the frames to show, in order.
+        maps: [S, 128, 128, 3] mm, the scans as position maps; models that give voxels need them.
     """
 
     ids: list
@@ -29,6 +31,7 @@ class Subjects(NamedTuple):
     true_maps: np.ndarray
     true_masks: np.ndarray
     drawn: list
+    maps: np.ndarray | None = None
 
 
 def load_subjects(split, count, draw):
@@ -58,6 +61,7 @@ def load_subjects(split, count, draw):
         table['true_position_map'][:count],
         table['true_mask'][:count].astype(bool) & known[:, None, None],
         [draw(ids[i], split.frame_index[i]) for i in range(count)],
+        table['position_map'][:count],
     )
 
 
@@ -71,7 +75,7 @@ def score(subjects, index, answer):
 
     Returns:
         dict of nme_thesis, scan_to_mesh_mm, mesh_to_scan_mm (metrics.Summary or None), coverage,
-        and vertex_mm (None where it is not defined).
+        and vertex_mm, voxel_iou and voxel_ap (None where they are not defined).
     """
     scan = subjects.scans[index]
     predicted = surface.Surface(answer.vertices, answer.triangles)
@@ -89,6 +93,20 @@ def score(subjects, index, answer):
         'mesh_to_scan_mm': metrics.mesh_to_scan_mm(scan, predicted, transform),
         'coverage': metrics.coverage(hits),
         'vertex_mm': vertex_mm,
+        **_score_voxels(answer.voxels, subjects, index),
+    }
+
+
+def _score_voxels(cells, subjects, index):
+    """Returns voxel_iou and voxel_ap of models.Voxels against the scan; None without voxels."""
+    if cells is None:
+        return {'voxel_iou': None, 'voxel_ap': None}
+    box = cells.corner_mm, cells.cell_mm, len(cells.logits)
+    inside = np.asarray(voxels.occupancy(subjects.maps[index : index + 1], *box))[0]
+    probability = 1 / (1 + np.exp(-np.asarray(cells.logits, np.float64)))
+    return {
+        'voxel_iou': metrics.voxel_iou(probability, inside),
+        'voxel_ap': metrics.voxel_ap(probability, inside),
     }
 
 

@@ -22,12 +22,22 @@ from flax.training import train_state
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from seqface_jax import augmentation, checkpoints, input_pipeline, losses, models, optimizers
+from seqface_jax import (
+    augmentation,
+    checkpoints,
+    face_regions,
+    input_pipeline,
+    losses,
+    models,
+    optimizers,
+    voxels,
+)
 from seqface_jax.errors import UserError
 from seqface_jax.metrics_writer import MetricsWriter
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
+_TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
 
 class TrainState(train_state.TrainState):
@@ -124,16 +134,33 @@ def sequence_losses(config, prediction, batch, constants):
     predicted = prediction.position_map
     side = predicted.shape[-2]
     target, mask = losses.ordered_target(batch, config.data.target, side)
-    if config.train.loss == 'masked_l1':
-        loss = losses.masked_l1(predicted, target, mask)
-    elif config.train.loss == 'index_mse':
-        loss = losses.index_mse(predicted, target, constants['scale_mm'])
-    else:
-        raise ValueError(f'train.loss {config.train.loss!r} is not one of {losses.NAMES}')
+    loss = _loss(config, prediction, batch, target, mask, constants)
     if config.train.uncertainty_weight and prediction.log_variance is not None:
         nll = losses.gaussian_nll(predicted, prediction.log_variance, target, mask)
         loss += config.train.uncertainty_weight * nll
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
+
+
+def _loss(config, prediction, batch, target, mask, constants):
+    """Returns the loss that config.train.loss names, [B]."""
+    name = config.train.loss
+    if name == 'masked_l1':
+        return losses.masked_l1(prediction.position_map, target, mask)
+    if name == 'index_mse':
+        return losses.index_mse(prediction.position_map, target, constants['scale_mm'])
+    if name == 'voxels':
+        logits = prediction.voxels.logits
+        box = constants['corner_mm'], constants['cell_mm'], logits.shape[-1]
+        return losses.voxel_cross_entropy(logits, voxels.occupancy(batch['position_map'], *box))
+    if name not in losses.NAMES:
+        raise ValueError(f'train.loss {name!r} is not one of {losses.NAMES}')
+    side = prediction.image_map.shape[-2]
+    of_first = models.reads(config.model) in ('pair', 'front')
+    target, mask = losses.image_target(batch, side, of_first=of_first)
+    if name == 'weighted_image':
+        weights = face_regions.training_weights(side)
+        return losses.weighted_image(prediction.image_map, target, mask, weights)
+    return losses.image_mse(prediction.image_map, target, mask)
 
 
 def train_step(config, state, batch):
@@ -198,7 +225,7 @@ def mean_losses(config, step, devices, split):
     """
     sums = {}
     for batch in split.batches(config.train.seed, VALIDATION_EPOCH):
-        batch = devices.deal(batch, config.data.target)
+        batch = devices.deal(batch, config)
         sums = _add(sums, jax.device_get(step(batch)))
     return _means(sums)
 
@@ -263,12 +290,7 @@ class _Run:
             functools.partial(eval_step, config, model), num_outputs=1, donate=False
         )
         self._writer = MetricsWriter(workdir, self._progress.step)
-        self._learning_rate = optimizers.step_decay(
-            config.optimizer.learning_rate,
-            config.optimizer.decay_factor,
-            config.optimizer.decay_every_epochs,
-            self._num_batches,
-        )
+        self._learning_rate = optimizers.schedule(config.optimizer, self._num_batches)
         self._pending = []
         self._started = time.monotonic() - self._progress.seconds
 
@@ -304,7 +326,7 @@ class _Run:
         progress, options = self._progress, self._config.train
         batches = self._training.batches(options.seed, progress.epoch, progress.batch)
         for batch in batches:
-            batch = self._devices.deal(batch, self._config.data.target)
+            batch = self._devices.deal(batch, self._config)
             self._state, metrics = self._train_step(self._state, batch)
             progress.step += 1
             progress.batch += 1
@@ -425,10 +447,12 @@ class Devices:
         """Copies a tree to every device."""
         return jax.device_put(tree, self._replicated)
 
-    def deal(self, batch, target):
+    def deal(self, batch, config):
         """Deals a batch to the devices, without the targets that are not used."""
-        kept = {'position_map': ('position_map', 'mask'), 'points': ('points',)}[target]
-        batch = {name: batch[name] for name in (*kept, 'frames', 'weight', 'row')}
+        kept = ['frames', 'weight', 'row', *_TARGETS[config.data.target]]
+        if config.train.loss in losses.OF_IMAGE_MAPS:
+            kept += ['image_map', 'image_mask']
+        batch = {name: batch[name] for name in kept}
         parts = jax.tree.map(lambda a: a.reshape(self.count, -1, *a.shape[1:]), batch)
         return jax.device_put(parts, self._split)
 
@@ -458,7 +482,7 @@ def _training_tree(state):
 
 
 def _last_only(config):
-    return config.train.loss == 'index_mse'
+    return config.train.loss in losses.OF_LAST_ANSWER
 
 
 def _sums(loss, error_mm, weight):

@@ -122,3 +122,35 @@ def test_full_augmentation_stays_in_range_and_depends_on_key_and_row_alone():
     assert not np.allclose(first['frames'], other['frames'])
     part = compiled(jax.random.key(0), {name: value[2:] for name, value in batch.items()})
     np.testing.assert_allclose(part['frames'], first['frames'][2:], atol=1e-6)
+
+
+def test_a_tenth_to_a_fifth_of_the_blocks_is_dropped():
+    batch = make_batch(batch=8, frames=4)
+    batch['frames'][:] = 255
+    frames = augment(0, batch, options(coarse_dropout=0.2))['frames']
+    blocks = np.asarray(frames)[:, :, ::2, ::2, 0]  # 8 x 8 blocks of 2 x 2 pixels.
+    np.testing.assert_array_equal(np.repeat(np.repeat(blocks, 2, 2), 2, 3), frames[..., 0])
+    assert set(blocks.ravel()) == {0.0, 1.0}
+    assert 0.1 < 1 - blocks.mean() < 0.2
+
+
+def test_an_occluder_may_be_noise():
+    batch = make_batch(size=32)
+    batch['frames'][:] = 128
+    plain, noisy = (
+        augment(0, batch, options(occlusion=1.0, occluder=kind))['frames']
+        for kind in augmentation.OCCLUDERS
+    )
+    changed = np.abs(np.asarray(plain) - 128 / 255).max(axis=-1) > 1e-3
+    np.testing.assert_array_equal(np.asarray(noisy)[~changed], np.asarray(plain)[~changed])
+    assert np.asarray(plain)[0, 0][changed[0, 0]].std(axis=0).max() < 1e-6
+    assert np.asarray(noisy)[0, 0][changed[0, 0]].std(axis=0).min() > 0.05
+    with pytest.raises(ValueError, match="'color', 'noise'"):
+        augment(0, batch, options(occluder='hand'))
+
+
+def test_the_zoom_is_the_middle_of_the_scales():
+    frames = np.zeros((1, 1, 33, 33, 3), np.uint8)
+    frames[:, :, 12:21, 12:21] = 255
+    moved = augment(0, {'frames': frames, 'row': np.arange(1)}, options(zoom=2.0))['frames']
+    assert abs(float(moved.sum()) / (frames.sum() / 255) - 4) < 0.3

@@ -73,6 +73,7 @@ def test_rows_hold_what_the_format_promises(evaluated):
     names = {'model', 'checkpoint', 'split', 'num_frames', 'num_subjects', 'nme_thesis'}
     names |= {'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm', 'p_value'}
     names |= {'of', 'seconds_per_sequence', 'intervals', 'protocol', 'selection', 'p_metric'}
+    names |= {'voxel_iou', 'voxel_ap'}
     for row in _rows(evaluated):
         assert set(row) == names
         assert set(row['scan_to_mesh_mm']) == {'mean', 'median', 'std', 'p90'}

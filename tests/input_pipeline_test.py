@@ -237,3 +237,13 @@ def test_records_of_another_version_are_refused_with_what_to_do(damaged):
     os.rename(f'{folder}/1.0.0', f'{folder}/0.9.0')
     with pytest.raises(UserError, match='have version 0.9.0, this program reads 1.0.0: prepare'):
         input_pipeline.open_dataset(damaged)
+
+
+def test_every_frontal_frame_is_paired_with_one_from_the_side():
+    yaws = [np.array([0, 50, -60, 10, np.nan]), np.array([5.0, 20.0]), np.array([70.0, -44, 90])]
+    pairs = input_pipeline.pair_plan(0, 0, yaws, 45.0, 45.0)
+    fronts = sorted((subject, int(frames[0])) for subject, frames in pairs)
+    assert fronts == [(0, 0), (0, 3), (2, 1)]  # Nobody has seen the second subject from the side.
+    assert all(abs(yaws[subject][frames[1]]) > 45 for subject, frames in pairs)
+    again = input_pipeline.pair_plan(0, 0, yaws, 45.0, 45.0)
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(pairs, again, strict=True))

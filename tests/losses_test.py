@@ -81,6 +81,45 @@ def test_coarse_points_are_evenly_spaced_and_keep_their_order():
 
 def test_a_side_that_does_not_fit_raises():
     batch = {'position_map': jnp.zeros((1, 128, 128, 3)), 'points': jnp.zeros((1, 100, 3))}
+    batch['mask'] = jnp.ones((1, 128, 128), bool)
     for kind, side in (('position_map', 48), ('points', 32), ('mesh', 128)):
         with pytest.raises(ValueError):
             losses.ordered_target(batch, kind, side)
+
+
+def test_a_finer_map_has_rows_and_columns_halfway_between():
+    maps = jnp.arange(4.0).reshape(2, 2, 1)
+    mask = jnp.array([[True, True], [True, False]])
+    fine, fine_mask = losses.at_side(maps, mask, 4)
+    expected = [[0, 0.5, 1, 1], [1, 1.5, 2, 2], [2, 2.5, 3, 3], [2, 2.5, 3, 3]]
+    np.testing.assert_array_equal(fine[..., 0], expected)
+    np.testing.assert_array_equal(fine_mask[0], [True, True, True, True])
+    np.testing.assert_array_equal(fine_mask[1], [True, False, False, False])
+    back, back_mask = losses.at_side(fine, fine_mask, 2)
+    np.testing.assert_array_equal(back, maps)
+    np.testing.assert_array_equal(back_mask, mask)
+
+
+def test_a_pair_is_compared_with_its_frontal_frame():
+    image_map = jnp.arange(2.0).reshape(1, 2, 1, 1, 1)
+    batch = {'image_map': image_map, 'image_mask': jnp.ones((1, 2, 1, 1), bool)}
+    target, mask = losses.image_target(batch, 1, of_first=True)
+    assert target.shape == (1, 1, 1, 1, 1) and float(target.sum()) == 0 and mask.shape[1] == 1
+    assert losses.image_target(batch, 1, of_first=False)[0].shape[1] == 2
+
+
+def test_a_landmark_counts_as_its_weight():
+    target = jnp.zeros((1, 1, 1, 3, 3))
+    predicted = target.at[..., 0, 0].set(1.0).at[..., 2, 0].set(9.0)
+    mask = jnp.array([True, True, False]).reshape(1, 1, 1, 3)
+    loss = losses.weighted_image(predicted, target, mask, jnp.array([[16.0, 4.0, 100.0]]))
+    np.testing.assert_allclose(loss, 16 / 20)
+    np.testing.assert_allclose(losses.image_mse(predicted, target, mask), 1 / 3 / 2)
+
+
+def test_an_undecided_voxel_costs_log_2_and_a_sure_one_nothing():
+    inside = jnp.zeros((1, 2, 2, 2), bool).at[0, 0].set(True)
+    undecided = losses.voxel_cross_entropy(jnp.zeros((1, 3, 2, 2, 2)), inside)
+    np.testing.assert_allclose(undecided, np.log(2), rtol=1e-6)
+    sure = jnp.where(inside, 50.0, -50.0)[:, None]
+    np.testing.assert_allclose(losses.voxel_cross_entropy(sure, inside), 0, atol=1e-6)

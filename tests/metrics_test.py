@@ -202,3 +202,18 @@ def test_audit_a_tangle_shows_in_mesh_to_scan_only():
     scan_to_mesh, mesh_to_scan, covered = found
     assert scan_to_mesh.mean < 1 and covered > 0.95  # Some sheet of it is always near.
     assert mesh_to_scan.mean > 2
+
+
+def test_voxel_iou_counts_cells_from_the_threshold_on():
+    probability = np.array([0.4, 0.39, 0.9, 0.1]).reshape(1, 2, 2)
+    inside = np.array([True, True, False, False]).reshape(1, 2, 2)
+    assert metrics.voxel_iou(probability, inside) == 1 / 3
+    assert metrics.voxel_iou(probability, inside, threshold=0.05) == 1 / 2
+
+
+def test_voxel_ap_is_the_area_under_precision_and_recall():
+    probability = np.array([0.9, 0.8, 0.7, 0.1])
+    inside = np.array([True, False, True, False])
+    np.testing.assert_allclose(metrics.voxel_ap(probability, inside), (1 + 2 / 3) / 2)
+    np.testing.assert_allclose(metrics.voxel_ap(np.full(4, 0.5), inside), 0.5)  # One step.
+    np.testing.assert_allclose(metrics.voxel_ap(inside * 1.0, inside), 1)

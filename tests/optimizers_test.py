@@ -82,3 +82,22 @@ def test_clipping_bounds_the_gradient_and_weight_decay_pulls_to_zero():
 
 def _has_moment(state):
     return hasattr(state, 'mu')
+
+
+def test_l2_pulls_on_weights_and_not_on_biases():
+    config = default.get_config().optimizer
+    config.update(l2=0.1, clip_norm=0.0, learning_rate=1e-2)
+    params = {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}
+    tx = optimizers.create(config, 10)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    np.testing.assert_allclose(updates['kernel'], -1e-2, rtol=1e-4)  # Adam's step has one size.
+    np.testing.assert_allclose(updates['bias'], 0)
+
+
+def test_the_rate_falls_at_the_steps_that_are_named():
+    config = default.get_config().optimizer
+    config.update(learning_rate=1.0, decay_factor=0.1, decay_every_epochs=0)
+    config.decay_at_steps = (20, 60)
+    rate = optimizers.schedule(config, 10)
+    found = [float(rate(jnp.int32(step))) for step in (0, 19, 20, 59, 60)]
+    np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01], rtol=1e-5)

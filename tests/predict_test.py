@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
-from seqface_jax import models, predict
+from seqface_jax import models, predict, voxels
+from seqface_jax.errors import UserError
 from tests import bumpy_face
 
 
@@ -73,3 +75,32 @@ def test_answers_with_a_number_that_is_not_finite_say_so():
     assert answers.is_finite()
     maps[1, 0, 0, 0] = np.nan
     assert not answers.is_finite()
+
+
+def test_a_pair_is_the_first_frontal_frame_of_the_draw_and_the_first_from_the_side():
+    yaw_deg = np.array([50, 3, -2, 80, 20, np.nan])
+    order = np.array([5, 4, 3, 2, 1, 0])
+    np.testing.assert_array_equal(predict.draw_pair(order, yaw_deg, 10, 45), [2, 3])
+    np.testing.assert_array_equal(predict.draw_pair(order, yaw_deg, 1, 85), [2, 3])  # Next best.
+    with pytest.raises(UserError, match='--frame_maps'):
+        predict.draw_pair(order, np.full(6, np.nan), 45, 45)
+
+
+def test_a_model_is_shown_as_many_frames_as_it_can_use():
+    assert predict.usable_counts((1, 2, 8), None) == (1, 2, 8)
+    assert predict.usable_counts((1, 8), 2) == (1, 2)
+    assert predict.usable_counts((2, 4), 1) == (1,)
+
+
+def test_voxels_become_the_surface_between_inside_and_outside():
+    size, corner, cell = 16, np.full(3, -80.0, np.float32), np.float32(10)
+    depth = 60 - np.linalg.norm(voxels.centres(corner, cell, size), axis=-1)
+    cells = models.prediction.Voxels(depth / 5, corner, cell, np.float32(0.5))
+    prediction = models.Prediction(np.zeros((8, 8, 3), np.float32), voxels=cells)
+    answer = predict.to_answer(prediction, ordered=True, mask=np.ones((128, 128), bool))
+    np.testing.assert_allclose(np.linalg.norm(answer.vertices, axis=1), 60, atol=1)
+    nothing = cells._replace(logits=np.full((size,) * 3, -9.0))
+    answer = predict.to_answer(
+        prediction._replace(voxels=nothing), ordered=True, mask=np.ones((128, 128), bool)
+    )
+    assert len(answer.triangles)  # What the rays found: the origin.

@@ -59,7 +59,7 @@ class System:
     def learnt(self, prediction):
         """Returns the array that the network learns."""
         is_voxels = self.model.GIVES == 'voxels'
-        return prediction.voxel_logits if is_voxels else prediction.image_map
+        return prediction.voxels.logits if is_voxels else prediction.image_map
 
 
 @pytest.fixture(scope='module', params=SMALL)
@@ -73,7 +73,7 @@ def test_every_answer_is_a_face_in_mm_and_what_the_network_learns(system):
     assert answers.position_map.shape == (2, FRAMES, side, side, 3)
     assert np.isfinite(answers.position_map).all()
     if system.model.GIVES == 'voxels':
-        assert answers.voxel_logits.shape == (2, FRAMES, 32, 32, 32)
+        assert answers.voxels.logits.shape == (2, FRAMES, 32, 32, 32)
     else:
         assert answers.image_map.shape == (2, FRAMES, SIZE, SIZE, 3)
         assert answers.image_map.min() >= 0 and answers.image_map.max() <= 1.1

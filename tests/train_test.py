@@ -164,7 +164,7 @@ def test_the_loss_of_one_fixed_batch_falls_to_a_quarter_in_60_steps(tiny_records
     config = toy_model.get_config(tiny_records)
     split = input_pipeline.open_dataset(config.data).split('train')
     devices, step, state, _ = make_state(config, split)
-    batch = devices.deal(split.batch(0, 0, 0), 'position_map')
+    batch = devices.deal(split.batch(0, 0, 0), config)
     loss = []
     for _ in range(60):
         state, metrics = step(state, batch)
@@ -194,7 +194,7 @@ def test_the_likelihood_term_trains_the_variance(tiny_records):
     config.train.uncertainty_weight = 1.0
     split = input_pipeline.open_dataset(config.data).split('train')
     devices, step, state, _ = make_state(config, split)
-    state, _ = step(state, devices.deal(split.batch(0, 0, 0), 'position_map'))
+    state, _ = step(state, devices.deal(split.batch(0, 0, 0), config))
     assert np.abs(state.params['out']['bias'].reshape(8, 8, 4)[..., 3]).min() > 0
 
 

@@ -3,6 +3,22 @@
 from typing import Any, NamedTuple
 
 
+class Voxels(NamedTuple):
+    """Which cells of a box are inside the face; see seqface_jax/voxels.py.
+
+    Attributes:
+        logits: [B, T, N, N, N], log-odds that a cell is inside; axes x, y, z.
+        corner_mm: [B, T, 3], the box's corner of smallest x, y and z, canonical frame.
+        cell_mm: [B, T], side of a cell.
+        level: [B, T], probability at the face's surface.
+    """
+
+    logits: Any
+    corner_mm: Any
+    cell_mm: Any
+    level: Any
+
+
 class Prediction(NamedTuple):
     """A face after each frame; what a network does not say is None.
 
@@ -11,7 +27,7 @@ class Prediction(NamedTuple):
         log_variance: [B, T, S, S], log of the variance in mm^2 of each coordinate.
         image_map: [B, T, M, M, 3], where the points lie in the image: x right and y down in units
             of its width, 0 to 1, z towards the camera in the same unit.
-        voxel_logits: [B, T, N, N, N], log-odds that a cell is inside the face; axes x, y, z.
+        voxels: Voxels.
         views: dict of what a network that draws a second view made on its way, see
             models/rotate_render.py.
     """
@@ -19,5 +35,5 @@ class Prediction(NamedTuple):
     position_map: Any
     log_variance: Any = None
     image_map: Any = None
-    voxel_logits: Any = None
+    voxels: Any = None
     views: Any = None

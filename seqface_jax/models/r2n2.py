@@ -15,7 +15,7 @@ from seqface_jax import voxels
 from seqface_jax.models import fields
 from seqface_jax.models.conv3d import convolve, convolve_enlarged
 from seqface_jax.models.conv_lstm import default_unroll
-from seqface_jax.models.prediction import Prediction
+from seqface_jax.models.prediction import Prediction, Voxels
 from seqface_jax.models.sequence_model import SequenceModel, unfold
 
 GRID = 4  # Cells along a side of the memory.
@@ -104,14 +104,14 @@ class R2N2(SequenceModel, kw_only=True):
         if last_only:
             remembered = remembered[:, -1:]
         logits = self._decode(remembered.reshape(-1, *remembered.shape[2:]))
-        position_map = voxels.cast(
-            jax.lax.stop_gradient(nn.sigmoid(logits)),
-            self.constant('corner_mm', (3,)),
-            self.constant('cell_mm', ()),
-            self.surface_level,
-            MAP_SIDE,
-        )
-        prediction = Prediction(position_map, voxel_logits=logits)
+        corner_mm, cell_mm = self.constant('corner_mm', (3,)), self.constant('cell_mm', ())
+        probability = jax.lax.stop_gradient(nn.sigmoid(logits))
+        position_map = voxels.cast(probability, corner_mm, cell_mm, self.surface_level, MAP_SIDE)
+        box = [
+            jnp.broadcast_to(value, (len(logits), *jnp.shape(value)))
+            for value in (corner_mm, cell_mm, self.surface_level)
+        ]
+        prediction = Prediction(position_map, voxels=Voxels(logits, *box))
         return state, unfold(prediction, *remembered.shape[:2])
 
     def _encode(self, x):
