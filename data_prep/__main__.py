@@ -5,6 +5,8 @@ python -m data_prep bu4dfe --raw_dir=RAW --data_dir=DATA
     DATA/bu4dfe. Run it again after a stop: finished subjects are not read again.
 python -m data_prep synthetic_raw --out_dir=RAW
     Writes a raw tree of synthetic people in the layout of BU-4DFE.
+python -m data_prep synthetic_raw --out_dir=RAW --face=ict --face_dir=ICT-FaceKit/FaceXModel
+    The same with the face of ICT-FaceKit Light (github.com/ICT-VGL/ICT-FaceKit, MIT licence).
 """
 
 import os
@@ -44,6 +46,24 @@ _PHOTO_HEIGHT = flags.DEFINE_integer(
 _TURN_DEG = flags.DEFINE_integer(
     'turn_deg', 0, 'synthetic_raw: how far heads turn to their sides; 0 as in BU-4DFE.', 0, 80
 )
+_FACE = flags.DEFINE_enum(
+    'face', 'embedded', ['embedded', 'ict'], 'synthetic_raw: the kind of face.'
+)
+_FACE_DIR = flags.DEFINE_string(
+    'face_dir', None, "synthetic_raw: folder of that face's files; --face=ict: FaceXModel."
+)
+_SCANS = flags.DEFINE_enum(
+    'scans',
+    'all',
+    ['all', 'neutral'],
+    'synthetic_raw: neutral writes only the scan of the first frame of each sequence.',
+)
+_TEST_FRAMES = flags.DEFINE_integer(
+    'test_frames',
+    None,
+    'synthetic_raw: frames of each expression of the people of the test split.',
+    lower_bound=1,
+)
 _OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral')
 _OF_SYNTHETIC = (
     'out_dir',
@@ -53,6 +73,10 @@ _OF_SYNTHETIC = (
     'scan_vertices',
     'photo_height',
     'turn_deg',
+    'face',
+    'face_dir',
+    'scans',
+    'test_frames',
 )
 _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 
@@ -97,16 +121,18 @@ def _write_synthetic():
     _check_flags('synthetic_raw', 'out_dir', _OF_PREPARE)
     from data_prep.synthetic import raw_tree
 
-    raw_tree.write(
-        out_dir=_OUT_DIR.value,
-        num_subjects=_NUM_SUBJECTS.value,
+    settings = raw_tree.Settings(
         frames=_FRAMES.value,
         seed=_SEED.value,
         scan_vertices=_SCAN_VERTICES.value,
         photo_height=_PHOTO_HEIGHT.value,
-        workers=_num_workers(),
         turn_deg=_TURN_DEG.value,
+        face=_FACE.value,
+        face_dir=_FACE_DIR.value,
+        scans=_SCANS.value,
+        test_frames=_TEST_FRAMES.value,
     )
+    raw_tree.write(_OUT_DIR.value, _NUM_SUBJECTS.value, _num_workers(), settings)
 
 
 def _check_flags(command, required, foreign):

@@ -43,7 +43,8 @@ def test_the_neutral_frame_is_what_the_ends_of_the_sequences_have_in_common():
 
 
 def test_the_choice_has_no_expression_on_synthetic_people(tmp_path):
-    raw_tree.write(str(tmp_path), 1, 4, seed=5, scan_vertices=500, photo_height=232, workers=1)
+    settings = raw_tree.Settings(frames=4, seed=5, scan_vertices=500, photo_height=232)
+    raw_tree.write(str(tmp_path), 1, 1, settings)
     source = sources.open_source('bu4dfe', str(tmp_path))
     (subject,) = source.subjects()
     late = {('Angry', 0), ('Happy', 3), ('Sad', 0)}  # These sequences lose an end.

@@ -1,5 +1,7 @@
 """The synthetic raw tree: layout, truth, scans like raw scans, resuming."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import open3d as o3d
@@ -11,13 +13,13 @@ from data_prep.synthetic.face import face_model
 from data_prep.synthetic.person import Person
 from seqface_jax.errors import UserError
 
-_SETTINGS = {'frames': 3, 'seed': 1, 'scan_vertices': 3000, 'photo_height': 174}
+_SETTINGS = raw_tree.Settings(frames=3, seed=1, scan_vertices=3000, photo_height=174)
 
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
     folder = tmp_path_factory.mktemp('raw')
-    raw_tree.write(folder, 2, workers=1, **_SETTINGS)
+    raw_tree.write(folder, 2, 1, _SETTINGS)
     return folder
 
 
@@ -126,7 +128,7 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
 
 
 def test_the_tree_is_the_same_for_any_number_of_workers(tree, tmp_path):
-    raw_tree.write(tmp_path, 2, workers=2, **_SETTINGS)
+    raw_tree.write(tmp_path, 2, 2, _SETTINGS)
     assert _contents(tmp_path) == _contents(tree)
     for name in ('F001', 'M001'):
         with np.load(tree / 'truth' / f'{name}.npz') as one:
@@ -140,11 +142,11 @@ def test_writing_again_keeps_complete_people_and_mends_the_others(tree):
     kept = (tree / 'F001' / 'Fear' / '000.wrl').stat().st_mtime_ns
     (tree / 'truth' / 'M001.npz').unlink()
     (tree / 'M001' / 'Fear' / '000.wrl').unlink()
-    raw_tree.write(tree, 2, workers=1, **_SETTINGS)
+    raw_tree.write(tree, 2, 1, _SETTINGS)
     assert _contents(tree) == before
     assert (tree / 'F001' / 'Fear' / '000.wrl').stat().st_mtime_ns == kept
 
 
 def test_a_tree_with_other_settings_is_refused(tree):
     with pytest.raises(UserError, match='other frames'):
-        raw_tree.write(tree, 2, workers=1, **{**_SETTINGS, 'frames': 4})
+        raw_tree.write(tree, 2, 1, dataclasses.replace(_SETTINGS, frames=4))

@@ -9,9 +9,12 @@ import functools
 import numpy as np
 
 from data_prep.synthetic import expressions, head, identity
+from data_prep.synthetic.parts import GridPart
 
 EXPRESSIONS = expressions.NAMES
 PARTS = ('skin', 'ear', 'eyeball', 'teeth')
+_MATERIALS = ('skin', 'ear', 'eye', 'teeth')  # Of PARTS, for the renderer.
+_BACK_MM = -55.0  # No camera in front sees the head behind it.
 _EAR_CENTER = np.array([68.5, 13.0, -15.0])  # Of the subject's left ear.
 _EAR_TILT = np.radians(12.0)
 _SPREAD = 0.75  # Standard deviation of the sampled parameters; their fields are for 1.0.
@@ -88,9 +91,12 @@ class FaceModel:
         rigid_center: [V, 3] mm; for eyeballs their centre, else the vertex itself.
         landmarks: dict of name to vertex index.
         outside: [V] bool, False inside the mouth, behind the eyeballs and on ears and teeth.
+        name: of the kind of face.
         head_shape: rows and columns of the head's grid, which is the first part.
         grid_offsets: list of (name, first vertex, (rows, columns)) of all parts.
     """
+
+    name = 'embedded'
 
     def __init__(self):
         mean_head = head.mean_head()
@@ -191,6 +197,28 @@ class FaceModel:
             'right_eye_inner': nearest(-eye_x + 14.5, eye_y - 1.3, eye_z + 6),
             'right_eye_outer': nearest(-eye_x - 13.0, eye_y + 1.0, eye_z + 4),
         }
+
+    def parts(self, fine, all_round):
+        """Returns the parts that are rendered.
+
+        Args:
+            fine: all triangles of the head; else every second column's, enough for small photos.
+            all_round: the head turns so far that its back is seen.
+        """
+        parts = []
+        for name, first, shape in self.grid_offsets:
+            material = _MATERIALS[self.part[first]]
+            if name == 'head':
+                kept = None if all_round else self.mean[: shape[0] * shape[1], 2] > _BACK_MM
+                parts.append(GridPart(name, material, first, shape, 1 if fine else 2, kept))
+            else:
+                parts.append(GridPart(name, material, first, shape))
+        return parts
+
+    def scalp(self, vertices):
+        """Returns the head's grid, [R, C, 3] mm, on which hair grows."""
+        rows, columns = self.head_shape
+        return vertices[: rows * columns].reshape(rows, columns, 3)
 
     def sample_identity(self, rng, sex=None):
         """Draws one identity, [num_identity] float32, in standard deviations.

@@ -5,6 +5,7 @@ import numpy as np
 from data_prep.synthetic import head
 from data_prep.synthetic.face import face_model
 from data_prep.synthetic.hair import curtain, hair_shell
+from data_prep.synthetic.parts import GridPart, grid_normals
 
 _NECK = np.array([0.0, -90.0, -25.0])  # The head turns about this point, mm.
 # Collar and shoulders; columns as in head._SECTIONS.
@@ -21,20 +22,6 @@ _BUST = np.array(
 )
 
 
-def grid_normals(grid):
-    """Returns the outward unit normals of a grid of points, [R, C, 3] float32."""
-    down, across = np.empty_like(grid), np.empty_like(grid)
-    down[1:-1], down[0], down[-1] = grid[2:] - grid[:-2], grid[1] - grid[0], grid[-1] - grid[-2]
-    across[:, 1:-1] = grid[:, 2:] - grid[:, :-2]
-    across[:, 0], across[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
-    a, b = np.moveaxis(down, -1, 0), np.moveaxis(across, -1, 0)
-    normal = np.stack(
-        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]], axis=-1
-    )
-    length = np.sqrt((normal * normal).sum(axis=-1, keepdims=True))
-    return (normal / np.maximum(length, 1e-12)).astype(np.float32)
-
-
 def _bust(looks):
     """Returns the grid of collar and shoulders, [R, C, 3] mm."""
     sections = _BUST.copy()
@@ -49,62 +36,49 @@ class Person:
 
     Args:
         identity, looks: see below.
-        fine: all triangles of the head; else every second column's, enough for small photos.
+        face: what the identity is of: face.FaceModel, which is the default, or a MeshFace.
+        fine: all triangles of the head; else fewer where they are enough for small photos.
+        all_round: the head turns so far that its back is seen.
 
     Attributes:
         identity: [K] in standard deviations.
         looks: Appearance.
         neutral: [V, 3] float32 mm, the face model's vertices.
-        grids: list of (name, first vertex, (rows, columns)) of all parts: the face model's, then
-            'hair' and 'curtain' where there are some, then 'bust'.
+        parts: list of GridPart or MeshPart: the face model's, then 'hair' and 'curtain' where
+            there are some, then 'bust'.
         triangles: [F, 3] int32 over all parts.
-        triangle_part: [F] which of `grids` a triangle is of.
-        triangle_cell: [F] the triangle's number in its grid, as head.grid_triangles counts, with
-            the head's grid thinned to every column_stride-th column.
+        triangle_part: [F] which of `parts` a triangle is of.
+        triangle_cell: [F] the triangle's number in its part.
     """
 
-    def __init__(self, identity, looks, fine=True):
+    def __init__(self, identity, looks, face=None, *, fine=True, all_round=False):
         self.identity = identity
         self.looks = looks
-        self.column_stride = 1 if fine else 2
-        self.model = face_model()
+        self.model = face or face_model()
         self.neutral = self.model.neutral(identity)
-        rows, columns = self.model.head_shape
-        grid = self.neutral[: rows * columns].reshape(rows, columns, 3)
-        mean_grid = self.model.mean[: rows * columns].reshape(rows, columns, 3)
-        self._hair, growing = hair_shell(mean_grid, grid, grid_normals(grid), looks)
+        scalp = self.model.scalp(self.neutral)
+        mean_scalp = face_model().scalp(face_model().mean)  # Hairlines are defined on it.
+        self._hair, growing = hair_shell(mean_scalp, scalp, grid_normals(scalp), looks)
         self._curtain = None if self._hair is None else curtain(self._hair, looks)
         self._bust = _bust(looks)
+        self.parts = self.model.parts(fine, all_round)
         self._join(growing)
 
     def _join(self, growing):
-        """Lists the triangles of all parts, without those that no camera in front can see."""
-        self.grids = list(self.model.grid_offsets)
+        """Lists the parts and the triangles of all of them."""
         first = len(self.neutral)
-        kept = {'head': self.model.mean[:, 2] > -55.0}
-        parts = {'hair': self._hair, 'curtain': self._curtain, 'bust': self._bust}
-        for name, part in parts.items():
-            if part is not None:
-                self.grids.append((name, first, part.shape[:2]))
-                first += part.shape[0] * part.shape[1]
-        if growing is not None:
-            kept['hair'] = growing.ravel()
-        triangles, numbers, cells = [], [], []
-        for k, (name, start, shape) in enumerate(self.grids):
-            if name == 'head':
-                every = np.arange(shape[0] * shape[1]).reshape(shape)[:, :: self.column_stride]
-                of_grid = every.ravel()[head.grid_triangles(*every.shape)]
-            else:
-                of_grid = head.grid_triangles(*shape)
-            cell = np.arange(len(of_grid))
-            if name in kept:
-                cell = cell[kept[name][of_grid].any(axis=1)]
-            triangles.append(of_grid[cell] + start)
-            numbers.append(np.full(len(cell), k))
-            cells.append(cell)
-        self.triangles = np.concatenate(triangles)
-        self.triangle_part = np.concatenate(numbers)
-        self.triangle_cell = np.concatenate(cells)
+        grids = {'hair': self._hair, 'curtain': self._curtain, 'bust': self._bust}
+        for name, grid in grids.items():
+            if grid is not None:
+                kept = growing.ravel() if name == 'hair' else None
+                material = 'cloth' if name == 'bust' else 'hair'
+                self.parts.append(GridPart(name, material, first, grid.shape[:2], kept=kept))
+                first += grid.shape[0] * grid.shape[1]
+        self.triangles = np.concatenate([part.triangles for part in self.parts])
+        self.triangle_part = np.repeat(
+            np.arange(len(self.parts)), [len(part.cells) for part in self.parts]
+        )
+        self.triangle_cell = np.concatenate([part.cells for part in self.parts])
 
     def surface(self, expression_weights, blink, rotation, translation):
         """Returns all vertices in the room's frame, [V, 3] float32 mm.
@@ -125,11 +99,11 @@ class Person:
 
     def normals(self, vertices):
         """Returns the unit normal of every vertex, [V, 3] float32."""
-        parts = []
-        for _, first, (rows, columns) in self.grids:
-            grid = vertices[first : first + rows * columns].reshape(rows, columns, 3)
-            parts.append(grid_normals(grid).reshape(-1, 3))
-        return np.concatenate(parts)
+        normals = np.zeros_like(vertices)
+        for part in self.parts:
+            run = slice(part.first, part.first + part.size)
+            normals[run] = part.normals(vertices[run])
+        return normals
 
 
 def rotation_matrix(yaw, pitch, roll):
@@ -141,7 +115,7 @@ def rotation_matrix(yaw, pitch, roll):
     return turn @ nod @ tilt
 
 
-def pose_over_time(frames, rng, turn_rad=0.0):
+def pose_over_time(frames, rng, turn_rad=0.0, *, starts_ahead=False):
     """Returns rotations [frames, 3, 3] and translations [frames, 3] mm of a moving head.
 
     Slow sways of up to about 10 degrees about the neck; head frame to room frame.
@@ -151,6 +125,7 @@ def pose_over_time(frames, rng, turn_rad=0.0):
         rng: numpy Generator.
         turn_rad: how far the head also turns to its sides; it nods by a third of that. 0: the
             person looks ahead, as in BU-4DFE.
+        starts_ahead: the first frame turns by half of `turn_rad` at most.
     """
     time = np.linspace(0.0, 1.0, frames) if frames > 1 else np.zeros(1)
 
@@ -163,6 +138,8 @@ def pose_over_time(frames, rng, turn_rad=0.0):
     yaw, pitch, roll = (np.clip(a, -0.19, 0.19) for a in (yaw, pitch, roll))
     if turn_rad:
         phases, speed = rng.uniform(0, 2 * np.pi, 2), rng.uniform(0.6, 1.2)
+        if starts_ahead:  # Within 30 degrees of a zero of the sine, rising or falling.
+            phases[0] = np.pi * (phases[0] > np.pi) + (phases[0] % np.pi - np.pi / 2) / 3
         yaw = yaw + turn_rad * np.sin(2 * np.pi * speed * time + phases[0])
         pitch = pitch + turn_rad / 3 * np.sin(2 * np.pi * speed * time + phases[1])
     shift = np.stack([sway(2.0, 3.0), sway(1.5, 3.0), sway(2.0, 6.0)], axis=1)

@@ -7,24 +7,28 @@ neutral face in the head's frame, triangles [F, 3] int32, and per frame: sequenc
 expression_weights [N, 6].
 """
 
+import dataclasses
+import json
 import pathlib
 import shutil
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import scan_io
-from data_prep.synthetic import appearance, expressions, renderer, scanner
+from data_prep import scan_io, splits
+from data_prep.synthetic import appearance, expressions, faces, renderer, scanner
 from data_prep.synthetic.camera import studio_camera
-from data_prep.synthetic.face import face_model
 from data_prep.synthetic.person import Person, pose_over_time
 from data_prep.workers import Workers
 from seqface_jax.errors import UserError
 
 _MISSING = range(27, 32)  # F027-F031 are missing in many copies of BU-4DFE, and here.
 _WOMEN, _MEN = 53, 43  # So many are in the first 96 ids.
+SCANS = ('all', 'neutral')  # Which frames have a scan.
 _JPEG_QUALITY = 92
+_FAR_TURN_DEG = 45  # Beyond it heads show their backs, and the scanner stands where they look.
 _SMALL_PHOTO = 500  # Pixels; up to here a coarser mesh makes the same picture.
 
 
@@ -38,100 +42,197 @@ def subject_ids(count):
     return ids[:count]
 
 
-def write(out_dir, num_subjects, frames, seed, scan_vertices, photo_height, workers, turn_deg=0):
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a tree is made of, the same for all its people.
+
+    Attributes:
+        frames: of each of the six sequences.
+        seed: another seed, other people.
+        scan_vertices: of a scan, about.
+        photo_height: pixels; the width follows.
+        turn_deg: how far heads turn to their sides, besides small sways; 0 as in BU-4DFE.
+        face: the kind of face, one of faces.NAMES.
+        face_dir: folder of that face's files; None for the embedded face.
+        scans: 'all' frames have a scan, or only the 'neutral' first frame of every sequence,
+            whose other frames are photos; a sequence then ends before it is neutral again.
+        test_frames: of each sequence of the people whose split is test; None: as the others.
+    """
+
+    frames: int
+    seed: int
+    scan_vertices: int
+    photo_height: int
+    turn_deg: int = 0
+    face: str = faces.EMBEDDED
+    face_dir: str | None = None
+    scans: str = SCANS[0]
+    test_frames: int | None = None
+
+    @property
+    def few_or_far(self):
+        """Scans are few, or heads turn far: then the scanner must see the whole face."""
+        return self.scans == 'neutral' or self.turn_deg > _FAR_TURN_DEG
+
+    def frames_of(self, split):
+        """Returns how many frames a sequence of a person of this split has."""
+        return self.test_frames if split == 'test' and self.test_frames else self.frames
+
+
+def write(out_dir, num_subjects, workers, settings):
     """Writes the tree; people that are complete on disk are kept.
 
-    A person depends on the seed and the id only, whatever the number of people or workers.
+    A person depends on the settings and the id only, whatever the number of people or workers.
 
     Args:
         out_dir: folder, made where needed.
         num_subjects: how many people.
-        frames: of each of the six sequences.
-        seed: int.
-        scan_vertices: of a scan, about.
-        photo_height: pixels; the width follows.
         workers: processes.
-        turn_deg: how far heads turn to their sides, besides small sways; 0 as in BU-4DFE.
+        settings: Settings.
 
     Raises:
-        UserError: the folder holds people written with other settings.
+        UserError: the folder holds people written with other settings, or the settings name a
+            face that cannot be opened.
     """
+    faces.open_face(settings.face, settings.face_dir)  # Its errors belong before any work.
     out_dir = pathlib.Path(out_dir)
     (out_dir / 'truth').mkdir(parents=True, exist_ok=True)
-    settings = np.array([frames, seed, scan_vertices, photo_height, turn_deg])
+    ids = subject_ids(num_subjects)
+    split_of, _ = splits.assign(ids, splits.read_csv(splits.default_csv('bu4dfe')))
     tasks = []
-    for name in subject_ids(num_subjects):
+    for name in ids:
         truth = out_dir / 'truth' / f'{name}.npz'
         if truth.exists():
-            with np.load(truth) as written:
-                if not np.array_equal(written['settings'], settings):
-                    raise UserError(
-                        f'{truth}: was written with other frames, seed, scan_vertices, '
-                        'photo_height or turn_deg; choose another --out_dir or remove it.'
-                    )
+            _check_settings(truth, settings)
         else:
-            tasks.append((str(out_dir), name, *settings.tolist()))
-    bar = tqdm(total=len(tasks) * 6 * frames, unit='frame', desc='synthetic people')
+            tasks.append((str(out_dir), name, settings.frames_of(split_of[name]), settings))
+    bar = tqdm(total=6 * sum(task[2] for task in tasks), unit='frame', desc='synthetic people')
     with Workers(min(workers, max(len(tasks), 1))) as pool, bar:
         for task, _, death in pool.run(_write_subject, tasks):
             if death is not None:
                 raise UserError(f'{task[1]}: {death}; run the same command again to go on.')
-            bar.update(6 * frames)
+            bar.update(6 * task[2])
+
+
+def _recorded(settings):
+    """Returns the settings as they are kept in the truth; a face's folder may move."""
+    values = dataclasses.asdict(settings)
+    values.pop('face_dir')
+    return values
+
+
+def _check_settings(truth, settings):
+    """Raises UserError if a person was written with other settings."""
+    with np.load(truth) as arrays:
+        text = str(arrays['settings'])
+    try:
+        written = json.loads(text)
+    except ValueError:
+        written = None
+    if not isinstance(written, dict):
+        raise UserError(f'{truth}: was written by another version; choose another --out_dir.')
+    wanted = _recorded(settings)
+    other = [name for name in wanted if written.get(name) != wanted[name]]
+    if other:
+        raise UserError(
+            f'{truth}: was written with other {", ".join(other)}; choose another --out_dir or '
+            'remove it.'
+        )
 
 
 def _write_subject(task):
     """Writes one person into a temporary folder and moves it into place when complete."""
-    out_dir, name, frames, seed, scan_vertices, photo_height, turn_deg = task
+    out_dir, name, frames, settings = task
     cv2.setNumThreads(1)  # There is one process per core.
     out_dir = pathlib.Path(out_dir)
     partial = out_dir / f'.{name}.partial'
     shutil.rmtree(partial, ignore_errors=True)
-    key = [seed, 'FM'.index(name[0]), int(name[1:])]
+    face = faces.open_face(settings.face, settings.face_dir)
+    key = [settings.seed, 'FM'.index(name[0]), int(name[1:])]
     rng = np.random.default_rng(key)
     looks = appearance.sample_appearance(rng, name[0])
-    identity = face_model().sample_identity(rng, name[0])
-    person = Person(identity, looks, fine=photo_height > _SMALL_PHOTO)
-    camera = studio_camera(photo_height, rng)
-    recording = scanner.sample_scanner(scan_vertices, looks.scanned_extras, rng)
+    identity = face.sample_identity(rng, name[0])
+    person = Person(
+        identity,
+        looks,
+        face,
+        fine=settings.photo_height > _SMALL_PHOTO,
+        all_round=settings.turn_deg > _FAR_TURN_DEG,
+    )
+    camera = studio_camera(settings.photo_height, rng)
+    recording = scanner.sample_scanner(
+        settings.scan_vertices,
+        looks.scanned_extras,
+        rng,
+        turns_along=settings.few_or_far,
+    )
     photographer = renderer.Renderer(person, camera, rng)
     truth = {'sequences': [], 'frames': [], 'rotations': [], 'translations': [],
              'expression_weights': []}  # fmt: skip
     for number, sequence in enumerate(expressions.NAMES):
         folder = partial / sequence
         folder.mkdir(parents=True)
-        rng = np.random.default_rng([*key, number])
-        moves = frames, np.radians(turn_deg)
-        _write_sequence(folder, number, moves, person, photographer, recording, truth, rng)
+        moves = _moves(number, frames, settings, np.random.default_rng([*key, number]))
+        _write_sequence(folder, moves, photographer, recording)
+        truth['sequences'] += [sequence] * frames
+        truth['frames'] += list(range(frames))
+        truth['rotations'].append(moves.rotations)
+        truth['translations'].append(moves.translations + recording.offset)
+        truth['expression_weights'].append(moves.weights)
     shutil.rmtree(out_dir / name, ignore_errors=True)  # A folder without truth is not complete.
     partial.rename(out_dir / name)
-    _write_truth(out_dir / 'truth', name, person, truth, task[2:])
+    _write_truth(out_dir / 'truth', name, person, truth, settings)
 
 
-def _write_sequence(folder, number, moves, person, photographer, recording, truth, rng):
-    """Writes the photos and scans of one expression and notes their truth."""
-    frames, turn_rad = moves
-    weights = np.zeros((frames, len(expressions.NAMES)), np.float32)
-    weights[:, number] = expressions.weights_over_time(frames, rng)
-    blink = expressions.blinks_over_time(frames, rng)
-    rotations, translations = pose_over_time(frames, rng, turn_rad)
+class _Moves(NamedTuple):
+    """What a person does in one sequence of N frames, and the sequence's random numbers.
+
+    weights: [N, 6]; blink: [N]; rotations: [N, 3, 3]; translations: [N, 3] mm; scanned: [N] bool.
+    """
+
+    weights: np.ndarray
+    blink: np.ndarray
+    rotations: np.ndarray
+    translations: np.ndarray
+    scanned: np.ndarray
+    rng: np.random.Generator
+
+
+def _moves(number, frames, settings, rng):
+    """Draws one sequence: expression `number` from neutral over its apex and back."""
+    neutral_only = settings.scans == 'neutral'
+    moments = frames + 1 if neutral_only else frames  # The last, neutral again, is left out.
+    weights = np.zeros((moments, len(expressions.NAMES)), np.float32)
+    weights[:, number] = expressions.weights_over_time(moments, rng)
+    blink = expressions.blinks_over_time(moments, rng)
+    turn_rad = np.radians(settings.turn_deg)
+    rotations, translations = pose_over_time(
+        moments, rng, turn_rad, starts_ahead=settings.few_or_far
+    )
+    scanned = np.arange(frames) == 0 if neutral_only else np.ones(frames, bool)
+    return _Moves(
+        weights[:frames], blink[:frames], rotations[:frames], translations[:frames], scanned, rng
+    )
+
+
+def _write_sequence(folder, moves, photographer, recording):
+    """Writes the photos and scans of one expression."""
+    person, rng = photographer.person, moves.rng
     lights = renderer.sample_lights(rng)
-    for k in range(frames):
-        surface = person.surface(weights[k], blink[k], rotations[k], translations[k])
+    for k, rotation in enumerate(moves.rotations):
+        translation = moves.translations[k]
+        surface = person.surface(moves.weights[k], moves.blink[k], rotation, translation)
         scene = renderer.make_scene(surface, person.triangles)
         photo = photographer.photo(scene, surface, lights, rng)
         path = folder / f'{k:03d}.jpg'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         path.write_bytes(cv2.imencode('.jpg', photo[..., ::-1], quality)[1].tobytes())
-        raw = scanner.scan(
-            person, scene, surface, rotations[k], translations[k], recording,
-            photographer.camera, path.name, rng,
-        )  # fmt: skip
-        scan_io.write_vrml(path.with_suffix('.wrl'), raw)
-    truth['sequences'] += [folder.name] * frames
-    truth['frames'] += list(range(frames))
-    truth['rotations'].append(rotations)
-    truth['translations'].append(translations + recording.offset)
-    truth['expression_weights'].append(weights)
+        if moves.scanned[k]:
+            raw = scanner.scan(
+                person, scene, surface, rotation, translation, recording, photographer.camera,
+                path.name, rng,
+            )  # fmt: skip
+            scan_io.write_vrml(path.with_suffix('.wrl'), raw)
 
 
 def _write_truth(folder, name, person, truth, settings):
@@ -148,6 +249,6 @@ def _write_truth(folder, name, person, truth, settings):
         rotations=np.concatenate(truth['rotations']),
         translations=np.concatenate(truth['translations']),
         expression_weights=np.concatenate(truth['expression_weights']),
-        settings=np.array(settings),
+        settings=np.array(json.dumps(_recorded(settings))),
     )
     partial.rename(folder / f'{name}.npz')

@@ -4,6 +4,7 @@ Light is linear RGB until the last step, which bends it to sRGB and adds the sen
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,10 +12,12 @@ import open3d as o3d
 
 from data_prep.synthetic import head, skin
 from data_prep.synthetic.head import smoothstep
+from data_prep.synthetic.parts import look_up
 
 _WRAP = np.array([0.32, 0.17, 0.12], np.float32)  # Light that skin carries past its terminator.
-_IRIS_ANGLE = 6.1 / head.EYE_RADIUS
-_SHADOW_STRIDE = 2
+_IRIS_RADIUS_MM = 6.1
+_FARTHEST_GAZE = np.cos(np.radians(46.0))  # From straight ahead.
+_MOUTH_COLORS = {'tooth': (0.66, 0.61, 0.53), 'gum': (0.42, 0.13, 0.12)}
 # Film curve of light in [0, 4): highlights roll off, then gamma; indexed in 4 / 16384 steps.
 _LIGHT = np.linspace(0.0, 4.0, 16384, endpoint=False)
 _CURVE = ((_LIGHT / np.sqrt(1.0 + 0.18 * _LIGHT**2)) ** 0.455).astype(np.float32)
@@ -71,19 +74,16 @@ def make_scene(vertices, triangles):
     return scene
 
 
-def grid_place(cell, uv, columns):
-    """Returns the row and column, with fractions, of hits on a grid's triangles.
+class _Hits(NamedTuple):
+    """Where rays hit one part: its cells, weights, painted places, points and vertices."""
 
-    Args:
-        cell: [N] triangle index within the grid.
-        uv: [N, 2] weights of the triangle's second and third corner.
-        columns: cells side by side in the grid.
-    """
-    square, upper = cell // 2, cell % 2 == 0
-    u, v = uv[:, 0], uv[:, 1]
-    row = square // columns + np.where(upper, u, u + v)
-    column = square % columns + np.where(upper, v, 1.0 - u)
-    return row.astype(np.float32), column.astype(np.float32)
+    piece: object
+    cell: np.ndarray
+    uv: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    place: np.ndarray
+    vertices: np.ndarray
 
 
 class Renderer:
@@ -108,6 +108,7 @@ class Renderer:
         self._iris_noise = skin.noise(rng, (16, 128), 3, 0.8)
         self._background = self._paint_background(rng)
         self._stripes = rng.uniform(4, 30), rng.uniform(0.0, 0.35) * (rng.random() < 0.5)
+        self._skin = next(part for part in person.parts if part.material == 'skin')
         self._occlusion = self._bake_occlusion(rng)
 
     def _paint_background(self, rng):
@@ -122,13 +123,12 @@ class Renderer:
         return (level[..., None] * self.person.looks.backdrop).astype(np.float32)
 
     def _bake_occlusion(self, rng):
-        """Returns how open the sky is over the neutral head, [R, C] float32 in [0, 1]."""
+        """Returns how open the sky is over the neutral head, in [0, 1], for the skin's `light`."""
         person = self.person
         vertices = person.surface(np.zeros(6), 0.0, np.eye(3), np.zeros(3))
         normals = person.normals(vertices)
-        rows, columns = person.model.head_shape
-        pick = np.arange(rows * columns).reshape(rows, columns)[::2, ::2]
-        origin, normal = vertices[pick.ravel()], normals[pick.ravel()]
+        pick = self._skin.samples + self._skin.first
+        origin, normal = vertices[pick], normals[pick]
         count = 12
         sphere = rng.standard_normal((count, 3)).astype(np.float32)
         sphere /= np.linalg.norm(sphere, axis=1, keepdims=True)
@@ -139,9 +139,8 @@ class Renderer:
         blocked = scene.test_occlusions(
             o3d.core.Tensor(rays.reshape(-1, 6)), 0.0, 120.0, nthreads=1
         )
-        open_sky = 1.0 - blocked.numpy().reshape(*pick.shape, count).mean(axis=-1)
-        smooth = cv2.GaussianBlur(open_sky.astype(np.float32), (0, 0), 1.0)
-        return cv2.resize(smooth, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        open_sky = 1.0 - blocked.numpy().reshape(len(pick), count).mean(axis=-1)
+        return self._skin.spread(open_sky, 1.0)
 
     def photo(self, scene, vertices, lights, rng):
         """Returns one photo, [H, W, 3] uint8 RGB.
@@ -208,66 +207,87 @@ class Renderer:
         gloss, power = np.zeros(count, np.float32), np.full(count, 18.0, np.float32)
         open_sky, lit = np.ones(count, np.float32), np.ones(count, np.float32)
         part, cell = self.person.triangle_part[primitive], self.person.triangle_cell[primitive]
-        for k, (name, first, shape) in enumerate(self.person.grids):
+        for k, piece in enumerate(self.person.parts):
             of = np.flatnonzero(part == k)
             if not len(of):
                 continue
-            stride = self.person.column_stride if name == 'head' else 1
-            row, column = grid_place(cell[of], uv[of], (shape[1] - 1) // stride)
-            column = column * stride
-            if name == 'head':
-                albedo[of] = _look_up(self._albedo, row * self._scale, column * self._scale)
-                gloss[of] = 0.10 * _look_up(self._gloss, row * self._scale, column * self._scale)
-                open_sky[of] = _look_up(self._occlusion, row, column)
-                lit[of] = _look_up(self._key_light(scene, vertices, normals, lights), row, column)
-            elif name.endswith('ear'):
+            run = vertices[piece.first : piece.first + piece.size]
+            hits = _Hits(piece, cell[of], uv[of], *piece.place(cell[of], uv[of]), place[of], run)
+            if piece.material == 'skin':
+                albedo[of] = look_up(
+                    self._albedo, hits.row * self._scale, hits.column * self._scale
+                )
+                gloss[of] = 0.10 * look_up(
+                    self._gloss, hits.row * self._scale, hits.column * self._scale
+                )
+                open_sky[of] = piece.light(self._occlusion, hits.cell, hits.uv)
+                key_light = self._key_light(scene, vertices, normals, lights)
+                lit[of] = piece.light(key_light, hits.cell, hits.uv)
+            elif piece.material == 'ear':
                 albedo[of] = self.person.looks.skin * [1.0, 0.86, 0.85]
-                open_sky[of] = 0.45 + 0.5 * smoothstep(1.0, 9.0, row)
+                open_sky[of] = 0.45 + 0.5 * smoothstep(1.0, 9.0, hits.row)
                 gloss[of] = 0.05
-            elif name.endswith('eye'):
-                ball = vertices[first : first + shape[0] * shape[1]]
-                albedo[of] = self._eye(place[of], ball)
+            elif piece.material == 'eye':
+                albedo[of] = self._eye(hits)
                 gloss[of], power[of] = 0.9, 160.0
                 open_sky[of] = 0.75
-            elif name.endswith('teeth'):
-                albedo[of] = _teeth(column, shape)
+            elif piece.material == 'teeth':
+                albedo[of] = _teeth(hits.column, piece.shape)
                 gloss[of], open_sky[of], lit[of] = 0.1, 0.55, 0.6
-            elif name in ('hair', 'curtain'):
-                strand = _look_up(self._strands, row * 255 / shape[0], column * 1023 / shape[1])
+            elif piece.material in ('tooth', 'gum'):
+                albedo[of] = _MOUTH_COLORS[piece.material]
+                reach = self._light_in_mouth(hits, vertices)
+                gloss[of], open_sky[of], lit[of] = 0.25 * reach, 0.6 * reach, 0.7 * reach
+                power[of] = 40.0
+            elif piece.material == 'hair':
+                strand = look_up(
+                    self._strands,
+                    hits.row * 255 / piece.shape[0],
+                    hits.column * 1023 / piece.shape[1],
+                )
                 albedo[of] = self.person.looks.hair * strand[:, None]
                 gloss[of], power[of] = 0.05 * strand**2, 10.0
                 open_sky[of] = 0.85
             else:
                 period, depth = self._stripes
-                wave = 1.0 - depth * (np.sin(place[of, 1] * 2 * np.pi / period) > 0)
+                wave = 1.0 - depth * (np.sin(hits.place[:, 1] * 2 * np.pi / period) > 0)
                 albedo[of] = self.person.looks.cloth * wave[:, None]
-                open_sky[of] = 0.55 + 0.45 * smoothstep(0.0, 12.0, row)
+                open_sky[of] = 0.55 + 0.45 * smoothstep(0.0, 12.0, hits.row)
         return albedo, gloss, power, open_sky, lit
 
+    def _light_in_mouth(self, hits, vertices):
+        """Returns the share of light that falls through the open lips on teeth and gums, [N]."""
+        gap_mm = self.person.model.mouth_opening(vertices)
+        forward = hits.piece.light(hits.piece.recess, hits.cell, hits.uv)
+        return smoothstep(0.3, 9.0, gap_mm) * np.exp(-forward / 16.0)
+
     def _key_light(self, scene, vertices, normals, lights):
-        """Returns the share of the key light that reaches the head's grid, [R, C] float32."""
-        rows, columns = self.person.model.head_shape
-        pick = np.arange(rows * columns).reshape(rows, columns)[::_SHADOW_STRIDE, ::_SHADOW_STRIDE]
-        start = vertices[pick.ravel()] + 1.0 * normals[pick.ravel()]
-        turned = normals[pick.ravel()] @ lights.directions[0] > -0.2
+        """Returns the share of the key light that reaches the skin, for its `light`."""
+        pick = self._skin.samples + self._skin.first
+        start = vertices[pick] + 1.0 * normals[pick]
+        turned = normals[pick] @ lights.directions[0] > -0.2
         front = np.flatnonzero(turned & (start[:, 2] > -10.0))
-        light = np.ones(pick.size, np.float32)
+        light = np.ones(len(pick), np.float32)
         rays = np.concatenate(
             [start[front], np.broadcast_to(lights.directions[0], (len(front), 3))], axis=1
         )
         light[front] = 1.0 - scene.test_occlusions(o3d.core.Tensor(rays), nthreads=1).numpy()
-        soft = cv2.GaussianBlur(light.reshape(pick.shape), (0, 0), 1.1)
-        return cv2.resize(soft, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        return self._skin.spread(light, 1.1)
 
-    def _eye(self, place, ball):
+    def _eye(self, hits):
         """Returns the colour of the eyeball where it is seen, [N, 3]; it looks at the camera."""
-        center = (ball.min(axis=0) + ball.max(axis=0)) / 2
-        direction = (place - center) / head.EYE_RADIUS
+        center, radius, forward, side = hits.piece.eyeball(hits.vertices)
+        direction = (hits.place - center) / radius
         gaze = self.camera.center - center
-        gaze = (gaze / np.linalg.norm(gaze)).astype(np.float32)
-        angle = np.arccos(np.clip(direction @ gaze, -1.0, 1.0)) / _IRIS_ANGLE
+        gaze = gaze / np.linalg.norm(gaze)
+        if gaze @ forward < _FARTHEST_GAZE:  # A turned head cannot look into the camera.
+            across = gaze - (gaze @ forward) * forward
+            across = across / np.linalg.norm(across) * np.sqrt(1 - _FARTHEST_GAZE**2)
+            gaze = _FARTHEST_GAZE * forward + across
+        gaze = gaze.astype(np.float32)
+        angle = np.arccos(np.clip(direction @ gaze, -1.0, 1.0)) / (_IRIS_RADIUS_MM / radius)
         around = np.arctan2(direction[:, 1], direction[:, 0]) / (2 * np.pi) + 0.5
-        streak = _look_up(
+        streak = look_up(
             self._iris_noise, np.full_like(angle, 6.0), (around * 127).astype(np.float32)
         )
         iris = (
@@ -276,7 +296,7 @@ class Renderer:
         )
         iris = iris * (1.0 - 0.65 * smoothstep(0.78, 1.0, angle))[:, None]
         iris = iris * smoothstep(0.36, 0.44, angle)[:, None]  # The pupil.
-        corner = smoothstep(0.45, 0.95, np.abs(direction[:, 0]))[:, None]
+        corner = smoothstep(0.45, 0.95, np.abs(direction @ side))[:, None]
         white = np.array([0.66, 0.62, 0.59]) * (1.0 - corner * np.array([0.30, 0.45, 0.45]))
         blend = smoothstep(0.95, 1.06, angle)[:, None]
         shade = 0.9 - 0.65 * smoothstep(0.05, 0.42, direction @ _UP)
@@ -291,17 +311,6 @@ def _dot(a, b):
 def _unit(vectors):
     """Returns rows of length one."""
     return vectors / np.sqrt(np.maximum(_dot(vectors, vectors), 1e-12))[:, None]
-
-
-def _look_up(image, row, column):
-    """Returns bilinear samples of an image at [N] rows and columns."""
-    width = 2048  # OpenCV wants maps shorter than 32768 in every direction.
-    padded = -(-len(row) // width) * width
-    maps = [np.zeros(padded, np.float32) for _ in range(2)]
-    maps[0][: len(row)], maps[1][: len(row)] = column, row
-    maps = [values.reshape(-1, width) for values in maps]
-    found = cv2.remap(image, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return found.reshape(padded, *image.shape[2:])[: len(row)]
 
 
 def _teeth(column, shape):

@@ -35,18 +35,21 @@ class Scanner:
         offset: [3] mm, from the room's frame to the scanner's.
         noise_mm: spread of the noise along the rays.
         extras: hair and collar are recorded.
+        turns_along: the scanner stands where the head looks, so that its scans are whole
+            however far the head turns; else it stands still, as in BU-4DFE.
     """
 
     vertices: int
     offset: np.ndarray
     noise_mm: float
     extras: bool
+    turns_along: bool = False
 
 
-def sample_scanner(vertices, extras, rng):
+def sample_scanner(vertices, extras, rng, *, turns_along=False):
     """Draws the settings of one recording; z of faces is negative, as in BU-4DFE."""
     offset = np.array([rng.normal(0, 8.0), rng.normal(0, 8.0), rng.normal(-195.0, 10.0)])
-    return Scanner(vertices, offset, float(rng.uniform(0.1, 0.25)), extras)
+    return Scanner(vertices, offset, float(rng.uniform(0.1, 0.25)), extras, turns_along)
 
 
 def _ray_grid(count, rng):
@@ -82,11 +85,11 @@ def _ray_grid(count, rng):
     return targets + _CENTER, directions @ turn.T
 
 
-def _seen(scene, points, normals):
-    """Returns which points one of the cameras sees well, [N] bool."""
+def _seen(scene, points, normals, stand):
+    """Returns which points one of the cameras sees well, [N] bool; `stand` turns the cameras."""
     seen = np.zeros(len(points), bool)
     for azimuth, elevation in _CAMERAS:
-        camera = rotation_matrix(azimuth, -elevation, 0.0) @ np.array([0.0, 0.0, 1200.0])
+        camera = stand @ rotation_matrix(azimuth, -elevation, 0.0) @ np.array([0.0, 0.0, 1200.0])
         toward = camera - points
         toward /= np.linalg.norm(toward, axis=1, keepdims=True)
         facing = (normals * toward).sum(axis=1) > 0.08
@@ -139,8 +142,9 @@ def scan(person, scene, vertices, rotation, translation, scanner, camera, photo,
         rng: numpy Generator.
     """
     targets, directions = _ray_grid(scanner.vertices / _SEEN_SHARE, rng)
+    stand = rotation if scanner.turns_along else np.eye(3)
     shape = directions.shape[:2]
-    outward = directions.reshape(-1, 3)
+    outward = directions.reshape(-1, 3) @ stand.T
     center = targets.reshape(-1, 3) @ rotation.T + translation
     rays = np.concatenate([center + _FAR_MM * outward, -outward], axis=1).astype(np.float32)
     hits = scene.cast_rays(o3d.core.Tensor(rays), nthreads=1)
@@ -149,13 +153,13 @@ def scan(person, scene, vertices, rotation, translation, scanner, camera, photo,
     points = center[at] + outward[at] * (_FAR_MM - distance[at])[:, None]
     normals = hits['primitive_normals'].numpy()[at]
     normals = normals * np.sign((normals * outward[at]).sum(axis=1, keepdims=True))
-    names = np.array([name for name, _, _ in person.grids])
+    names = np.array([part.name for part in person.parts])
     part_names = names[person.triangle_part[hits['primitive_ids'].numpy()[at].astype(np.int64)]]
     tip = vertices[person.model.landmarks['nose_tip']]
     keep = np.linalg.norm(points - tip, axis=1) < _REACH_MM[scanner.extras]
     if not scanner.extras:
         keep &= ~np.isin(part_names, (*_HAIR, 'bust'))
-    keep &= _seen(scene, points, normals) & ~_holes(points, part_names, tip, rng)
+    keep &= _seen(scene, points, normals, stand) & ~_holes(points, part_names, tip, rng)
     at, points, part_names = at[keep], points[keep], part_names[keep]
 
     rough = np.where(np.isin(part_names, _HAIR), 4.0, 1.0) * scanner.noise_mm
