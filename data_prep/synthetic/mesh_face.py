@@ -102,9 +102,7 @@ class MeshFace:
         near = warped_scene.compute_closest_points(o3d.core.Tensor(np.float32(grid.reshape(-1, 3))))
         missed = ~np.isfinite(hits['t_hit'].numpy())
         triangle = np.where(missed, near['primitive_ids'].numpy(), hits['primitive_ids'].numpy())
-        uv = np.where(
-            missed[:, None], near['primitive_uvs'].numpy(), hits['primitive_uvs'].numpy()
-        )
+        uv = np.where(missed[:, None], near['primitive_uvs'].numpy(), hits['primitive_uvs'].numpy())
         self._scalp_corners = skin[triangle.astype(np.int64)]
         self._scalp_weights = np.concatenate([1 - uv.sum(axis=1, keepdims=True), uv], axis=1)
 
