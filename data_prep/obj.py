@@ -8,29 +8,25 @@ import numpy as np
 from data_prep import scan as scan_lib
 from data_prep.scan import ScanError
 
+_LINES = {
+    name: re.compile(rb'^[ \t]*' + name + rb'(?:[ \t]+([^\n#]*)|(?=#|$))', re.MULTILINE)
+    for name in (b'v', b'vt', b'f')
+}
+_LIBRARY = re.compile(rb'^[ \t]*mtllib[ \t]+([^\n]+)', re.MULTILINE)
+_TEXTURE = re.compile(rb'^[ \t]*map_Kd[ \t]+([^\r\n]+)', re.MULTILINE)
+_AFTER_VERTEX = re.compile(rb'/\S*')
+_TEXTURED_CORNER = re.compile(rb'[^\s/]+/([^\s/]+)(?:/\S*)?')
+
 
 def parse(path, data):
     """Returns the Scan of the OBJ text `data` (bytes); raises ScanError."""
     if b'\0' in data:
         raise ScanError(f'{path}: holds binary data; it is no OBJ file.')
-    rows = {b'v': [], b'vt': [], b'f': []}
-    before = []  # Vertices and texture coordinates that stand above each face.
-    library = None
-    text = data.removeprefix(b'\xef\xbb\xbf').replace(b'\\\r\n', b' ').replace(b'\\\n', b' ')
-    for line in text.splitlines():
-        tokens = line.partition(b'#')[0].split()
-        if not tokens:
-            continue
-        if tokens[0] in rows:
-            rows[tokens[0]].append(tokens[1:])
-            if tokens[0] == b'f':
-                before.append((len(rows[b'v']), len(rows[b'vt'])))
-        elif tokens[0] == b'mtllib':
-            library = line.split(maxsplit=1)[1].strip().decode('utf-8', 'replace')
-    vertices = _points(path, 'v', rows[b'v'], 3)
-    texture_points = _points(path, 'vt', rows[b'vt'], 2)
-    counts = np.array([len(row) for row in rows[b'f']], np.int64)
-    corners, texture_corners = _corners(path, rows[b'f'], counts, np.array(before).reshape(-1, 2))
+    text = data.removeprefix(b'\xef\xbb\xbf').replace(b'\r\n', b'\n').replace(b'\r', b'\n')
+    text = text.replace(b'\\\n', b' ')
+    vertices = _points(path, text, b'v', 3)
+    texture_points = _points(path, text, b'vt', 2)
+    corners, texture_corners, counts = _corners(path, text)
     scan_lib.check_indices(path, 'lines f', corners, len(vertices), 'vertices')
     uv = None
     if texture_corners is not None:
@@ -39,7 +35,7 @@ def parse(path, data):
         )
         uv = scan_lib.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
     triangles = corners[scan_lib.triangulate(counts)]
-    return scan_lib.make_scan(path, vertices, triangles, uv, _texture_name(path, library))
+    return scan_lib.make_scan(path, vertices, triangles, uv, _texture_name(path, text))
 
 
 def serialize(scan):
@@ -57,41 +53,76 @@ def _rows(pattern, values):
     return (pattern * len(values)) % tuple(np.ravel(values).tolist())
 
 
-def _points(path, name, rows, width):
-    """Returns the first `width` numbers of each row (colours and weights may follow)."""
-    short = next((i for i, row in enumerate(rows) if len(row) < width), None)
-    if short is not None:
-        raise ScanError(f'{path}, lines {name}: row {short} has fewer than {width} numbers.')
-    tokens = [token for row in rows for token in row[:width]]
-    values = scan_lib.parse_numbers(path, f'lines {name}', tokens, np.float64)
-    scan_lib.check_finite(path, f'lines {name}', values.reshape(-1, width))
-    return values.reshape(-1, width)
+def _lines(text, name):
+    """Returns what stands behind `name` in each line that begins with it, one line each."""
+    return b'\n'.join(match.group(1) or b'' for match in _LINES[name].finditer(text))
 
 
-def _corners(path, rows, counts, before):
-    """Returns the vertex and the texture index of every corner, from 0; the latter or None."""
-    parts = [token.split(b'/') for row in rows for token in row]
-    vertices = scan_lib.parse_numbers(path, 'lines f', [part[0] for part in parts], np.int64)
-    vertices = _absolute(path, vertices, np.repeat(before[:, 0], counts))
-    if not parts or not all(len(part) > 1 and part[1] for part in parts):
-        return vertices, None
-    texture = scan_lib.parse_numbers(path, 'lines f', [part[1] for part in parts], np.int64)
-    return vertices, _absolute(path, texture, np.repeat(before[:, 1], counts))
+def _words_per_line(lines):
+    starts = scan_lib.word_starts(lines)
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord('\n'))
+    return np.diff(np.searchsorted(starts, [0, *ends, len(lines)]))
 
 
-def _absolute(path, indices, above):
+def _points(path, text, name, width):
+    """Returns the first `width` numbers of each line (colours and weights may follow)."""
+    lines, place = _lines(text, name), f'lines {name.decode()}'
+    if not lines and not _LINES[name].search(text):
+        return np.zeros((0, width))
+    counts = _words_per_line(lines)
+    short = np.flatnonzero(counts < width)
+    if len(short):
+        raise ScanError(f'{path}, {place}: row {short[0]} has fewer than {width} numbers.')
+    values = scan_lib.parse_numbers(path, place, lines, np.float64)
+    first = np.cumsum(counts) - counts
+    points = np.stack([values[first + i] for i in range(width)], axis=1)
+    scan_lib.check_finite(path, place, points)
+    return points
+
+
+def _corners(path, text):
+    """Returns the vertex and the texture index of every corner, from 0, and corners per line.
+
+    The texture indices are None where a corner has none.
+    """
+    lines = _lines(text, b'f')
+    counts = _words_per_line(lines)
+    vertices = _AFTER_VERTEX.sub(b'', lines) if b'/' in lines else lines
+    if scan_lib.count_words(vertices) != counts.sum():
+        raise ScanError(f'{path}, lines f: a corner has no vertex before its "/".')
+    vertices = scan_lib.parse_numbers(path, 'lines f', vertices, np.int64)
+    vertices = _absolute(path, text, b'v', vertices, counts)
+    texture, found = _TEXTURED_CORNER.subn(rb'\1', lines)
+    if not found or found != len(vertices):
+        return vertices, None, counts
+    texture = scan_lib.parse_numbers(path, 'lines f', texture, np.int64)
+    return vertices, _absolute(path, text, b'vt', texture, counts), counts
+
+
+def _absolute(path, text, name, indices, counts):
+    """Returns indices from 0; a negative one counts back from what stands above its face."""
     if np.any(indices == 0):
         raise ScanError(f'{path}, lines f: index 0; indices of an OBJ file begin at 1.')
+    if not np.any(indices < 0):
+        return indices - 1
+    above = np.repeat(np.searchsorted(_places(text, name), _places(text, b'f')), counts)
     return np.where(indices > 0, indices - 1, above + indices)
 
 
-def _texture_name(path, library):
+def _places(text, name):
+    return np.fromiter((match.start() for match in _LINES[name].finditer(text)), np.int64)
+
+
+def _texture_name(path, text):
     """Returns the first map_Kd of the material library beside the scan, or None."""
-    if library is None:
-        return None
-    try:
-        with open(os.path.join(os.path.dirname(path), library), 'rb') as file:
-            match = re.search(rb'^\s*map_Kd\s+([^\r\n]+)', file.read(1 << 20), re.MULTILINE)
-    except (OSError, ValueError):
+    library = _LIBRARY.search(text)
+    name = library and scan_lib.local_name(library.group(1).strip().decode('utf-8', 'replace'))
+    library_path = name and os.path.join(os.path.dirname(path), name)
+    if not library_path or not os.path.isfile(library_path):
         return None  # Materials are often left behind; the surface is what counts.
+    try:
+        with open(library_path, 'rb') as file:
+            match = _TEXTURE.search(file.read(1 << 20))
+    except OSError:
+        return None
     return match.group(1).strip().decode('utf-8', 'replace') if match else None

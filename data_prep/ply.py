@@ -1,5 +1,6 @@
 """PLY scans, ascii and binary of both byte orders: vertices, faces of any size, uv."""
 
+import array
 import re
 
 import numpy as np
@@ -29,13 +30,13 @@ def parse(path, data):
     reader = _AsciiBody(path, body) if order is None else _BinaryBody(path, body, order)
     columns = {name: reader.element(name, count, props) for name, count, props in elements}
     vertex, face = columns.get('vertex', {}), columns.get('face', {})
-    if not all(axis in vertex for axis in 'xyz'):
+    if not _are_numbers(vertex, 'xyz'):
         raise ScanError(f'{path}, header: vertices without x, y and z; it is no scan.')
     vertices = np.stack([vertex[axis] for axis in 'xyz'], axis=1).astype(np.float64)
     indices = face.get('vertex_indices', face.get('vertex_index'))
     if not isinstance(indices, tuple):
         raise ScanError(f'{path}, header: no faces (vertex_indices); give a surface.')
-    corners, counts = indices[0].astype(np.int64), indices[1]
+    corners, counts = _whole_numbers(path, 'element face', indices[0]), indices[1]
     scan_lib.check_finite(path, 'element vertex', vertices)
     scan_lib.check_indices(path, 'element face', corners, len(vertices), 'vertices')
     triangles = corners[scan_lib.triangulate(counts)]
@@ -71,7 +72,7 @@ def _header(path, data):
             if not words or words[0] == 'obj_info':
                 continue
             if words[0] == 'comment':
-                if words[1:2] == ['TextureFile']:
+                if words[1:2] == ['TextureFile'] and words[2:]:
                     texture = line.split(maxsplit=2)[2].strip()
             elif words[0] == 'format':
                 order = _ORDERS[words[1]]
@@ -85,6 +86,9 @@ def _header(path, data):
             raise ScanError(f'{path}, line {number}: {line.strip()!r} is not readable.') from None
     if order == '':
         raise ScanError(f'{path}, header: the format line is missing.')
+    for names in ([e[0] for e in elements], *([p[0] for p in e[2]] for e in elements)):
+        if len(names) != len(set(names)):
+            raise ScanError(f'{path}, header: a name stands there twice.')
     return order, elements, texture, data[match.end() :]
 
 
@@ -93,19 +97,35 @@ def _property(words):
     if words[0] != 'property':
         raise ValueError(words[0])
     if words[1] == 'list':
+        if _TYPES[words[2]] in ('f4', 'f8'):
+            raise ValueError(words[2])
         return words[4], _TYPES[words[2]], _TYPES[words[3]]
     return words[2], None, _TYPES[words[1]]
 
 
+def _are_numbers(columns, names):
+    """Returns whether the element has all these properties, none of them a list."""
+    return all(isinstance(columns.get(name), np.ndarray) for name in names)
+
+
+def _whole_numbers(path, place, values):
+    if values.dtype.kind in 'iu':
+        return values.astype(np.int64)
+    scan_lib.check_finite(path, place, values[:, None])
+    if np.any(values % 1) or np.any(np.abs(values) > 2**53):
+        raise ScanError(f'{path}, {place}: holds an index that is not a whole number.')
+    return values.astype(np.int64)
+
+
 def _uv(vertex, face, num_vertices, corners, counts):
     """Returns [V, 2] from the vertices, or from the faces' texcoord lists, or None."""
-    for u, v in _UV_NAMES:
-        if u in vertex and v in vertex:
-            return np.stack([vertex[u], vertex[v]], axis=1).astype(np.float64)
-    values, lengths = face.get('texcoord', (None, None))
-    if values is None or not np.array_equal(lengths, 2 * counts):
+    for names in _UV_NAMES:
+        if _are_numbers(vertex, names):
+            return np.stack([vertex[name] for name in names], axis=1).astype(np.float64)
+    texcoord = face.get('texcoord')
+    if not isinstance(texcoord, tuple) or not np.array_equal(texcoord[1], 2 * counts):
         return None
-    return scan_lib.uv_per_vertex(num_vertices, corners, values.reshape(-1, 2))
+    return scan_lib.uv_per_vertex(num_vertices, corners, texcoord[0].reshape(-1, 2))
 
 
 class _BinaryBody:
@@ -116,26 +136,28 @@ class _BinaryBody:
 
     def element(self, name, count, properties):
         """Returns {property: [count] values, or for a list (all values, [count] lengths)}."""
+        if not properties or not count:
+            return _without_rows(properties)
         columns = self._uniform(name, count, properties)
         return columns if columns is not None else self._ragged(name, count, properties)
 
     def _uniform(self, name, count, properties):
         """Reads all rows at once, as they are when every list is as long as in the first row."""
         lengths, position = {}, self._position
-        for key, length_type, value_type in properties if count else ():
+        for key, length_type, value_type in properties:
             if length_type is not None:
-                lengths[key] = int(self._read(name, position, length_type, 1)[0])
+                lengths[key] = self._length(name, position, length_type)
                 position += np.dtype(length_type).itemsize
-                if not 0 <= lengths[key] <= scan_lib.MAX_CORNERS:
-                    raise ScanError(f'{self._path}, element {name}: a list of {lengths[key]}.')
             position += np.dtype(value_type).itemsize * lengths.get(key, 1)
+            if position > len(self._body):
+                raise self._cut_off(name)
         fields = []
         for i, (key, length_type, value_type) in enumerate(properties):
             if length_type is None:
                 fields.append((f'{i}', self._order + value_type))
             else:
                 fields.append((f'length {i}', self._order + length_type))
-                fields.append((f'{i}', self._order + value_type, (lengths.get(key, 0),)))
+                fields.append((f'{i}', self._order + value_type, (lengths[key],)))
         row = np.dtype(fields)
         if self._position + row.itemsize * count > len(self._body):
             if lengths:
@@ -146,31 +168,61 @@ class _BinaryBody:
         for i, (key, length_type, _) in enumerate(properties):
             columns[key] = rows[f'{i}']
             if length_type is not None:
-                if np.any(rows[f'length {i}'] != lengths.get(key, 0)):
+                if np.any(rows[f'length {i}'] != lengths[key]):
                     return None
-                columns[key] = (rows[f'{i}'].ravel(), np.full(count, lengths.get(key, 0)))
+                columns[key] = (rows[f'{i}'].ravel(), np.full(count, lengths[key]))
         self._position += row.itemsize * count
         return columns
 
     def _ragged(self, name, count, properties):
-        """Reads row by row."""
-        values = {key: [] for key, _, _ in properties}
+        """Finds the place of every list row by row, then gathers all of them."""
+        starts = [array.array('q') for _ in properties]
+        lengths = [array.array('q') for _ in properties]
+        sizes = [
+            (length and np.dtype(length).itemsize, np.dtype(value).itemsize)
+            for _, length, value in properties
+        ]
+        position = self._position
         for _ in range(count):
-            for key, length_type, value_type in properties:
+            for i, (_, length_type, _) in enumerate(properties):
                 length = 1
                 if length_type is not None:
-                    length = int(self._read(name, self._position, length_type, 1)[0])
-                    self._position += np.dtype(length_type).itemsize
-                chunk = self._read(name, self._position, value_type, length)
-                self._position += chunk.nbytes
-                values[key].append(chunk)
-        return _join(values, properties)
+                    length = self._length(name, position, length_type)
+                    position += sizes[i][0]
+                    lengths[i].append(length)
+                starts[i].append(position)
+                position += sizes[i][1] * length
+            if position > len(self._body):
+                raise self._cut_off(name)
+        self._position = position
+        return {
+            key: _column(
+                self._gather(value_type, np.array(starts[i]), lengths[i] or np.ones(count, int)),
+                length_type and np.array(lengths[i]),
+            )
+            for i, (key, length_type, value_type) in enumerate(properties)
+        }
 
-    def _read(self, name, position, kind, count):
-        size = np.dtype(kind).itemsize * count
-        if count < 0 or position + size > len(self._body):
+    def _gather(self, value_type, starts, lengths):
+        size = np.dtype(value_type).itemsize
+        places = _ranges(starts, np.asarray(lengths), size)
+        content = np.frombuffer(self._body, np.uint8)
+        picked = np.stack([content[places + i] for i in range(size)], axis=1)
+        return picked.view(self._order + value_type).ravel()
+
+    def _length(self, name, position, length_type):
+        """Returns the length of the list at a position."""
+        size = np.dtype(length_type).itemsize
+        if position + size > len(self._body):
             raise self._cut_off(name)
-        return np.frombuffer(self._body, self._order + kind, count, position)
+        length = int.from_bytes(
+            self._body[position : position + size],
+            'big' if self._order == '>' else 'little',
+            signed=length_type[0] == 'i',
+        )
+        if length < 0:
+            raise ScanError(f'{self._path}, element {name}: a list of length {length}.')
+        return length
 
     def _cut_off(self, name):
         return ScanError(f'{self._path}, element {name}: the file ends too early; it is cut off.')
@@ -181,34 +233,72 @@ class _AsciiBody:
 
     def __init__(self, path, body):
         self._path, self._position = path, 0
-        self._values = scan_lib.parse_numbers(path, 'body', body.split(), np.float64)
+        self._values = scan_lib.parse_numbers(path, 'body', body, np.float64)
 
     def element(self, name, count, properties):
-        values = {key: [] for key, _, _ in properties}
+        """Returns {property: [count] values, or for a list (all values, [count] lengths)}."""
+        if not properties or not count:
+            return _without_rows(properties)
         if all(length_type is None for _, length_type, _ in properties):
-            rows = self._take(name, count * len(properties)).reshape(count, len(properties))
-            return {key: rows[:, i] for i, (key, _, _) in enumerate(properties)}
+            return self._table(name, count, [key for key, _, _ in properties])
+        starts = [array.array('q') for _ in properties]
+        lengths = [array.array('q') for _ in properties]
+        position = self._position
         for _ in range(count):
-            for key, length_type, _ in properties:
-                length = 1 if length_type is None else int(self._take(name, 1)[0])
-                values[key].append(self._take(name, length))
-        return _join(values, properties)
+            for i, (_, length_type, _) in enumerate(properties):
+                length = 1
+                if length_type is not None:
+                    length = self._length(name, position)
+                    position += 1
+                    lengths[i].append(length)
+                starts[i].append(position)
+                position += length
+            if position > len(self._values):
+                raise self._cut_off(name)
+        self._position = position
+        columns = {}
+        for i, (key, length_type, _) in enumerate(properties):
+            if length_type is None:
+                columns[key] = self._values[np.array(starts[i])]
+            else:
+                places = _ranges(np.array(starts[i]), np.array(lengths[i]), 1)
+                columns[key] = _column(self._values[places], np.array(lengths[i]))
+        return columns
 
-    def _take(self, name, count):
-        taken = self._values[self._position : self._position + count]
-        if count < 0 or len(taken) < count:
-            raise ScanError(
-                f'{self._path}, element {name}: the file ends too early; it is cut off.'
-            )
-        self._position += count
-        return taken
+    def _table(self, name, count, keys):
+        end = self._position + count * len(keys)
+        if end > len(self._values):
+            raise self._cut_off(name)
+        rows = self._values[self._position : end].reshape(count, -1)
+        self._position = end
+        return {key: rows[:, i] for i, key in enumerate(keys)}
+
+    def _length(self, name, position):
+        if position >= len(self._values):
+            raise self._cut_off(name)
+        length = self._values.item(position)
+        if length > len(self._values):
+            raise self._cut_off(name)
+        if not (length >= 0 and length == int(length)):
+            raise ScanError(f'{self._path}, element {name}: a list of length {length:g}.')
+        return int(length)
+
+    def _cut_off(self, name):
+        return ScanError(f'{self._path}, element {name}: the file ends too early; it is cut off.')
 
 
-def _join(values, properties):
-    """Returns the columns of rows read one at a time."""
-    columns = {}
-    for key, length_type, value_type in properties:
-        joined = np.concatenate(values[key]) if values[key] else np.zeros(0, value_type)
-        lengths = np.array([len(chunk) for chunk in values[key]], np.int64)
-        columns[key] = joined if length_type is None else (joined, lengths)
-    return columns
+def _without_rows(properties):
+    """Returns the columns of an element of no rows, or without properties."""
+    empty = np.zeros(0, np.int64)
+    return {key: (empty, empty) if length else empty for key, length, _ in properties}
+
+
+def _column(values, lengths):
+    return values if lengths is None else (values, lengths)
+
+
+def _ranges(starts, lengths, step):
+    """Returns start, start + step, ... of each list, `lengths` of them, one list after another."""
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return np.repeat(starts, lengths) + step * within

@@ -1,6 +1,8 @@
 """The raw scan as every reader returns it, and the checks that all readers share."""
 
 import dataclasses
+import re
+import warnings
 
 import numpy as np
 
@@ -8,7 +10,11 @@ from seqface_jax.errors import UserError
 
 MAX_VERTICES = 5_000_000  # A BU-4DFE scan has 35,000; far above that a header is corrupt.
 MAX_CORNERS = 40_000_000  # Polygon corners of one file.
-_MAX_NUMBER_LENGTH = 64  # Characters; a longer "number" is binary rubbish.
+_SHOWN = 20  # Characters of a word that is no number, in a message.
+_CHUNK = 1 << 16  # Bytes that are looked through at a time for that word.
+_HALF_NUMBER = re.compile(rb'[-+](?![0-9.nNiI])|(?<![0-9])\.(?![0-9])')  # C reads them as 0.
+_SPACE = re.compile(rb'\s')
+_IS_BLANK = np.isin(np.arange(256), list(b' \t\n\r\v\f'))
 
 
 class ScanError(UserError):
@@ -24,7 +30,8 @@ class Scan:
         triangles: [F, 3] int32 vertex indices.
         uv: [V, 2] float32, v up, or None. Where the file gives a vertex several texture
             coordinates (a seam), one of them.
-        texture: name of the image as the file writes it, or None.
+        texture: name of the image, as the file writes it, in the folder of the scan or below;
+            None without one, or where it lies elsewhere.
     """
 
     vertices: np.ndarray
@@ -35,7 +42,8 @@ class Scan:
 
 def make_scan(path, vertices, triangles, uv=None, texture=None):
     """Returns a Scan after the checks that hold for every format; raises ScanError."""
-    vertices = np.asarray(vertices, np.float32).reshape(-1, 3)
+    with np.errstate(over='ignore'):  # What is too large is found below.
+        vertices = np.asarray(vertices, np.float32).reshape(-1, 3)
     triangles = np.asarray(triangles).reshape(-1, 3)
     if len(vertices) == 0:
         raise ScanError(f'{path}: no vertices; give a scan with a surface.')
@@ -46,9 +54,20 @@ def make_scan(path, vertices, triangles, uv=None, texture=None):
     check_finite(path, 'vertices', vertices)
     check_indices(path, 'faces', triangles, len(vertices), 'vertices')
     if uv is not None:
-        uv = np.asarray(uv, np.float32)
+        with np.errstate(over='ignore'):
+            uv = np.asarray(uv, np.float32)
         check_finite(path, 'texture coordinates', uv)
-    return Scan(vertices, triangles.astype(np.int32), uv, texture)
+    return Scan(vertices, triangles.astype(np.int32), uv, local_name(texture))
+
+
+def local_name(name):
+    """Returns the name of a file beside a scan or below it; None for one that leads elsewhere.
+
+    A scan's file must not choose what else is opened: no drives, no URLs, no way up.
+    """
+    if not name or '\0' in name or ':' in name or name[0] in '/\\~':
+        return None
+    return None if '..' in re.split(r'[/\\]', name) else name
 
 
 def check_finite(path, place, values):
@@ -66,28 +85,81 @@ def check_indices(path, place, indices, count, what):
         raise ScanError(f'{path}, {place}: index {value} is out of range of {count} {what}.')
 
 
-def parse_numbers(path, place, tokens, dtype):
-    """Returns a list of byte strings as an array of `dtype`; raises ScanError with the place."""
-    if not tokens:
+def parse_numbers(path, place, text, dtype):
+    """Returns the numbers of a text, [N] of `dtype`.
+
+    Args:
+        path, place: of the text, for the message.
+        text: bytes; numbers with blanks or line ends between them and nothing else.
+        dtype: np.float64 or np.int64.
+
+    Raises:
+        ScanError: something in it is not such a number; the message names it.
+    """
+    text = text.strip()
+    if not text:
         return np.zeros(0, dtype)
-    if len(tokens) > MAX_CORNERS:
-        raise ScanError(f'{path}, {place}: {len(tokens)} numbers; at most {MAX_CORNERS} are read.')
-    if max(map(len, tokens)) > _MAX_NUMBER_LENGTH:
-        raise ScanError(f'{path}, {place}: holds something that is not a number.')
     try:
-        return np.array(tokens).astype(dtype)
-    except (ValueError, OverflowError):
-        token = next(token for token in tokens if not _is_number(token, dtype))
-        text = token.decode('ascii', 'replace')
-        raise ScanError(f'{path}, {place}: {text!r} is not a number of the kind needed.') from None
+        numbers = _parse_strictly(text, dtype)
+    except ValueError:
+        word = _first_bad_word(text, dtype)
+        shown = word[:_SHOWN].decode('ascii', 'replace')
+        raise ScanError(f'{path}, {place}: {shown!r} is not a number of the kind needed.') from None
+    if len(numbers) > MAX_CORNERS:
+        raise ScanError(f'{path}, {place}: {len(numbers)} numbers; at most {MAX_CORNERS} are read.')
+    return numbers
 
 
-def _is_number(token, dtype):
+def _parse_strictly(text, dtype):
+    """Returns the numbers; ValueError for anything else (C's parser would stop in a word)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('error', DeprecationWarning)  # NumPy 2.1 stops with a warning only.
+        try:
+            numbers = np.fromstring(text, dtype, sep=' ')
+        except DeprecationWarning as error:
+            raise ValueError(str(error)) from None
+    if len(numbers) != count_words(text) or _HALF_NUMBER.search(text):
+        raise ValueError('a word is no number, or two')
+    if dtype == np.int64 and np.any(numbers == np.iinfo(np.int64).max):
+        raise ValueError('an integer is too large')
+    return numbers
+
+
+def _first_bad_word(text, dtype):
+    start = 0
+    while start < len(text):
+        space = _SPACE.search(text, start + _CHUNK)
+        end = space.start() if space else len(text)
+        chunk = text[start:end].strip()
+        try:
+            if chunk:
+                _parse_strictly(chunk, dtype)
+        except ValueError:
+            return next((w for w in chunk.split() if not _is_number(w, dtype)), chunk)
+        start = end
+    return text
+
+
+def _is_number(word, dtype):
     try:
-        np.array([token]).astype(dtype)
-    except (ValueError, OverflowError):
+        _parse_strictly(word, dtype)
+    except ValueError:
         return False
     return True
+
+
+def word_starts(text):
+    """Returns the positions in `text` (bytes) at which a word begins, [W] int64."""
+    blank = _IS_BLANK[np.frombuffer(text, np.uint8)]
+    begins = ~blank
+    begins[1:] &= blank[:-1]
+    return np.flatnonzero(begins)
+
+
+def count_words(text):
+    """Returns how many words `text` (bytes) holds; leaner than to split it."""
+    blank = _IS_BLANK[np.frombuffer(text, np.uint8)]
+    return int(np.count_nonzero(blank[:-1] & ~blank[1:])) + int(len(blank) > 0 and not blank[0])
 
 
 def triangulate(counts):

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import stat
 
 from data_prep import obj, ply, vrml
 from data_prep.scan import Scan, ScanError
@@ -10,7 +11,9 @@ __all__ = ['Scan', 'ScanError', 'read_scan', 'write_obj', 'write_ply', 'write_vr
 
 _PARSERS = {'.wrl': vrml.parse, '.vrml': vrml.parse, '.ply': ply.parse, '.obj': obj.parse}
 SUFFIXES = tuple(_PARSERS)
-MAX_BYTES = 1 << 30  # A BU-4DFE scan has 5 MB.
+MAX_BYTES = 1 << 27  # A BU-4DFE scan has 5 MB.
+MEMORY_FACTOR = 100  # Memory that the worst content makes a reader take, over its size.
+_GZIP = b'\x1f\x8b'
 
 
 def read_scan(path):
@@ -31,11 +34,18 @@ def read_scan(path):
     if parse is None:
         raise ScanError(f'{path}: not a scan; files that end in {", ".join(SUFFIXES)} are read.')
     try:
-        if os.path.getsize(path) > MAX_BYTES:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # A pipe would be waited for, a device has no end.
+            raise ScanError(f'{path}: cannot be read (not a file).')
+        if status.st_size > MAX_BYTES:
             raise ScanError(f'{path}: larger than {MAX_BYTES} bytes; it is no scan of a face.')
         data = pathlib.Path(path).read_bytes()
     except OSError as error:
         raise ScanError(f'{path}: cannot be read ({error.strerror}).') from None
+    except ValueError:  # A zero byte in the name.
+        raise ScanError(f'{path!r}: cannot be read (not a file name).') from None
+    if data.startswith(_GZIP):
+        raise ScanError(f'{path}: is compressed with gzip; unpack it first.')
     if not data.strip():
         raise ScanError(f'{path}: the file is empty.')
     return parse(path, data)

@@ -193,8 +193,7 @@ class Split:
         return frame
 
     def _decode(self, record):
-        data = np.frombuffer(self._records[record]['image'], np.uint8)
-        frame = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        frame = decode_image(self._records[record])
         if frame is None:
             what = self._records.complaint(record, 'its image is not a JPEG')
             raise BadRecord(f'{what}: prepare again')
@@ -228,8 +227,10 @@ class _Records:
 
     def __getitem__(self, index):
         try:
-            return self._source[index]
-        except _record_errors() as error:
+            record = self._source[index]
+            check_record(record)
+            return record
+        except record_errors() as error:
             reason = str(error).partition('\n')[0]
             raise BadRecord(
                 f'{self.complaint(index, reason)}: prepare again, or leave it out with '
@@ -263,6 +264,19 @@ class _FrameCache:
             if key not in self._frames and frame.nbytes <= self._free:
                 self._free -= frame.nbytes
                 self._frames[key] = frame
+
+
+def check_record(record):
+    """Raises ValueError for a record that lacks a feature: what was never written reads as None."""
+    absent = sorted(name for name, value in record.items() if value is None)
+    if absent:
+        raise ValueError(f'it has no {", ".join(absent)}')
+
+
+def decode_image(record):
+    """Returns the image of a frame's record, [H, W, 3] uint8 BGR, or None if it is no JPEG."""
+    data = np.frombuffer(record['image'], np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
 
 
 def open_dataset(config):
@@ -373,7 +387,7 @@ def _subfolders(folder):
         return []
 
 
-def _record_errors():
+def record_errors():
     """Returns what ArrayRecord (RuntimeError: checksum, cut off) and TFDS raise on reading."""
     from google.protobuf import message
 

@@ -1,8 +1,13 @@
+import os
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from data_prep import scan_io
 from data_prep.scan_io import Scan, ScanError
+from tests import scan_variants
 
 _POINTS = np.array([[0, 0, 0], [10.5, 0, -1e-3], [10, 12, 2], [0, 11, 1], [5, 20, 0]], np.float32)
 _TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [3, 2, 4]], np.int32)
@@ -232,3 +237,144 @@ def test_a_file_cut_or_damaged_anywhere_never_crashes(tmp_path, suffix):
         except ScanError:
             continue
         assert scan.triangles.max() < len(scan.vertices) and np.isfinite(scan.vertices).all()
+
+
+@pytest.mark.parametrize(
+    'variant', scan_variants.VARIANTS, ids=[variant.name for variant in scan_variants.VARIANTS]
+)
+def test_a_variant_is_read_as_the_same_surface_or_refused_in_one_sentence(tmp_path, variant):
+    path = tmp_path / f'scan{variant.suffix}'
+    path.write_bytes(variant.content)
+    if variant.complaint is None:
+        scan = scan_io.read_scan(path)
+        np.testing.assert_allclose(scan.vertices, scan_variants.POINTS)
+        np.testing.assert_array_equal(scan.triangles, scan_variants.TRIANGLES)
+        return
+    with pytest.raises(ScanError) as caught:
+        scan_io.read_scan(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path)) and variant.complaint in sentence
+    assert sentence.endswith('.') and '\n' not in sentence and len(sentence) < 250
+
+
+def test_only_the_finest_level_and_the_chosen_part_are_read(tmp_path):
+    shape = _PLAIN.partition('\n')[2]
+    far = shape.replace('5 20 0', '5 99 0')
+    for group in (
+        f'LOD {{ level [ {shape} {far} ] }}',
+        f'Switch {{ whichChoice 1 choice [ {far} {shape} ] }}',
+    ):
+        scan = _read(tmp_path, f'#VRML V2.0 utf8\n{group}')
+        np.testing.assert_allclose(scan.vertices, _POINTS)
+
+
+def test_scaling_along_turned_axes_is_that_of_the_standard(tmp_path):
+    text = _PLAIN.replace(
+        'Shape', 'Transform { scaleOrientation 0 0 1 1.5707963 scale 2 1 1 children Shape'
+    )
+    expected = _POINTS * [1, 2, 1]  # The first axis of the scaling points along y.
+    np.testing.assert_allclose(_read(tmp_path, text + '}').vertices, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'name', ['../secret.png', '/etc/passwd', 'C:\\\\a.png', 'a/../../b', 'http://a/b', '\\\\x']
+)
+def test_a_texture_that_lies_elsewhere_is_not_named(tmp_path, name):
+    texture = f'appearance Appearance {{ texture ImageTexture {{ url "{name}" }} }} geometry'
+    assert _read(tmp_path, _PLAIN.replace('geometry', texture)).texture is None
+
+
+def test_a_material_library_is_read_beside_the_scan_only(tmp_path):
+    text = 'v 0 0 0\nv 1 0 0\nv 0 1 0\nmtllib {}\nf 1 2 3\n'
+    (tmp_path / 'outside.mtl').write_text('newmtl a\nmap_Kd a.png\n')
+    inside = tmp_path / 'inside'
+    inside.mkdir()
+    (inside / 'a.mtl').write_text('newmtl a\nmap_Kd skin.png\n')
+    (inside / 'b.mtl').write_text('newmtl a\nmap_Kd ../../skin.png\n')
+    os.mkfifo(inside / 'pipe.mtl')
+    libraries = ('a.mtl', 'b.mtl', '../outside.mtl', f'{tmp_path}/outside.mtl', 'pipe.mtl', '.')
+    textures = [_read(inside, text.format(name), '.obj').texture for name in libraries]
+    assert textures == ['skin.png', None, None, None, None, None]
+
+
+@pytest.mark.parametrize('suffix', scan_io.SUFFIXES)
+def test_what_is_no_file_is_refused_at_once(tmp_path, suffix):
+    path = tmp_path / f'a{suffix}'
+    for make in (
+        os.mkdir,
+        os.mkfifo,
+        lambda path: os.symlink(path, path),
+        lambda path: os.symlink('/dev/zero', path),
+        lambda path: os.symlink('nowhere', path),
+    ):
+        make(path)
+        with pytest.raises(ScanError, match='cannot be read'):
+            scan_io.read_scan(path)
+        os.rmdir(path) if path.is_dir() else os.remove(path)
+
+
+def test_a_file_above_the_limit_is_refused_unread(tmp_path):
+    path = tmp_path / 'a.obj'
+    with open(path, 'wb') as file:
+        file.truncate(scan_io.MAX_BYTES + 1)  # Takes no place on disk.
+    with pytest.raises(ScanError, match='larger than 134217728 bytes'):
+        scan_io.read_scan(path)
+
+
+_HEADER = b'#VRML V2.0 utf8\n'
+_GREEDY = {
+    'lists.wrl': _HEADER + b'[' * 200_000,
+    'numbers.wrl': _HEADER + b'A { b [' + b'0,' * 100_000,
+    'points.wrl': _HEADER
+    + b'Shape { geometry IndexedFaceSet { coord Coordinate { point ['
+    + b'0 ' * 99_999
+    + b'] } coordIndex ['
+    + b'0 ' * 100_000
+    + b'] } }',
+    'nodes.wrl': _HEADER + b'A{}' * 70_000,
+    'fields.wrl': _HEADER + b'A{' + b'a 1 ' * 50_000,
+    'strings.wrl': _HEADER + b'A { b "' + b'\\"' * 100_000,
+    'quotes.wrl': _HEADER + b'A { b [' + b'"" ' * 70_000,
+    'comments.wrl': _HEADER + b'#\n' * 100_000,
+    'blank.wrl': _HEADER + b' ' * 200_000,
+    'numbers.ply': b'ply\nformat ascii 1.0\nelement face 100000\n'
+    b'property list uchar int vertex_indices\nend_header\n' + b'0 ' * 100_000,
+    'lists.ply': b'ply\nformat binary_little_endian 1.0\nelement face 200000\n'
+    b'property list uchar uchar vertex_indices\nend_header\n\1\1' + b'\0' * 200_000,
+    'vertices.obj': b'v\n' * 100_000,
+    'points.obj': b'v 0 0 0\n' * 25_000 + b'f -1 -1 -1\n' * 20_000,
+    'slashes.obj': b'v 0 0 0\nf ' + b'1/1 ' * 50_000,
+    'blank.obj': b' \n' * 100_000,
+    'corners.obj': b'v 0 0 0\nf ' + b'1 ' * 100_000,
+}
+
+
+@pytest.mark.parametrize('name', _GREEDY)
+def test_no_content_takes_more_memory_or_time_than_the_stated_limits(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(_GREEDY[name])
+    tracemalloc.start()
+    started = time.process_time()
+    try:
+        scan_io.read_scan(path)
+    except ScanError:
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert time.process_time() - started < 20  # Traced, and a quadratic reader takes minutes.
+    assert peak < scan_io.MEMORY_FACTOR * len(_GREEDY[name]) + 2**20
+
+
+@pytest.mark.parametrize('write', ['write_vrml', 'write_ply', 'write_obj'])
+def test_a_file_cut_at_every_kilobyte_is_refused_or_sound(tmp_path, write):
+    path = tmp_path / f'a.{write[6:].replace("vrml", "wrl")}'
+    getattr(scan_io, write)(path, _grid_scan(30))
+    content = path.read_bytes()
+    for end in range(0, len(content), 1024):
+        path.write_bytes(content[:end])
+        try:
+            scan = scan_io.read_scan(path)
+        except ScanError:
+            continue
+        assert scan.triangles.max() < len(scan.vertices)  # OBJ may be cut between two lines.
+        assert write == 'write_obj'
