@@ -24,6 +24,7 @@ from seqface_jax.errors import UserError
 
 FORMAT = 1  # Of what is saved; raised when an older program could not read it.
 SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
+PRETRAINED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'pretrained')
 WHICH = ('best_validation', 'best_training', 'latest')
 # What may differ when a run goes on: none of these changes what has been computed so far.
 FREE_FIELDS = (
@@ -187,6 +188,20 @@ def load(workdir, which):
             'restore the two from one run'
         )
     return config, model, variables
+
+
+def pretrained():
+    """Returns the workdir of the run that comes with the package.
+
+    Raises:
+        UserError: this installation has none.
+    """
+    if not os.path.exists(os.path.join(PRETRAINED, 'config.json')):
+        raise UserError(
+            f'this installation has no pretrained run in {PRETRAINED}: give the --workdir of a '
+            'run that you trained'
+        )
+    return PRETRAINED
 
 
 def read_meta(workdir, which):

@@ -1,6 +1,7 @@
 """What a person uses: photos go in one by one, the face comes out after each."""
 
 import dataclasses
+import enum
 import functools
 from typing import Any, NamedTuple
 
@@ -8,9 +9,23 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
-from seqface_jax import checkpoints, export, face_detection, input_pipeline, surface
+from seqface_jax import (
+    checkpoints,
+    export,
+    face_detection,
+    input_pipeline,
+    people,
+    saved_states,
+    surface,
+)
 from seqface_jax.errors import UserError
+from seqface_jax.sharpness import MIN_SHARPNESS, sharpness
+
+# A followed face might be none, such as a pattern on the wall: so often the whole photo is
+# searched, and the largest central face wins.
+SEARCH_EVERY = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +44,7 @@ class Face:
     confidence: np.ndarray
 
     def save(self, path):
-        """Writes the mesh as .ply, .obj or .npz."""
+        """Writes the mesh in the format of the path's ending, one of export.FORMATS."""
         export.save(path, self.vertices, self.triangles, self.confidence)
 
 
@@ -37,14 +52,46 @@ class State(NamedTuple):
     """All that is remembered of the photos so far; its size does not grow.
 
     Attributes:
-        network: the recurrent state, one person.
-        detection: face_detection.Face of the last photo with a face, or None.
+        network: the recurrent state, one person; None before the first photo.
+        detection: face_detection.Face of the last photo that was used, or None.
         num_frames: photos used so far.
     """
 
     network: Any
     detection: Any
     num_frames: int
+
+
+class Rejection(enum.Enum):
+    """Why a photo is not used; the value says it to a person."""
+
+    NO_FACE = 'no face found'
+    BLURRED = 'blurred'
+
+
+class Observation(NamedTuple):
+    """What a photo shows of one person, before the network sees it.
+
+    Attributes:
+        detection: face_detection.Face, its box in photo pixels; None if there is none.
+        frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
+        sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
+        rejection: a Rejection, or None if the photo can be used.
+    """
+
+    detection: Any
+    frame: Any
+    sharpness: float
+    rejection: Any
+
+    @property
+    def reason(self):
+        """A few words: how the face was found, or why the photo is not used."""
+        if self.rejection is None:
+            return self.detection.found_by
+        if self.rejection is Rejection.BLURRED:
+            return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
+        return self.rejection.value
 
 
 def make_step(config, model):
@@ -68,83 +115,308 @@ def make_step(config, model):
     return begin_or_step
 
 
-class Reconstructor:
-    """Turns photos of one person into that person's neutral face, better with every photo."""
+class FaceNetwork:
+    """A network as pure functions from frames of one person to the arrays of a Face.
+
+    Attributes:
+        model: the Flax module.
+        triangles: [F, 3] int32, shared by all faces; None for the thesis's points, which are
+            joined anew for every face.
+    """
 
     def __init__(self, config, model, variables):
+        """Takes what `checkpoints.load` returns; of the variables, the constants only."""
+        self.model = model
+        self._normalization = config.data.normalization
+        self._ordered, self.triangles, self._pixels = is_ordered(config), None, None
+        if self._ordered:
+            side = _map_side(model, variables, config.data.image_size)
+            mask = face_mask(variables.get('constants', {}))
+            mask = np.ones((side, side), bool) if mask is None else surface.resize_mask(mask, side)
+            _, self.triangles = surface.from_prediction(
+                np.zeros((side, side, 3)), ordered=True, mask=mask
+            )
+            self._pixels = np.flatnonzero(mask)
+
+    def initial_state(self, variables):
+        """Returns the recurrent state of one person before the first frame."""
+        return self.model.apply(variables, 1, method='initial_state')
+
+    def step(self, variables, state, frames):
+        """Takes one more frame [1, S, S, 3] uint8 RGB into account.
+
+        Returns:
+            The next state, vertices [V, 3] mm and confidence [V], as of Face.
+        """
+        frames = input_pipeline.normalize_frames(frames, self._normalization)
+        state, prediction = self.model.apply(variables, state, frames, method='step')
+        return state, *self._vertices(prediction)
+
+    def read_state(self, variables, state):
+        """Returns vertices [V, 3] mm and confidence [V] of a state, without a frame."""
+        return self._vertices(self.model.apply(variables, state, method='read_state'))
+
+    def triangles_of(self, vertices):
+        """Returns the triangles [F, 3] int32 of one face's vertices [V, 3]."""
+        if self.triangles is not None:
+            return self.triangles
+        side = round(len(vertices) ** 0.5)
+        return surface.from_prediction(vertices.reshape(side, side, 3), ordered=False)[1]
+
+    def _vertices(self, prediction):
+        pixels = slice(None) if self._pixels is None else self._pixels
+        vertices = prediction.position_map.reshape(-1, 3)[pixels]
+        if prediction.log_variance is None:
+            return vertices, jnp.ones(len(vertices))
+        return vertices, 1 / (1 + jnp.exp(0.5 * prediction.log_variance.reshape(-1)[pixels]))
+
+
+def _map_side(model, variables, image_size):
+    """Returns S of the position maps [S, S, 3] that a model answers with."""
+
+    def first_answer(frames):
+        state = model.apply(variables, len(frames), method='initial_state')
+        return model.apply(variables, state, frames, method='step')[1].position_map
+
+    frames = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
+    return jax.eval_shape(first_answer, frames).shape[1]
+
+
+class Reconstructor:
+    """Turns photos of one person into that person's neutral face, better with every photo.
+
+    Holds the network and nothing else: what was seen is in the states that go in and come out, so
+    that one Reconstructor serves any number of people. Not for several threads at once.
+    """
+
+    def __init__(self, config, model, variables, *, min_sharpness=MIN_SHARPNESS):
+        """Takes what `checkpoints.load` returns.
+
+        Args:
+            config, model, variables: of one checkpoint.
+            min_sharpness: in [0, 1], photos whose face is less sharp are not used; 0: all are.
+        """
         self.config = config
+        self._network = FaceNetwork(config, model, variables)
         self._variables = jax.device_put(variables)
-        self._step = make_step(config, model)
-        self._ordered = is_ordered(config)
+        self._step = jax.jit(self._network.step)
+        self._read = jax.jit(self._network.read_state)
+        self._min_sharpness = min_sharpness
         self._detector = face_detection.FaceDetector()
+        self._is_compiled = False
 
     @classmethod
-    def restore(cls, workdir, which='best_validation'):
+    def restore(cls, workdir=None, which='best_validation', *, min_sharpness=MIN_SHARPNESS):
         """Reads a run's checkpoint and its config.
+
+        Args:
+            workdir: of the run; the one that comes with the package if left out.
+            which: one of checkpoints.WHICH.
+            min_sharpness: as of the constructor.
 
         Raises:
             UserError: the workdir holds no such checkpoint.
         """
-        return cls(*checkpoints.load(workdir, which))
+        workdir = checkpoints.pretrained() if workdir is None else workdir
+        return cls(*checkpoints.load(workdir, which), min_sharpness=min_sharpness)
 
     def initial_state(self):
         """Returns the State before the first photo."""
         return State(None, None, 0)
 
-    def update(self, state, photo):
-        """Takes one more photo into account.
+    def compile(self):
+        """Compiles the network, which the first `update` does otherwise; a second call is free.
+
+        Some seconds; where JAX's compilation cache is on, fewer from the second program on.
+        """
+        if self._is_compiled:
+            return
+        logging.info('compiling the network, once')
+        size = self.config.data.image_size
+        frame = np.zeros((1, size, size, 3), np.uint8)
+        jax.block_until_ready(self._step(self._variables, self._first(), frame))
+        self._is_compiled = True
+
+    def examine(self, state, photo):
+        """Looks for the face on a photo: near its old place first, then everywhere.
 
         Args:
             state: what `initial_state` or the last `update` returned.
             photo: [H, W, 3] uint8 RGB, any size.
 
         Returns:
-            state, as it was if the photo shows no face; and the Face, or None if there is none.
+            An Observation.
 
         Raises:
             UserError: the photo is not uint8 RGB.
         """
-        detection = self.find_face(photo, state.detection)
-        if detection is None:
-            return state, None
-        frame = self.crop(photo, detection)
-        network, prediction = self._step(self._variables, state.network, frame[None])
-        face = self._face(
-            np.asarray(prediction.position_map[0]),
-            None if prediction.log_variance is None else np.asarray(prediction.log_variance[0]),
-        )
-        return State(network, detection, state.num_frames + 1), face
+        return self._observe(photo, self.find_face(photo, state.detection, state.num_frames))
 
-    def find_face(self, photo, previous=None):
-        """Returns the face_detection.Face of a photo, or None."""
-        photo = np.asarray(photo)
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8:
-            raise UserError(f'a photo must be uint8 RGB [H, W, 3], got {photo.dtype} {photo.shape}')
+    def update(self, state, photo, observation=None):
+        """Takes one more photo into account.
+
+        Args:
+            state: what `initial_state` or the last `update` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            observation: what `examine` returned for them, where the caller has it already.
+
+        Returns:
+            state and the Face. If the photo shows no face or a blurred one, the very state that
+            came in and None; `examine` says which.
+
+        Raises:
+            UserError: the photo is not uint8 RGB.
+        """
+        observation = observation or self.examine(state, photo)
+        if observation.rejection is not None:
+            return state, None
+        self.compile()
+        network = self._first() if state.network is None else state.network
+        network, vertices, confidence = self._step(
+            self._variables, network, observation.frame[None]
+        )
+        state = State(network, observation.detection, state.num_frames + 1)
+        return state, self._face(vertices, confidence)
+
+    def face(self, state):
+        """Returns the Face that a state stands for, without a further photo.
+
+        Raises:
+            UserError: nothing was seen yet, or the network answers to frames only.
+        """
+        if state.network is None:
+            raise UserError('there is no face yet: update the state with a photo first')
+        self._require('read_state', 'answers to a photo only: update the state with one more')
+        return self._face(*self._read(self._variables, state.network))
+
+    def merge(self, first, second):
+        """Joins two states of one person, such as of the two halves of a video.
+
+        Args:
+            first, second: States of this network, of different photos.
+
+        Returns:
+            The State as if all photos had gone into one, as far as the network allows: see
+            `merge_states` of the model. The next photo is searched from the second's place on.
+
+        Raises:
+            UserError: the network's states cannot be joined.
+        """
+        self._require('merge_states', 'cannot join two states: show it all the photos in a row')
+        if first.network is None or second.network is None:
+            return second if first.network is None else first
+        network = self._network.model.merge_states(first.network, second.network)
+        return State(network, second.detection, first.num_frames + second.num_frames)
+
+    def save_state(self, path, state):
+        """Writes a state as .npz, to be read by `load_state` of the same network."""
+        saved_states.save(path, state, self._fingerprint)
+
+    def load_state(self, path):
+        """Reads a state that `save_state` wrote.
+
+        Raises:
+            UserError: the file is missing, no state, damaged, or of another network.
+        """
+        network = jax.eval_shape(self._first)
+        network, detection, num_frames = saved_states.load(path, network, self._fingerprint)
+        return State(network, detection, num_frames)
+
+    def initial_people(self):
+        """Returns the People before the first photo: nobody."""
+        return people.People({}, {})
+
+    def examine_all(self, group, photo):
+        """Looks for the faces of all people on a photo.
+
+        Args:
+            group: people.People.
+            photo: [H, W, 3] uint8 RGB, any size.
+
+        Returns:
+            dict of Observations by person: everyone who was on the last photo, those who came
+            back to where they were last seen, and new ones under new numbers.
+        """
+        _check(photo)
+        return {
+            person: self._observe(photo, detection)
+            for person, detection in people.find(self._detector, group, photo).items()
+        }
+
+    def update_all(self, group, photo, observations=None):
+        """Takes a photo of several people into account, one state for each.
+
+        A face is told by where it was on the photo before. Who leaves keeps their state, and goes
+        on with it when a face like theirs appears at their place; elsewhere it is taken for a new
+        person, whose state `merge` can join to the old one.
+
+        Args:
+            group: what `initial_people` or the last `update_all` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            observations: what `examine_all` returned for them, where the caller has it already.
+
+        Returns:
+            The people.People after the photo, and a dict of Faces by person: of those whose face
+            was used. All other states are the very ones that came in.
+        """
+        observations = observations or self.examine_all(group, photo)
+        states, faces = dict(group.states), {}
+        for person, observation in observations.items():
+            state = states.get(person, self.initial_state())
+            state, face = self.update(state, photo, observation)
+            if face is not None:
+                states[person], faces[person] = state, face
+        detections = {
+            person: observation.detection
+            for person, observation in observations.items()
+            if observation.detection is not None and person in states
+        }
+        return people.People(states, detections), faces
+
+    def find_face(self, photo, previous=None, num_frames=0):
+        """Returns the face_detection.Face of a photo, or None; `previous` is that before."""
+        photo = _check(photo)
+        if previous is not None and num_frames % SEARCH_EVERY:
+            followed = self._detector.follow(photo, previous)
+            if followed is not None:
+                return followed
         return self._detector.find(photo, previous)
 
     def crop(self, photo, detection):
         """Cuts out what the network sees, as the records were cut; [size, size, 3] uint8."""
         crop = face_detection.cut_out(photo, face_detection.crop_box(detection.box))
+        return self._resize(crop)
+
+    def _observe(self, photo, detection):
+        if detection is None:
+            return Observation(None, None, 0.0, Rejection.NO_FACE)
+        crop = face_detection.cut_out(photo, face_detection.crop_box(detection.box))
+        sharp = sharpness(crop)
+        rejection = Rejection.BLURRED if sharp < self._min_sharpness else None
+        return Observation(detection, self._resize(crop), sharp, rejection)
+
+    def _resize(self, crop):
         size = (self.config.data.image_size,) * 2
         if crop.shape[:2] == size:
             return crop
         return cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
 
-    @functools.cached_property
-    def _mask(self):
-        return face_mask(self._variables.get('constants', {}))
+    def _first(self):
+        return self._network.initial_state(self._variables)
 
-    def _face(self, position_map, log_variance):
-        mask = self._mask if self._ordered else None
-        vertices, triangles = surface.from_prediction(
-            position_map, ordered=self._ordered, mask=mask
-        )
-        confidence = np.ones(len(vertices), np.float32)
-        if log_variance is not None:
-            if mask is not None:
-                log_variance = log_variance[surface.resize_mask(mask, len(log_variance))]
-            confidence = 1 / (1 + np.exp(0.5 * log_variance.reshape(-1)))
-        return Face(vertices.astype(np.float32), triangles, confidence.astype(np.float32))
+    def _face(self, vertices, confidence):
+        vertices = np.asarray(vertices)
+        return Face(vertices, self._network.triangles_of(vertices), np.asarray(confidence))
+
+    @functools.cached_property
+    def _fingerprint(self):
+        section = self.config.model.to_json(sort_keys=True)
+        settings = f'{section} {self.config.data.image_size} {self.config.data.normalization}'
+        return saved_states.fingerprint(settings, jax.device_get(self._variables))
+
+    def _require(self, method, what):
+        if not hasattr(self._network.model, method):
+            raise UserError(f"the network '{self.config.model.name}' {what}")
 
 
 def is_ordered(config):
@@ -157,3 +429,10 @@ def face_mask(constants):
     if 'mean_map' not in constants:
         return None
     return surface.crop_mask(np.asarray(constants['mean_map']))
+
+
+def _check(photo):
+    photo = np.asarray(photo)
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+        raise UserError(f'a photo must be uint8 RGB [H, W, 3], got {photo.dtype} {photo.shape}')
+    return photo

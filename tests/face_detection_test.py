@@ -66,6 +66,26 @@ def test_a_face_that_no_cascade_sees_is_tracked_from_the_frame_before(detector, 
     assert detector.find(moved) is None
 
 
+def test_a_face_is_followed_where_it_was_and_nowhere_else(detector):
+    previous = detector.find(draw_face(300, 600, (150, 150), 60))
+    face = detector.follow(draw_face(300, 600, (160, 142), 60), previous)
+    np.testing.assert_allclose(face.box - previous.box, [10, -8, 10, -8], atol=6)
+    assert detector.follow(draw_face(300, 600, (450, 150), 60), previous) is None
+    assert detector.follow(draw_face(100, 100, (50, 50), 30), previous) is None
+
+
+def test_all_faces_are_found_and_none_twice(detector):
+    photo = draw_face(300, 600, (150, 150), 80)
+    photo[:, 300:] = draw_face(300, 300, (150, 150), 60)
+    followed, new = detector.find_all(photo)
+    assert followed == []
+    np.testing.assert_allclose([_center(face.box)[0] for face in new], [150, 450], atol=12)
+    gone = np.full((300, 600, 3), 128, np.uint8)
+    gone[:, :300] = photo[:, :300]
+    followed, new = detector.find_all(gone, new)
+    assert followed[0] is not None and followed[1] is None and new == []
+
+
 def test_boxes_of_the_mirrored_profile_search_are_mirrored_back():
     class Profile:
         def detectMultiScale(self, image, **kwargs):  # noqa: N802 - OpenCV's name.
