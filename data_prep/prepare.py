@@ -40,7 +40,12 @@ from data_prep.sources import Skipped
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
-_SHARED = ('alignment', 'face_detection', 'position_map')  # Modules of the package it rests on.
+_SHARED = (
+    'alignment',
+    'face_detection',
+    'photo_file',
+    'position_map',
+)  # Modules of the package it rests on.
 _ROUNDS = 2  # Of the groupwise refinement.
 _SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from seqface_jax import photo_file
 from seqface_jax.errors import UserError
 
 CROP_SIZE = 256  # Pixels, both ways.
@@ -46,19 +47,8 @@ class Face(NamedTuple):
 
 
 def read_photo(path):
-    """Reads a photo, uint8 RGB [H, W, 3], turned upright as its EXIF tag says.
-
-    Raises:
-        UserError: there is no such file, or it holds no picture that OpenCV can decode.
-    """
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UserError(f'cannot read the photo {path}: {error.strerror or error}') from error
-    photo = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if photo is None:
-        raise UserError(f'{path} is not a readable picture (empty, cut short or another format)')
-    return cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+    """Reads a photo, uint8 RGB [H, W, 3], upright; see `photo_file.read`."""
+    return photo_file.read(path)
 
 
 class FaceDetector:
