@@ -1,16 +1,23 @@
-"""Photos to a face: `python run_demo.py --workdir=RUN --input=FOLDER --output=OUT`."""
+"""A face from photos, a video or a camera: `python run_demo.py --input=FOLDER --output=OUT`."""
 
+import os
 import sys
 
 from absl import app, flags, logging
 
 from seqface_jax import errors
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run.')
-_INPUT = flags.DEFINE_string('input', None, 'A photo, or a folder of photos of one person.')
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, face.png and frames.csv.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
+_INPUT = flags.DEFINE_string(
+    'input', None, 'A photo, a folder of photos, a video, or the number of a camera, of one person.'
+)
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, face.png, frames.csv, ...')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
-flags.mark_flags_as_required(['workdir', 'input', 'output'])
+_STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to go on from.')
+_MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
+_FACES = flags.DEFINE_bool('faces', False, 'Also write faces.npy, the face after every frame.')
+_SMOOTH = flags.DEFINE_string('smooth', 'none', 'Of faces.npy over time: none, causal, offline.')
+flags.mark_flags_as_required(['input', 'output'])
 
 
 @errors.exit_on_user_error
@@ -18,10 +25,22 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import demo
+    os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    from seqface_jax import compilation_cache, demo
 
-    for line in demo.run(_WORKDIR.value, _INPUT.value, _OUTPUT.value, _CHECKPOINT.value):
-        sys.stdout.write(line + '\n')
+    compilation_cache.turn_on()
+    lines = demo.run(
+        _WORKDIR.value,
+        _INPUT.value,
+        _OUTPUT.value,
+        _CHECKPOINT.value,
+        state_path=_STATE.value,
+        max_frames=_MAX_FRAMES.value,
+        faces=_FACES.value,
+        smooth=_SMOOTH.value,
+    )
+    sys.stdout.write('\n'.join(lines) + '\n')
 
 
 if __name__ == '__main__':

@@ -124,12 +124,13 @@ def predictions(subjects, frames, answers):
     return picture
 
 
-def demo(frames, vertices, triangles):
+def demo(frames, vertices, triangles, *, num_frames=None):
     """Draws the input frames and below them the face from two views.
 
     Args:
-        frames: list of uint8 [H, W, 3].
+        frames: list of uint8 [H, W, 3]; of more than eight, eight evenly spread are drawn.
         vertices, triangles: the face, mm.
+        num_frames: of the face, where `frames` are but some of them.
 
     Returns:
         A matplotlib Figure.
@@ -137,7 +138,7 @@ def demo(frames, vertices, triangles):
     picture = figure.Figure(figsize=(10, 7), layout='constrained')
     top, bottom = picture.subfigures(2, 1, height_ratios=[1, 3])
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
-    top.suptitle(f'{len(frames)} input frames', fontsize=9)
+    top.suptitle(f'{num_frames or len(frames)} input frames', fontsize=9)
     _draw_images(top, chosen, [''] * len(chosen), _MAX_FRAMES)
     images = [
         rendering.render(vertices, triangles, azimuth_rad=view, size=480) for view in VIEWS_RAD

@@ -1,5 +1,6 @@
 import csv
 import os
+import signal
 import subprocess
 import sys
 
@@ -7,37 +8,63 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import demo
+from seqface_jax import demo, smoothing, video
 from seqface_jax.errors import UserError
-from tests import evaluate_test
+from seqface_jax.reconstruct import Reconstructor
+from tests import small_run
 from tests.small_raw_tree import draw_face
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def _draw():
-    return draw_face(400, 320, (160, 200), 90)
+def _draw(shift=0):
+    return draw_face(200, 160, (80 + shift, 100), 45)
 
 
 @pytest.fixture(scope='module')
-def workdir(tiny_records, tmp_path_factory):
-    """Returns a run of untrained weights."""
-    folder = tmp_path_factory.mktemp('runs') / 'small'
-    evaluate_test.make_run(folder, tiny_records)
-    return str(folder)
+def workdir(tmp_path_factory):
+    return small_run.write(tmp_path_factory.mktemp('runs') / 'small')
+
+
+@pytest.fixture(scope='module')
+def reconstructor():
+    return Reconstructor(*small_run.make())
+
+
+@pytest.fixture
+def restored(monkeypatch, reconstructor):
+    """Makes every run that is restored the same compiled one."""
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
 
 
 @pytest.fixture
 def photos(tmp_path):
-    """Returns a folder of two photos of a face, one of nothing, and one damaged."""
+    """Returns a folder of two photos of a face, one of nothing, one blurred and one damaged."""
     folder = tmp_path / 'photos'
     folder.mkdir()
     for name in ('1.jpg', '2.png'):
         cv2.imwrite(str(folder / name), _draw()[..., ::-1])
-    cv2.imwrite(str(folder / '0.jpg'), np.full((300, 300, 3), 90, np.uint8))
+    cv2.imwrite(str(folder / '0.jpg'), np.full((200, 200, 3), 90, np.uint8))
     (folder / '3.jpg').write_bytes(b'not a picture')
+    cv2.imwrite(str(folder / '4.png'), cv2.GaussianBlur(_draw(), (0, 0), 5)[..., ::-1])
     (folder / 'notes.txt').write_text('not a photo')
     return str(folder)
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Returns a video of nine frames of a face."""
+    path = str(tmp_path / 'film.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 25, (160, 200))
+    for shift in range(9):
+        writer.write(np.ascontiguousarray(_draw(shift)[..., ::-1]))
+    writer.release()
+    return path
+
+
+def _rows(output):
+    with open(os.path.join(output, 'frames.csv'), newline='') as file:
+        return list(csv.DictReader(file))
 
 
 def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
@@ -45,55 +72,118 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
 ):
     output = tmp_path / 'new' / 'out'
     command = [sys.executable, 'run_demo.py', f'--workdir={workdir}', f'--input={photos}']
+    environment = os.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
     done = subprocess.run(
-        command + [f'--output={output}'], cwd=_ROOT, capture_output=True, text=True, check=False
+        command + [f'--output={output}'],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert 'wrote' in done.stdout and 'no face found' in done.stdout
+    assert 'used 2 of 5 frames; skipped: ' in done.stdout and '1 no face found' in done.stdout
+    assert 'compiling the network' in done.stderr and '5/5' in done.stderr
+    assert os.listdir(tmp_path / 'cache' / 'seqface_jax')
     assert (output / 'face.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
     assert cv2.imread(str(output / 'face.png')).std() > 10
-    with open(output / 'frames.csv', newline='') as file:
-        rows = {os.path.basename(row['photo']): row for row in csv.DictReader(file)}
+    rows = {os.path.basename(row['photo']): row for row in _rows(output)}
     assert {name: row['result'] for name, row in rows.items()} == {
         '0.jpg': 'skipped',
         '1.jpg': 'used',
         '2.png': 'used',
         '3.jpg': 'skipped',
+        '4.png': 'skipped',
     }
     assert 'not a readable picture' in rows['3.jpg']['detail']
+    assert 'blurred (sharpness 0.' in rows['4.png']['detail']
+    assert float(rows['1.jpg']['sharpness']) > float(rows['4.png']['sharpness']) > 0
 
 
-def test_the_command_ends_with_one_sentence_on_bad_input(workdir, tmp_path):
-    command = [sys.executable, 'run_demo.py', f'--workdir={workdir}']
-    command += [f'--input={tmp_path}/none', f'--output={tmp_path}/out']
+def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
+    command = [sys.executable, 'run_demo.py', f'--input={tmp_path}/none']
+    command += [f'--output={tmp_path}/out']
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert (
-        done.stderr.strip().splitlines()[-1] == f'error: no such folder or photo: {tmp_path}/none'
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith(f'error: no such file or folder: {tmp_path}/none')
     )
 
 
-def test_one_photo_is_enough(workdir, photos, tmp_path):
-    lines = demo.run(workdir, os.path.join(photos, '1.jpg'), str(tmp_path / 'out'))
-    assert lines[-1] == f'wrote {tmp_path}/out/frames.csv'
+def test_a_film_gives_its_faces_and_the_state_goes_on(restored, reconstructor, film, tmp_path):
+    output = str(tmp_path / 'out')
+    lines = demo.run(None, film, output, faces=True, smooth='causal')
+    assert 'used 9 of 9 frames' in lines[0] and 'mm/frame^2' in lines[1]
+    rows = _rows(output)
+    assert [row['photo'] for row in rows] == [str(number) for number in range(9)]
+    faces = np.load(os.path.join(output, 'faces.npy'))
+    assert faces.shape[::2] == (9, 3) and faces.dtype == np.float32
+    assert not os.path.exists(os.path.join(output, 'faces.tmp'))
+    state = reconstructor.load_state(os.path.join(output, 'state.npz'))
+    assert state.num_frames == 9
+    again = str(tmp_path / 'again')
+    demo.run(None, film, again, state_path=os.path.join(output, 'state.npz'), max_frames=2)
+    state = reconstructor.load_state(os.path.join(again, 'state.npz'))
+    assert state.num_frames == 11 and len(_rows(again)) == 2
 
 
-def test_photos_without_a_face_are_named_with_the_reason(workdir, photos, tmp_path):
-    with pytest.raises(UserError, match='no face in any of the 1 photos of .*no face found'):
-        demo.run(workdir, os.path.join(photos, '0.jpg'), str(tmp_path / 'out'))
+def test_jitter_in_the_table_is_that_of_the_faces(restored, film, tmp_path):
+    demo.run(None, film, str(tmp_path / 'out'), faces=True)
+    faces = np.load(tmp_path / 'out' / 'faces.npy')
+    written = [row['jitter_mm_per_frame2'] for row in _rows(tmp_path / 'out')]
+    assert written[:2] == ['', '']
+    np.testing.assert_allclose(np.float64(written[2:]), smoothing.jitter(faces), atol=1e-4)
 
 
-def test_a_folder_without_photos_is_named(workdir, tmp_path):
-    with pytest.raises(UserError, match='no photo in the folder'):
-        demo.run(workdir, str(tmp_path), str(tmp_path / 'out'))
+def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path, monkeypatch):
+    opened = video.open_source(film)
+
+    def frames():
+        for frame in opened.frames:
+            if frame.name == '3':
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(video, 'open_source', lambda source: opened._replace(frames=frames()))
+    before = signal.getsignal(signal.SIGINT)
+    lines = demo.run(None, film, str(tmp_path / 'out'))
+    assert lines[0].startswith('stopped') and 'used 4 of 4 frames' in lines[1]
+    assert os.path.exists(tmp_path / 'out' / 'face.ply') and len(_rows(tmp_path / 'out')) == 4
+    assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.parametrize('source', ['holiday.mp4', '0'])
-def test_videos_and_cameras_are_said_to_come_later(workdir, source, tmp_path):
-    with pytest.raises(UserError, match='not supported yet'):
-        demo.run(workdir, source, str(tmp_path / 'out'))
+def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
+    frame = video.Frame('0', _draw())
+    state = reconstructor.initial_state()
+    moment = next(demo.stream(reconstructor, [frame], state))
+    with demo._Record(str(tmp_path), keep_faces=False, causal=False) as record:
+        for _ in range(200):
+            record.add(moment)
+        assert 8 <= len(record._shown) <= 16
 
 
-def test_an_unknown_checkpoint_is_refused(workdir, photos, tmp_path):
-    with pytest.raises(UserError, match="no checkpoint 'best': choose of"):
-        demo.run(workdir, photos, str(tmp_path / 'out'), 'best')
+def test_offline_smoothing_on_disk_is_that_of_all_vertices_at_once(tmp_path):
+    faces = np.random.default_rng(0).normal(size=(12, 150, 3)).astype(np.float32)
+    demo.write_faces(str(tmp_path / 'x.npy'), faces, 'offline')
+    expected = smoothing.offline(faces)
+    np.testing.assert_allclose(np.load(tmp_path / 'x.npy'), expected, atol=1e-6)
+
+
+def test_photos_without_a_face_are_named_with_the_reason(restored, photos, tmp_path):
+    with pytest.raises(UserError, match='no face in any of the 1 frames of .*no face found'):
+        demo.run(None, os.path.join(photos, '0.jpg'), str(tmp_path / 'out'))
+    assert _rows(tmp_path / 'out')[0]['detail'] == 'no face found'
+
+
+@pytest.mark.parametrize('options', [{'checkpoint': 'best'}, {'smooth': 'very'}])
+def test_an_unknown_choice_is_refused(options, photos, tmp_path):
+    with pytest.raises(UserError, match='there is no .*: choose of'):
+        demo.run(None, photos, str(tmp_path / 'out'), **options)
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(restored, photos, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write to .*choose another --output'):
+        demo.run(None, photos, str(tmp_path / 'file' / 'out'))
