@@ -1,0 +1,107 @@
+"""Freezes a checkpoint into one file that seqface_jax/frozen.py runs without the rest.
+
+python -m seqface_jax.freeze [--workdir=RUN] --output=face.frozen
+
+The step is StableHLO (jax.export), for CPU, NVIDIA GPU and TPU; JAX promises to read it for six
+months after the release that wrote it, and in practice for longer.
+"""
+
+import io
+import json
+import sys
+import zipfile
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+from jax import export as jax_export
+
+from seqface_jax import checkpoints, errors, export, face_detection, frozen, reconstruct
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
+_CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
+_OUTPUT = flags.DEFINE_string('output', None, 'File to write.')
+
+
+def freeze(path, config, model, variables):
+    """Writes a frozen network; the file is whole or absent.
+
+    Args:
+        path: of the file.
+        config, model, variables: as checkpoints.load returns them.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    network = reconstruct.FaceNetwork(config, model, variables)
+    state = jax.device_get(network.initial_state(variables))
+    state_leaves, state_tree = jax.tree.flatten(state)
+    weights, weight_tree = jax.tree.flatten(variables)
+
+    def step(weights, state, frames):
+        variables = jax.tree.unflatten(weight_tree, weights)
+        state = jax.tree.unflatten(state_tree, state)
+        state, vertices, confidence = network.step(variables, state, frames)
+        return jax.tree.leaves(state), vertices, confidence
+
+    size = config.data.image_size
+    frames = np.zeros((1, size, size, 3), np.uint8)
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), (weights, state_leaves, frames)
+    )
+    exported = jax_export.export(jax.jit(step), platforms=PLATFORMS)(*shapes)
+    triangles = np.zeros((0, 3), np.int32) if network.triangles is None else network.triangles
+    arrays = {'triangles': triangles}
+    arrays |= {f'weight/{number}': np.asarray(leaf) for number, leaf in enumerate(weights)}
+    arrays |= {f'state/{number}': np.asarray(leaf) for number, leaf in enumerate(state_leaves)}
+    meta = {'format': frozen.FORMAT, 'image_size': size, 'settings': _settings(config)}
+    try:
+        export.write_atomically(path, lambda file: _write(file, meta, exported, arrays))
+    except OSError as error:
+        raise errors.UserError(
+            f'cannot write {path} ({error.strerror}): choose another --output'
+        ) from error
+
+
+def _write(file, meta, exported, arrays):
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    with zipfile.ZipFile(file, 'w') as archive:
+        archive.writestr(frozen.META, json.dumps(meta, indent=2))
+        archive.writestr(frozen.STEP, bytes(exported.serialize()))
+        archive.writestr(frozen.ARRAYS, content.getvalue())
+
+
+def _settings(config):
+    return {
+        'model': config.model.name,
+        'jax': jax.__version__,
+        'platforms': PLATFORMS,
+        'unit': 'mm',
+        'crop': (
+            f"square, {face_detection.CROP_SCALE} times as wide as the box of OpenCV's frontal "
+            f'Haar cascade, centred on it and moved down by {face_detection.CROP_SHIFT_DOWN} of '
+            'its side; seqface_jax/face_detection.py'
+        ),
+    }
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    if _CHECKPOINT.value not in checkpoints.WHICH:
+        raise errors.UserError(
+            f"there is no checkpoint '{_CHECKPOINT.value}': choose of "
+            f'{", ".join(checkpoints.WHICH)}'
+        )
+    workdir = _WORKDIR.value or checkpoints.pretrained()
+    freeze(_OUTPUT.value, *checkpoints.load(workdir, _CHECKPOINT.value))
+    sys.stdout.write(f'wrote {_OUTPUT.value}; load it with seqface_jax/frozen.py\n')
+
+
+if __name__ == '__main__':
+    flags.mark_flags_as_required(['output'])
+    app.run(main)
