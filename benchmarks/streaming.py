@@ -1,0 +1,150 @@
+"""Streams frames through a Reconstructor; reports memory growth and latency, early and late.
+
+python -m benchmarks.streaming --num_frames=10000                              # CPU, packaged run
+python -m benchmarks.streaming --config=configs/bu4dfe.py --num_frames=10000   # 256 pixels
+JAX_PLATFORMS=cuda python -m benchmarks.streaming --config=configs/bu4dfe.py   # the same on a GPU
+
+`--config` streams through the untrained network of a config: time and memory do not depend on the
+weights. Exits with status 1 if resident memory grew by 1 % or more, or if the median latency of the
+last tenth is more than 1.2 times that of the first.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from seqface_jax import checkpoints, compilation_cache, errors, models, position_map
+from seqface_jax.reconstruct import Reconstructor
+from tests.small_raw_tree import draw_face
+
+MAX_GROWTH = 0.01
+MAX_SLOWDOWN = 1.2
+WARM_UP = 200  # Frames before the first measurement: allocators and caches fill.
+NUM_PHOTOS = 32  # Different ones; they come again and again.
+
+_CONFIG = config_flags.DEFINE_config_file('config', None, 'Of an untrained network to stream.')
+_WORKDIR = flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
+_NUM_FRAMES = flags.DEFINE_integer('num_frames', 10_000, 'Frames to stream after the warm-up.')
+_OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
+
+
+def photos():
+    """Returns photos [200, 160, 3] uint8 of a drawn face that sways, with noise."""
+    rng = np.random.default_rng(0)
+    shown = []
+    for index in range(NUM_PHOTOS):
+        shift = 6 * np.sin(2 * np.pi * index / NUM_PHOTOS)
+        photo = draw_face(200, 160, (80 + shift, 100), 45)
+        noise = rng.integers(-6, 7, photo.shape)
+        shown.append(np.clip(photo + noise, 0, 255).astype(np.uint8))
+    return shown
+
+
+def untrained(config):
+    """Returns a Reconstructor of a config's network around a sphere of 90 mm."""
+    size = config.data.image_size
+    model = models.create(config.model, size)
+    shapes = jax.eval_shape(lambda: checkpoints.init_variables(model, size, 0))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.01, leaf.shape).astype(np.float32), dict(shapes)
+    )
+    sphere = np.float32(90 * position_map.ray_directions())
+    if 'mean_map' in variables.get('constants', {}):
+        variables['constants']['mean_map'] = sphere
+    return Reconstructor(config, model, variables)
+
+
+def measure(reconstructor, num_frames):
+    """Streams frames and measures.
+
+    Returns:
+        dict of plain numbers; times in ms, memory in MB.
+    """
+    shown = photos()
+    state = reconstructor.initial_state()
+    reconstructor.compile()
+    milliseconds = np.zeros((2, num_frames))
+    used, resident = 0, 0.0
+    for number in range(-WARM_UP, num_frames):
+        if number == 0:
+            resident = resident_mb()
+        photo = shown[number % NUM_PHOTOS]
+        begin = time.perf_counter()
+        observation = reconstructor.examine(state, photo)
+        found = time.perf_counter()
+        state, face = reconstructor.update(state, photo, observation)
+        end = time.perf_counter()
+        if number >= 0:
+            milliseconds[:, number] = 1e3 * (found - begin), 1e3 * (end - found)
+            used += face is not None
+    total, tenth = milliseconds.sum(axis=0), max(1, num_frames // 10)
+    return {
+        'device': jax.local_devices()[0].device_kind,
+        'image_size': reconstructor.config.data.image_size,
+        'num_frames': num_frames,
+        'used': used,
+        'resident_before_mb': resident,
+        'resident_after_mb': resident_mb(),
+        'resident_growth': resident_mb() / resident - 1,
+        'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        'find_ms': percentiles(milliseconds[0]),
+        'network_ms': percentiles(milliseconds[1]),
+        'total_first_tenth_ms': percentiles(total[:tenth]),
+        'total_last_tenth_ms': percentiles(total[-tenth:]),
+    }
+
+
+def percentiles(values):
+    """Returns the median, the 95th and the 99th percentile."""
+    return {f'p{q}': round(float(np.percentile(values, q)), 3) for q in (50, 95, 99)}
+
+
+def resident_mb():
+    """Returns the resident memory of this process, in MB (Linux)."""
+    with open('/proc/self/statm') as file:
+        return int(file.read().split()[1]) * os.sysconf('SC_PAGE_SIZE') / 2**20
+
+
+def complaints(measured):
+    """Returns what is worse than promised, a list of str."""
+    found = []
+    if measured['resident_growth'] >= MAX_GROWTH:
+        found.append(f'memory grew by {measured["resident_growth"]:.2%}')
+    slowdown = measured['total_last_tenth_ms']['p50'] / measured['total_first_tenth_ms']['p50']
+    if slowdown > MAX_SLOWDOWN:
+        found.append(f'frames take {slowdown:.2f} times as long at the end')
+    return found
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    compilation_cache.turn_on()
+    if _CONFIG.value is not None:
+        reconstructor = untrained(_CONFIG.value)
+    else:
+        reconstructor = Reconstructor.restore(_WORKDIR.value)
+    measured = measure(reconstructor, _NUM_FRAMES.value)
+    text = json.dumps(measured, indent=2)
+    sys.stdout.write(text + '\n')
+    if _OUTPUT.value is not None:
+        with open(_OUTPUT.value, 'w') as file:
+            file.write(text + '\n')
+    found = complaints(measured)
+    if found:
+        sys.stdout.write(f'not as promised: {"; ".join(found)}\n')
+        sys.exit(1)
+
+
+if __name__ == '__main__':
+    app.run(main)
