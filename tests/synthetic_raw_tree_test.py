@@ -10,7 +10,7 @@ import pytest
 from data_prep import scan_io
 from data_prep.synthetic import appearance, camera, expressions, raw_tree, renderer, scanner
 from data_prep.synthetic.face import face_model
-from data_prep.synthetic.person import Person
+from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.errors import UserError
 
 _SETTINGS = raw_tree.Settings(frames=3, seed=1, scan_vertices=3000, photo_height=174)
@@ -150,3 +150,46 @@ def test_writing_again_keeps_complete_people_and_mends_the_others(tree):
 def test_a_tree_with_other_settings_is_refused(tree):
     with pytest.raises(UserError, match='other frames'):
         raw_tree.write(tree, 2, 1, dataclasses.replace(_SETTINGS, frames=4))
+
+
+def test_neutral_scans_are_those_of_the_first_frames_and_the_second_frame_is_the_apex(tmp_path):
+    settings = dataclasses.replace(
+        _SETTINGS, frames=2, scans='neutral', test_frames=1, turn_deg=70, photo_height=100
+    )
+    raw_tree.write(tmp_path, 1, 1, settings)
+    scans = [path for path in _contents(tmp_path) if path.endswith('.wrl')]
+    assert sorted(scans) == [f'F001/{name}/000.wrl' for name in expressions.NAMES]
+    with np.load(tmp_path / 'truth' / 'F001.npz') as truth:  # F001 is no test person.
+        assert len(truth['frames']) == 12
+        strength = truth['expression_weights'].max(axis=1).reshape(6, 2)
+        yaw = np.degrees(np.arctan2(truth['rotations'][:, 0, 2], truth['rotations'][:, 2, 2]))
+    assert (strength[:, 0] == 0.0).all() and (strength[:, 1] > 0.5).all()
+    assert np.abs(yaw[::2]).max() < 35.0 + 11.0  # Half of the turn, and the small sway.
+
+
+def test_people_of_the_test_split_have_their_own_number_of_frames():
+    settings = dataclasses.replace(_SETTINGS, frames=2, test_frames=43)
+    counts = [settings.frames_of(split) for split in ('train', 'validation', 'test')]
+    assert counts == [2, 2, 43]
+    assert _SETTINGS.frames_of('test') == 3
+
+
+def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
+    rng = np.random.default_rng(2)
+    looks = appearance.sample_appearance(rng, 'F')
+    person = Person(face_model().sample_identity(rng, 'F'), looks, fine=False)
+    rotation = rotation_matrix(np.radians(70.0), 0.0, 0.0)
+    surface = person.surface(np.zeros(6), 0.0, rotation, np.zeros(3))
+    scene = renderer.make_scene(surface, person.triangles)
+    photo_camera = camera.studio_camera(348, rng)
+    shares = []
+    for along in (False, True):
+        recording = scanner.sample_scanner(4000, False, rng, turns_along=along)
+        raw = scanner.scan(
+            person, scene, surface, rotation, np.zeros(3), recording, photo_camera, 'x.jpg', rng
+        )
+        local = (raw.vertices - recording.offset) @ rotation
+        front = local[(np.abs(local[:, 1]) < 40.0) & (local[:, 2] > 20.0)]
+        left = (front[:, 0] > 15.0).mean()
+        shares.append(min(left, (front[:, 0] < -15.0).mean()))
+    assert shares[0] < 0.12 and shares[1] > 0.2

@@ -92,11 +92,13 @@ class FaceModel:
         landmarks: dict of name to vertex index.
         outside: [V] bool, False inside the mouth, behind the eyeballs and on ears and teeth.
         name: of the kind of face.
+        detailed: its looks are finer and painted all round, see skin.paint and hair.hair_shell.
         head_shape: rows and columns of the head's grid, which is the first part.
         grid_offsets: list of (name, first vertex, (rows, columns)) of all parts.
     """
 
     name = 'embedded'
+    detailed = False
 
     def __init__(self):
         mean_head = head.mean_head()
@@ -214,6 +216,10 @@ class FaceModel:
             else:
                 parts.append(GridPart(name, material, first, shape))
         return parts
+
+    def collar_scale(self, neutral):  # noqa: ARG002 - the collar is made for this neck.
+        """Returns by how much the clothes must be wider and reach further back for the neck."""
+        return 1.0, 1.0
 
     def scalp(self, vertices):
         """Returns the head's grid, [R, C, 3] mm, on which hair grows."""

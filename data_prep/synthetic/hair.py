@@ -1,5 +1,6 @@
 """Hair as a shell over the head: where it grows, how thick it stands, how it hangs."""
 
+import cv2
 import numpy as np
 
 from data_prep.synthetic.head import smoothstep
@@ -22,6 +23,9 @@ _THICKNESS = {
     'tied': (7.0, 5.0),
 }
 
+# Within so many mm of its line detailed hair reaches its thickness: combed up, or lying flat.
+_FULL_WITHIN = {'short': 42.0, 'swept': 24.0, 'fringe': 6.0, 'long': 34.0, 'tied': 40.0}
+
 
 def _angles(grid):
     """Returns the angle around the head's axis of every grid point, radians in [0, pi]."""
@@ -36,7 +40,7 @@ def hair_amount(grid, looks):
     return (grid[..., 1] - line).astype(np.float32)
 
 
-def hair_shell(mean_grid, grid, normals, looks):
+def hair_shell(mean_grid, grid, normals, looks, *, detailed=False):
     """Returns the shell of the hair and where it grows; both None if shaved.
 
     Where no hair grows the shell lies inside the head, so its visible edge is where it emerges.
@@ -46,31 +50,58 @@ def hair_shell(mean_grid, grid, normals, looks):
         grid: [R, C, 3] this person's head, mm.
         normals: [R, C, 3] its unit normals.
         looks: Appearance.
+        detailed: with every row and column, ragged edges that rise gently, and single locks.
 
     Returns:
-        shell [ceil(R / 2), ceil(C / 2), 3] mm, and [ceil(R / 2), ceil(C / 2)] bool, True on the
-        hair and a margin around it.
+        shell [R', C', 3] mm, and [R', C'] bool, True on the hair and a margin around it; R' and C'
+        are R and C if detailed, else half of them, rounded up.
     """
     if looks.hair_style == 'shaved':
         return None, None
-    mean_grid, grid = mean_grid[::STRIDE, ::STRIDE], grid[::STRIDE, ::STRIDE]
-    normals = normals[::STRIDE, ::STRIDE]
+    stride = 1 if detailed else STRIDE
+    mean_grid, grid = mean_grid[::stride, ::stride], grid[::stride, ::stride]
+    normals = normals[::stride, ::stride]
     rng = np.random.default_rng(looks.seed + 1)
     columns = grid.shape[1]
     lock = np.convolve(rng.standard_normal(columns + 8), np.hanning(7) / 2, mode='same')[4:-4]
     lock[-1] = lock[0]
     wave = 0.3 * np.sin(np.linspace(0, rng.uniform(6, 16), grid.shape[0]))[:, None]
     inside = hair_amount(mean_grid, looks) + 1.5 * lock[None, :]
+    if detailed:
+        inside = inside + _ragged_line(mean_grid, rng)
     top, sides = _THICKNESS[looks.hair_style]
     high = smoothstep(60.0, 130.0, mean_grid[..., 1])
     thickness = looks.hair_thickness * (sides + (top - sides) * high)
     if looks.hair_style == 'swept':
         thickness = thickness * (1.0 + 0.35 * np.tanh(mean_grid[..., 0] / 30.0) * high)
-    grow = smoothstep(0.0, 16.0 if looks.hair_style != 'fringe' else 6.0, inside)
+    full = _FULL_WITHIN[looks.hair_style] if detailed else 16.0
+    grow = smoothstep(0.0, full if looks.hair_style != 'fringe' else 6.0, inside)
     offset = -6.0 + 7.0 * smoothstep(-4.0, 1.5, inside) + thickness * grow
     offset = offset + (0.8 * lock[None, :] + wave) * grow
+    if detailed:
+        offset = offset + _locks(offset.shape, looks, rng) * grow
     shell = grid + normals * offset[..., None]
     return shell.astype(np.float32), inside > -8.0
+
+
+def _ragged_line(mean_grid, rng):
+    """Returns by how much a detailed hairline lies lower than the plain one, [R, C] mm."""
+    angle = _angles(mean_grid)
+    side = np.sign(mean_grid[..., 0])
+    around = side * angle
+    line = np.zeros_like(angle)
+    for waves, size in ((3, 2.0), (7, 1.5), (19, 1.6), (41, 1.3)):
+        line = line + size * rng.normal() * np.sin(waves * around + rng.uniform(0, 2 * np.pi))
+    temples = np.exp(-0.5 * ((angle - 0.62) / 0.16) ** 2)  # The hairline recedes there first.
+    return line - rng.uniform(0.0, 12.0) * temples + rng.normal(0.0, 3.0) * np.cos(3 * angle)
+
+
+def _locks(shape, looks, rng):
+    """Returns how far single locks stand out of the shell, [R, C] mm: long down, thin across."""
+    coarse = cv2.GaussianBlur(rng.standard_normal(shape), (0, 0), 2.0, sigmaY=14.0)
+    fine = cv2.GaussianBlur(rng.standard_normal(shape), (0, 0), 0.8, sigmaY=8.0)
+    size = 0.4 + 0.09 * max(_THICKNESS[looks.hair_style])
+    return size * (coarse / coarse.std() + 0.5 * fine / fine.std())
 
 
 def curtain(shell, looks):

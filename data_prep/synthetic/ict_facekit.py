@@ -26,7 +26,7 @@ _PIECES = (  # name, material, materials of the file
     ('right_eye', 'eye', ('M_ScleraRight',)),
 )
 # Weight of the shapes in every expression at its apex; 'L R' shapes have both sides alike.
-_WEIGHTS = {
+WEIGHTS = {
     'Angry': {'browDown': 1.0, 'eyeSquint': 0.5, 'eyeWide': 0.2, 'mouthPress': 0.6,
               'noseSneer': 0.45, 'mouthFrown': 0.35, 'mouthShrugLower': 0.3},
     'Disgust': {'noseSneer': 1.0, 'mouthUpperUp': 0.7, 'browDown': 0.6, 'eyeSquint': 0.7,
@@ -41,7 +41,6 @@ _WEIGHTS = {
                  'mouthFunnel': 0.3},
     'blink': {'eyeBlink': 1.0},
 }  # fmt: skip
-_ONE_SIDED = ('browInnerUp_L', 'browInnerUp_R')
 
 
 def read(folder):
@@ -76,7 +75,7 @@ def read(folder):
     if not modes:
         raise UserError(f'{folder}: holds no identity000.obj; copy the whole folder FaceXModel.')
     shapes = {}
-    for weights in _WEIGHTS.values():
+    for weights in WEIGHTS.values():
         for name in [file for shape in weights for file in _files(folder, shape)]:
             if name not in shapes:
                 shapes[name] = displacement(folder / f'{name}.obj')
@@ -88,7 +87,7 @@ def read(folder):
             [
                 sum(
                     weight * shapes[name]
-                    for shape, weight in _WEIGHTS[expression].items()
+                    for shape, weight in WEIGHTS[expression].items()
                     for name in _files(folder, shape)
                 )
                 for expression in (*NAMES, 'blink')

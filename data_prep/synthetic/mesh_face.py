@@ -67,6 +67,8 @@ class MeshFace:
         data: FaceData.
     """
 
+    detailed = True
+
     def __init__(self, data):
         self.name = data.name
         tip = data.mean[data.landmarks[30]]
@@ -89,8 +91,8 @@ class MeshFace:
         outer, cells = _outer_head()
         skin_scene = _scene(self.mean, skin)
         source, target = _pairs(self.mean, landmarks, skin_scene, outer)
-        warp = interpolate.RBFInterpolator(source, target, kernel='linear', degree=1)
-        used = np.unique(skin)
+        warp = interpolate.RBFInterpolator(source, target, kernel='linear', smoothing=0.05)
+        used = self._skin_vertices = np.unique(skin)
         warped = self.mean.copy()
         warped[used] = warp(self.mean[used].astype(np.float64))
         self._places = _places_on_head(warped, outer, cells)
@@ -111,13 +113,28 @@ class MeshFace:
         first, last = triangles.min(), triangles.max() + 1
         places = None
         if material == 'skin':
-            triangles = triangles[(self.mean[triangles, 1] > _LOWEST).any(axis=1)]
+            x, y, z = np.moveaxis(self.mean[triangles].mean(axis=1), -1, 0)
+            lowest = np.maximum(
+                _LOWEST + 22.0 * head.smoothstep(35.0, 60.0, np.abs(x)),
+                _LOWEST + 36.0 * head.smoothstep(-60.0, -95.0, z),
+            )
+            triangles = triangles[y > lowest]
             places = _unwrapped(self._places[triangles])
         return MeshPart(name, material, first, self.mean[first:last], triangles - first, places)
 
     def parts(self, fine, all_round):  # noqa: ARG002 - the mesh is what it is, and whole.
         """Returns the parts that are rendered; the arguments are the embedded face's."""
         return list(self._pieces)
+
+    def collar_scale(self, neutral):
+        """Returns by how much the clothes must be wider and reach further back for the neck."""
+        x, y, z = neutral[self._skin_vertices].T
+        neck = np.abs(y + 98.0) < 8.0
+        if not neck.any():  # A mesh that ends above the collar.
+            return 1.0, 1.0
+        wide = (np.abs(x[neck]).max() + 2.0) / 60.0
+        back = (-34.0 - z[neck].min() + 2.0) / 60.0
+        return max(wide, 1.0), max(back, 1.0)
 
     def scalp(self, neutral):
         """Returns the head under the hair as the embedded head's grid, [R, C, 3] mm."""

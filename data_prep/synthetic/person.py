@@ -22,9 +22,11 @@ _BUST = np.array(
 )
 
 
-def _bust(looks):
-    """Returns the grid of collar and shoulders, [R, C, 3] mm."""
+def _bust(looks, scale):
+    """Returns the grid of collar and shoulders, [R, C, 3] mm, scaled across and to the back."""
     sections = _BUST.copy()
+    sections[:, 3] *= scale[0]
+    sections[:, 5] = sections[:, 6] + (sections[:, 5] - sections[:, 6]) * scale[1]
     sections[:3, :3] += looks.collar_height
     rows = np.concatenate([np.linspace(sections[k, 0], sections[k + 1, 0], 6, endpoint=False)
                            for k in range(len(sections) - 1)])  # fmt: skip
@@ -58,9 +60,11 @@ class Person:
         self.neutral = self.model.neutral(identity)
         scalp = self.model.scalp(self.neutral)
         mean_scalp = face_model().scalp(face_model().mean)  # Hairlines are defined on it.
-        self._hair, growing = hair_shell(mean_scalp, scalp, grid_normals(scalp), looks)
+        self._hair, growing = hair_shell(
+            mean_scalp, scalp, grid_normals(scalp), looks, detailed=self.model.detailed
+        )
         self._curtain = None if self._hair is None else curtain(self._hair, looks)
-        self._bust = _bust(looks)
+        self._bust = _bust(looks, self.model.collar_scale(self.neutral))
         self.parts = self.model.parts(fine, all_round)
         self._join(growing)
 

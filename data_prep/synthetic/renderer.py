@@ -100,7 +100,9 @@ class Renderer:
         scale = int(np.clip(round(camera.height / 330), 1, 4))
         self._scale = scale
         mean_head = head.mean_head()
-        self._albedo, self._gloss = skin.paint(mean_head, person.looks, scale)
+        self._albedo, self._gloss = skin.paint(
+            mean_head, person.looks, scale, all_round=person.model.detailed
+        )
         self._rays = camera.rays()
         shape = (256, 1024)
         strands = skin.noise(rng, shape, 40, 0.9) * 0.7 + skin.noise(rng, shape, 60, 4.0) * 0.5
@@ -140,6 +142,8 @@ class Renderer:
             o3d.core.Tensor(rays.reshape(-1, 6)), 0.0, 120.0, nthreads=1
         )
         open_sky = 1.0 - blocked.numpy().reshape(len(pick), count).mean(axis=-1)
+        if person.model.detailed:  # Closed lips open: their inner sides must not stay black.
+            open_sky = np.maximum(open_sky, 0.3)
         return self._skin.spread(open_sky, 1.0)
 
     def photo(self, scene, vertices, lights, rng):

@@ -111,7 +111,7 @@ def _lids(image, looks, ax, y, inside):
     return image * (1.0 - 0.3 * crease[..., None].astype(np.float32))
 
 
-def _lips(image, looks, rng, x, y, depth, scale):
+def _lips(image, looks, rng, x, y, depth, scale, seam_strength):
     """Paints the lips, the dark seam, and the inside of the mouth."""
     upper, seam, lower = head.lip_curves(x)
     wide = smoothstep(head.MOUTH_HALF_WIDTH + 1.0, head.MOUTH_HALF_WIDTH - 2.0, np.abs(x))
@@ -122,17 +122,27 @@ def _lips(image, looks, rng, x, y, depth, scale):
     image = image * (1.0 - 0.12 * red[..., None].astype(np.float32))
     narrow = smoothstep(head.MOUTH_HALF_WIDTH + 0.5, head.MOUTH_HALF_WIDTH - 8.0, np.abs(x))
     dark = np.exp(-0.5 * ((y - seam) / 0.6) ** 2) * (0.25 * wide + 0.55 * narrow)
-    image = _mix(image, looks.skin * [0.30, 0.16, 0.15], dark)
+    image = _mix(image, looks.skin * [0.30, 0.16, 0.15], seam_strength * dark)
     return _mix(image, [0.10, 0.02, 0.02], smoothstep(1.0, 6.0, depth))
 
 
-def paint(grid, looks, scale):
+def _in_front(painted, image, z, all_round):
+    """Returns the painted image on the face and the plain one behind it, at z in mm."""
+    if not all_round:
+        return np.where((z > 0)[..., None], painted, image)
+    amount = smoothstep(-35.0, 8.0, z)[..., None].astype(np.float32)
+    return image + (painted - image) * amount
+
+
+def paint(grid, looks, scale, *, all_round=False):
     """Paints the albedo of the head.
 
     Args:
         grid: Head, the mean head.
         looks: Appearance.
         scale: texels per grid cell.
+        all_round: the sides are painted as well as the front, and what the shape itself shows,
+            such as the seam of the lips, is painted faintly: for heads with finer shapes.
 
     Returns:
         albedo [(R - 1) * scale + 1, (C - 1) * scale + 1, 3] float32 linear RGB, and gloss
@@ -142,17 +152,21 @@ def paint(grid, looks, scale):
     place = upsample(grid.grid, scale)
     x, y, z = np.moveaxis(place, -1, 0)
     ax = np.abs(x)
-    front = z > 0
     depth = np.zeros(grid.grid.shape[:2], np.float32)
     fold = grid.fold_rows
     depth[fold] = grid.grid[fold.start, :, 2] - grid.grid[fold, :, 2]
     image = np.broadcast_to(looks.skin.astype(np.float32), (*y.shape, 3)).copy()
-    image = _tones(image, looks, rng, ax, x, y)
+    # Noise that is even in x and y would be smeared where the surface runs along z.
+    across = x + np.sign(x) * np.clip(25.0 - z, 0.0, None) if all_round else x
+    image = _tones(image, looks, rng, ax, across, y)
     if looks.stubble > 0 or looks.beard > 0:
-        image = np.where(front[..., None], _beard(image, looks, rng, ax, y, scale), image)
+        bearded = _beard(image, looks, rng, ax, y, scale)
+        image = _in_front(bearded, image, z, all_round)
     painted = _brows(image, looks, rng, ax, y, scale)
     painted = _lids(painted, looks, ax, y, upsample(grid.inside_eye, scale))
-    painted = _lips(painted, looks, rng, x, y, upsample(depth, scale), scale)
+    painted = _lips(
+        painted, looks, rng, x, y, upsample(depth, scale), scale, 0.3 if all_round else 1.0
+    )
     along, across = (ax - 6.8) * 0.9 + (y + 9.2) * 0.3, -(ax - 6.8) * 0.3 + (y + 9.2) * 0.9
     hole = np.exp(-0.5 * (np.hypot(along / 3.2, across / 1.9)) ** 3)
     painted = _mix(painted, looks.skin * [0.16, 0.09, 0.08], 0.92 * hole)
@@ -160,7 +174,7 @@ def paint(grid, looks, scale):
     wing = wing * smoothstep(11.0, 15.0, ax + 0.6 * (-4.0 - y).clip(0))
     under = gaussian(ax, y, 0, -11.5, 11, 2.2)
     painted = painted * (1 - (0.22 * wing + 0.22 * under)[..., None].astype(np.float32))
-    image = np.where(front[..., None], painted, image)
+    image = _in_front(painted, image, z, all_round)
     scalp = hair_amount(grid.grid, looks)
     ragged = upsample(scalp, scale) + 2.5 * noise(rng, y.shape, 3.0 * scale, 0.4 * scale)
     cover = 0.45 if looks.hair_style == 'shaved' else 0.9
