@@ -115,8 +115,8 @@ class MeshFace:
         if material == 'skin':
             x, y, z = np.moveaxis(self.mean[triangles].mean(axis=1), -1, 0)
             lowest = np.maximum(
-                _LOWEST + 22.0 * head.smoothstep(35.0, 60.0, np.abs(x)),
-                _LOWEST + 36.0 * head.smoothstep(-60.0, -95.0, z),
+                _LOWEST + 13.0 * head.smoothstep(35.0, 60.0, np.abs(x)),
+                _LOWEST + 22.0 * head.smoothstep(-60.0, -95.0, z),
             )
             triangles = triangles[y > lowest]
             places = _unwrapped(self._places[triangles])
