@@ -26,6 +26,9 @@ _SPLITS = flags.DEFINE_string(
 _NEUTRAL = flags.DEFINE_string(
     'neutral', None, 'CSV subject,sequence,frame of neutral scans; overrules the choice.'
 )
+_FRAME_MAPS = flags.DEFINE_bool(
+    'frame_maps', False, 'Also a map of every frame that has a scan; about 2 s of a core each.'
+)
 _WORKERS = flags.DEFINE_integer(
     'workers', None, 'Processes; one per CPU core if left out.', lower_bound=1
 )
@@ -64,7 +67,7 @@ _TEST_FRAMES = flags.DEFINE_integer(
     'synthetic_raw: frames of each expression of the people of the test split.',
     lower_bound=1,
 )
-_OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral')
+_OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral', 'frame_maps')
 _OF_SYNTHETIC = (
     'out_dir',
     'num_subjects',
@@ -113,6 +116,7 @@ def _prepare(dataset):
         subject_ids=_SUBJECTS.value,
         splits_csv=_SPLITS.value,
         neutral_csv=_NEUTRAL.value,
+        with_maps=_FRAME_MAPS.value,
     )
     sys.stdout.write(prepare.summary(report, up_to_date))
 

@@ -95,6 +95,27 @@ def register(scan, template):
     Raises:
         RegistrationError: the best pose is not that of a face.
     """
+    transform, fit = _find(scan, template)
+    likeness = nose_likeness(transform.apply_to_scan(scan), template)
+    if fit.matched < _MIN_MATCHED or fit.cost_mm > _MAX_COST_MM or likeness < _MIN_LIKENESS:
+        raise RegistrationError(
+            f'the scan does not look like a face (the best fit covers {100 * fit.matched:.0f} % '
+            f'of the face, the nose agrees by {likeness:.2f}); is it whole, outside out, in mm?'
+        )
+    return transform, fit.residual_mm
+
+
+def locate(scan, template):
+    """Returns the RigidTransform of `register`, whether or not its best pose is of a face.
+
+    Raises:
+        RegistrationError: the scan is too small, or has nothing like a nose.
+    """
+    return _find(scan, template)[0]
+
+
+def _find(scan, template):
+    """Returns the best RigidTransform scan -> template, and its _Fit."""
     target = _Target(scan)
     if target.coarse_points is None or len(target.coarse_points) < 30:
         raise RegistrationError('the scan is too small to be a face; is its unit mm?')
@@ -107,14 +128,7 @@ def register(scan, template):
         best = _distinct(poses, costs, template)[:kept]
         starts = (poses[0][best], poses[1][best])
     start = RigidTransform(starts[0][0], starts[1][0]).inverse()
-    transform, fit = _refine(target, start, template)
-    likeness = nose_likeness(transform.apply_to_scan(scan), template)
-    if fit.matched < _MIN_MATCHED or fit.cost_mm > _MAX_COST_MM or likeness < _MIN_LIKENESS:
-        raise RegistrationError(
-            f'the scan does not look like a face (the best fit covers {100 * fit.matched:.0f} % '
-            f'of the face, the nose agrees by {likeness:.2f}); is it whole, outside out, in mm?'
-        )
-    return transform, fit.residual_mm
+    return _refine(target, start, template)
 
 
 def refine(scan, transform, reference):

@@ -1,5 +1,7 @@
 """A scan in the canonical frame to its position map; the grid is seqface_jax.position_map's."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
@@ -32,19 +34,48 @@ def position_map(scan, size=grid.SIZE):
     Raises:
         UserError: no ray meets the face.
     """
+    points, mask, _ = cast_map(scan, size)
+    return points, mask
+
+
+def cast_map(scan, size=grid.SIZE):
+    """Returns map and mask as `position_map`, and the Hits of their rays, [S, S]."""
     directions = grid.ray_directions(size)
-    radius = cast_radius(scan, directions)
-    points = radius[..., None] * directions
+    hits = cast(scan, directions)
+    points = hits.radius[..., None] * directions
     distance = np.linalg.norm(points - nose_tip(scan), axis=-1)
-    mask = np.isfinite(radius) & (distance <= grid.CROP_RADIUS_MM)
+    mask = np.isfinite(hits.radius) & (distance <= grid.CROP_RADIUS_MM)
     if not mask.any():
         raise UserError('the scan has no surface around its nose tip; is it a face, in mm?')
-    filled = fill_smoothly(np.where(mask, radius, 0.0), mask)
-    return (filled[..., None] * directions).astype(np.float32), mask
+    filled = fill_smoothly(np.where(mask, hits.radius, 0.0), mask)
+    return (filled[..., None] * directions).astype(np.float32), mask, hits
+
+
+class Hits(NamedTuple):
+    """Where rays first meet a scan.
+
+    radius: [...] float64 mm from the origin, NaN without a hit.
+    triangle: [...] int64, 0 without a hit.
+    weights: [..., 3] float64, of the triangle's corners; they add up to 1.
+    """
+
+    radius: np.ndarray
+    triangle: np.ndarray
+    weights: np.ndarray
+
+    def interpolate(self, values, triangles):
+        """Returns vertex values [V, C] at the hits, [..., C]; undefined without a hit."""
+        corners = values[triangles[self.triangle]]
+        return (self.weights[..., None] * corners).sum(axis=-2)
 
 
 def cast_radius(scan, directions):
     """Returns the distance from the origin to the outermost hit, NaN without one, [...]."""
+    return cast(scan, directions).radius
+
+
+def cast(scan, directions):
+    """Finds the outermost place of the surface in each direction [..., 3]; returns Hits."""
     import open3d as o3d  # Only preparing data needs Open3D.
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
@@ -55,8 +86,16 @@ def cast_radius(scan, directions):
     # From outside inwards, so that the first hit is the outermost; what lies behind the
     # origin (nape, shoulders) is beyond _CAST_FROM_MM and does not count.
     rays = np.concatenate([_CAST_FROM_MM * directions, -directions], axis=-1).astype(np.float32)
-    depth = scene.cast_rays(o3d.core.Tensor(rays), nthreads=1)['t_hit'].numpy().astype(np.float64)
-    return np.where(depth < _CAST_FROM_MM, _CAST_FROM_MM - depth, np.nan)
+    hits = scene.cast_rays(o3d.core.Tensor(rays), nthreads=1)
+    depth = hits['t_hit'].numpy().astype(np.float64)
+    met = depth < _CAST_FROM_MM
+    second_third = hits['primitive_uvs'].numpy().astype(np.float64)
+    first = 1 - second_third.sum(axis=-1, keepdims=True)
+    return Hits(
+        np.where(met, _CAST_FROM_MM - depth, np.nan),
+        np.where(met, hits['primitive_ids'].numpy().astype(np.int64), 0),
+        np.concatenate([first, second_third], axis=-1),
+    )
 
 
 def fill_smoothly(values, mask):

@@ -3,9 +3,10 @@
 1. Per subject, in parallel: face crops, neutral scan, clean and registered (`subject.read`).
 2. All subjects together: their common canonical frame (`canonical.refine_groupwise`).
 3. Per subject, in parallel: position map, mask, points, scan crop, truth (`subject.surface`).
+   If asked for, per sequence, in parallel: the maps of every frame (`frame_maps.make`).
 4. Records (`records.write`) and report.json.
 
-Stages 1 and 3 leave one work file per subject in data_dir/.work/<dataset>; it is used again while
+Stages 1 and 3 leave work files in data_dir/.work/<dataset>; it is used again while
 the subject's raw files and the code that read them are unchanged, and may be deleted. Nothing
 depends on the number of workers or on the order of files. What cannot be used is skipped and
 listed; only a tree of which nothing can be used is an error.
@@ -27,6 +28,7 @@ import tqdm
 import seqface_jax
 from data_prep import (
     canonical,
+    frame_maps,
     neutral,
     sources,
     splits,
@@ -43,10 +45,12 @@ _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensor
 _SHARED = (
     'alignment',
     'face_detection',
+    'frame_maps',
     'photo_file',
     'position_map',
 )  # Modules of the package it rests on.
 _ROUNDS = 2  # Of the groupwise refinement.
+_PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
 _SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
 
 
@@ -62,6 +66,7 @@ class Inputs(NamedTuple):
     truth: object  # Source.truth.
     assignment: dict[str, str]  # Subject -> split.
     by_rule: list[str]  # Subjects that are not in the CSV of the splits.
+    with_maps: bool  # Maps of every frame are asked for.
 
 
 def prepare(
@@ -73,6 +78,7 @@ def prepare(
     subject_ids=(),
     splits_csv=None,
     neutral_csv=None,
+    with_maps=False,
 ):
     """Prepares a raw data set, or finds it up to date.
 
@@ -84,6 +90,7 @@ def prepare(
         subject_ids: the subjects to take; all if empty.
         splits_csv: subject,split; None: the data set's own.
         neutral_csv: subject,sequence,frame of neutral scans; None: all are chosen here.
+        with_maps: also the maps of every frame that has a scan: about 2 s of one core each.
 
     Returns:
         The report, also in data_dir/<dataset>/report.json, and whether it was up to date.
@@ -91,8 +98,10 @@ def prepare(
     Raises:
         UserError: the inputs are wrong, or nothing of them can be used.
     """
-    inputs = find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv)
-    key = work_files.key_of([task.key for task in inputs.tasks], inputs.assignment)
+    inputs = find_inputs(
+        dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv, with_maps
+    )
+    key = work_files.key_of([task.key for task in inputs.tasks], inputs.assignment, with_maps)
     with _locked(inputs.work_dir):
         report = read_report(inputs.folder)
         if report and report['key'] == key:
@@ -101,12 +110,17 @@ def prepare(
             deaths = _read_all(pool, inputs.tasks)
             usable, skipped, infos = _usable(inputs, deaths)
             surfaces, errors = _surfaces(pool, inputs, usable)
-        good = [task for task in usable if task.subject.id not in errors]
-        skipped += [Skipped('subject', name, why)._asdict() for name, why in errors.items()]
-        if not good:
-            raise UserError(_nothing_left(raw_dir, skipped))
+            good = [task for task in usable if task.subject.id not in errors]
+            skipped += [Skipped('subject', name, why)._asdict() for name, why in errors.items()]
+            if not good:
+                raise UserError(_nothing_left(raw_dir, skipped))
+            maps_paths = {}
+            if with_maps:
+                maps_paths, unmapped = _frame_maps(pool, inputs, good, surfaces)
+                known = [entry['where'] for entry in skipped]
+                skipped += [entry for entry in unmapped if entry['where'] not in known]
         report = _report(inputs, key, good, infos, skipped)
-        _write_records(inputs, good, surfaces, report)
+        _write_records(inputs, good, surfaces, maps_paths, report)
     return report, False
 
 
@@ -143,15 +157,17 @@ def _count(number, noun):
 
 def read_report(folder):
     """Returns the report of finished records in data_dir/<dataset>, or None."""
-    whole = all(os.path.isdir(os.path.join(folder, part)) for part in ('frames', 'subjects'))
     try:
         with open(os.path.join(folder, 'report.json'), encoding='utf-8') as file:
-            return json.load(file) if whole else None
+            report = json.load(file)
     except (OSError, json.JSONDecodeError):
         return None
+    parts = _PARTS if report.get('frame_maps') else _PARTS[:2]
+    whole = all(os.path.isdir(os.path.join(folder, part)) for part in parts)
+    return report if whole else None
 
 
-def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv):
+def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv, with_maps=False):
     """Looks at the raw tree and the tables; returns Inputs or raises UserError."""
     source = sources.open_source(dataset, raw_dir)
     subjects = _select(source.subjects(), subject_ids, raw_dir)
@@ -182,6 +198,7 @@ def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv
         source.truth,
         assignment,
         by_rule,
+        with_maps,
     )
 
 
@@ -322,6 +339,33 @@ def _surfaces(pool, inputs, tasks):
     return surfaces, errors
 
 
+def _frame_maps(pool, inputs, tasks, surfaces):
+    """Makes the maps of every frame; returns {subject: {sequence: work file}} and what failed."""
+    maps_tasks = [
+        maps_task
+        for task in tasks
+        for maps_task in frame_maps.tasks_of(task, surfaces[task.subject.id])
+    ]
+    missing = [task for task in maps_tasks if not work_files.is_valid(task.path, task.key)]
+    total = sum(len(task.frames) for task in maps_tasks)
+    left = sum(len(task.frames) for task in missing)
+    deaths = {}
+    with tqdm.tqdm(total=total, initial=total - left, desc='frame maps', unit='scan') as bar:
+        for task, _, death in pool.run(frame_maps.make, missing):
+            bar.update(len(task.frames))
+            if death:
+                deaths[task.path] = death
+    paths, skipped = {}, []
+    for task in maps_tasks:
+        if task.path in deaths:
+            where = f'{task.subject_id}/{task.sequence}'
+            skipped.append(Skipped('scan', where, deaths[task.path]))
+        else:
+            paths.setdefault(task.subject_id, {})[task.sequence] = task.path
+            skipped += frame_maps.load_skipped(task.path)
+    return paths, [entry._asdict() for entry in skipped]
+
+
 def _report(inputs, key, good, infos, skipped):
     members = {}
     for task in good:
@@ -350,19 +394,22 @@ def _report(inputs, key, good, infos, skipped):
         'missing': inputs.missing,
         'skipped': skipped,
         'splits_by_rule': inputs.by_rule,
+        'frame_maps': inputs.with_maps,
         'subjects': members,
         'key': key,
     }
 
 
-def _write_records(inputs, good, surfaces, report):
+def _write_records(inputs, good, surfaces, maps_paths, report):
     """Stage 4; the old records stay until the new ones are whole."""
     from data_prep import records  # TFDS takes seconds to import: not in every worker.
 
     members = {split: [] for split in splits.SPLITS}
     for task in good:
         subject_id = task.subject.id
-        members[inputs.assignment[subject_id]].append((subject_id, task.path, surfaces[subject_id]))
+        maps = maps_paths.get(subject_id, {}) if inputs.with_maps else None
+        member = records.Member(subject_id, task.path, surfaces[subject_id], maps)
+        members[inputs.assignment[subject_id]].append(member)
     members = {split: rows for split, rows in members.items() if rows}
     new = os.path.join(inputs.work_dir, 'records')
     shutil.rmtree(new, ignore_errors=True)
@@ -376,10 +423,11 @@ def _write_records(inputs, good, surfaces, report):
     report_path = os.path.join(inputs.folder, 'report.json')
     with contextlib.suppress(FileNotFoundError):
         os.remove(report_path)  # Without it the folder counts as unfinished.
-    for part in ('frames', 'subjects'):
+    for part in _PARTS:
         target = os.path.join(inputs.folder, part)
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(os.path.join(new, part), target)
+        if os.path.isdir(os.path.join(new, part)):
+            os.replace(os.path.join(new, part), target)
     shutil.rmtree(new, ignore_errors=True)
     with open(f'{report_path}.tmp', 'w', encoding='utf-8') as file:
         json.dump(report, file, indent=1)

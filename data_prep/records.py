@@ -1,22 +1,27 @@
 """TFDS records (ArrayRecord files, no TensorFlow): one per frame and one per subject.
 
-`tfds.builder_from_directory(f'{data_dir}/{dataset}/frames/1.0.0').as_data_source('train')` reads
+`tfds.builder_from_directory(f'{data_dir}/{dataset}/frames/1.1.0').as_data_source('train')` reads
 them where this code is not installed. Frames lie in the order of subject, sequence and index.
+The maps of the frames, where they were asked for, are records of their own, in the same order.
+Version 1.1.0 added the pose of each frame and the maps; 1.0.0 is still read.
 """
 
 import contextlib
 import io
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
+from data_prep import frame_maps as make_maps
 from data_prep import subject as subject_lib
 from data_prep import work_files
 from data_prep.unordered import NUM_POINTS
+from seqface_jax import frame_maps
 from seqface_jax.position_map import SIZE
 
-VERSION = '1.0.0'
+VERSION = '1.1.0'
 FRAMES = tfds.features.FeaturesDict(
     {
         # JPEG bytes: decoding one frame takes 1 ms, so only what is sampled is decoded.
@@ -25,6 +30,19 @@ FRAMES = tfds.features.FeaturesDict(
         'sequence': tfds.features.Text(),
         'frame': tfds.features.Scalar(dtype=np.int32),
         'crop_box': tfds.features.Tensor(shape=(4,), dtype=np.float32),  # x0 y0 x1 y1, pixels.
+        # Canonical frame -> scan frame, mm, and the turn to the head's left; NaN if not known.
+        'rotation': tfds.features.Tensor(shape=(3, 3), dtype=np.float32),
+        'translation': tfds.features.Tensor(shape=(3,), dtype=np.float32),
+        'yaw_deg': tfds.features.Scalar(dtype=np.float32),
+    }
+)
+FRAME_MAPS = tfds.features.FeaturesDict(
+    {
+        # Bytes of seqface_jax.frame_maps; none where the frame has no usable scan.
+        'maps': tfds.features.Tensor(shape=(), dtype=np.object_),
+        'subject': tfds.features.Text(),
+        'sequence': tfds.features.Text(),
+        'frame': tfds.features.Scalar(dtype=np.int32),
     }
 )
 SUBJECTS = tfds.features.FeaturesDict(
@@ -76,38 +94,61 @@ class Frames(_Builder):
     FEATURES = FRAMES
 
 
+class FrameMaps(_Builder):
+    FEATURES = FRAME_MAPS
+
+
 class Subjects(_Builder):
     FEATURES = SUBJECTS
 
 
+class Member(NamedTuple):
+    """A subject whose records are written, by its work files.
+
+    maps_paths: {sequence: work file of frame_maps.make}; None: no maps were asked for.
+    """
+
+    subject_id: str
+    read_path: str
+    surface_path: str
+    maps_paths: dict[str, str] | None = None
+
+
 def write(data_dir, members, metadata, on_frame):
-    """Writes data_dir/{frames,subjects}/VERSION.
+    """Writes data_dir/{frames,subjects}/VERSION, and frame_maps where the members have them.
 
     Args:
-        data_dir: folder, without those two.
-        members: {split: [(subject id, path of its read work file, of its surface work file)]};
-            no split is empty.
+        data_dir: folder, without those.
+        members: {split: [Member]}; no split is empty.
         metadata: plain values; what is kept beside the records.
         on_frame: called after each frame record, for the progress bar.
     """
 
     def frames(split):
-        for subject_id, read_path, _ in members[split]:
-            for sequence, index, jpeg, box in subject_lib.load_frames(read_path):
+        for member in members[split]:
+            true_poses = zip(*subject_lib.load_poses(member.surface_path), strict=True)
+            rows = zip(_frame_rows(member), true_poses, strict=True)
+            for (key, jpeg, box, pose, _), true_pose in rows:
+                rotation, translation = pose or true_pose
                 on_frame()
-                yield {
+                yield key | {
                     'image': jpeg,
-                    'subject': subject_id,
-                    'sequence': sequence,
-                    'frame': index,
                     'crop_box': box,
+                    'rotation': np.float32(rotation),
+                    'translation': np.float32(translation),
+                    'yaw_deg': np.float32(frame_maps.yaw_deg(rotation)),
                 }
 
+    def maps(split):
+        for member in members[split]:
+            for key, _, _, _, data in _frame_rows(member):
+                yield key | {'maps': data}
+
     def subjects(split):
-        for subject_id, read_path, surface_path in members[split]:
-            arrays = work_files.load(surface_path)
-            del arrays['error']
+        for subject_id, read_path, surface_path, _ in members[split]:
             neutral_path = subject_lib.read_info(read_path)['neutral_path']
+            names = set(SUBJECTS) - {'subject', 'neutral_path'}
+            arrays = work_files.load(surface_path, sorted(names))
             has_truth = bool(arrays.pop('has_truth'))
             yield arrays | {
                 'subject': subject_id,
@@ -115,11 +156,26 @@ def write(data_dir, members, metadata, on_frame):
                 'has_truth': has_truth,
             }
 
+    writers = [(Subjects, subjects), (Frames, frames)]
+    if any(member.maps_paths is not None for rows in members.values() for member in rows):
+        writers.append((FrameMaps, maps))
     with _quiet_tfds():
-        for builder, examples in ((Subjects, subjects), (Frames, frames)):
+        for builder, examples in writers:
             builder(
                 data_dir=data_dir, splits=list(members), examples=examples, metadata=metadata
             ).download_and_prepare()
+
+
+def _frame_rows(member):
+    """Yields (key fields, jpeg, box, pose or None, bytes of the maps) of every frame."""
+    sequence_open, made = None, {}
+    for sequence, index, jpeg, box in subject_lib.load_frames(member.read_path):
+        if sequence != sequence_open:
+            path = (member.maps_paths or {}).get(sequence)
+            sequence_open, made = sequence, make_maps.load(path) if path else {}
+        pose, data = made.get(index, (None, b''))
+        key = {'subject': member.subject_id, 'sequence': sequence, 'frame': index}
+        yield key, jpeg, box, pose, data
 
 
 @contextlib.contextmanager

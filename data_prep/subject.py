@@ -108,6 +108,23 @@ def load_frames(path):
         start = end
 
 
+def load_transform(path):
+    """Returns the RigidTransform of the neutral scan to the canonical frame, of `surface`."""
+    arrays = work_files.load(path, ['canonical_rotation', 'canonical_translation'])
+    return RigidTransform(arrays['canonical_rotation'], arrays['canonical_translation'])
+
+
+def load_poses(path):
+    """Returns the true poses of the frames in the order of `load_frames`, as `surface` left them.
+
+    Returns:
+        rotations [N, 3, 3] and translations [N, 3] mm, canonical frame -> scan frame; NaN where
+        no truth is known.
+    """
+    arrays = work_files.load(path, ['pose_rotations', 'pose_translations'])
+    return arrays['pose_rotations'], arrays['pose_translations']
+
+
 def surface(task):
     """Step 2: everything of the subject record that depends on the canonical frame."""
     scan, _ = load_scan(task.read_path)
@@ -116,6 +133,11 @@ def surface(task):
     try:
         arrays = _surface_arrays(scan, task.subject_id)
         arrays |= _truth_arrays(task.truth, info['neutral'], task.transform)
+        arrays |= _pose_arrays(task, info['neutral'])
+        arrays |= {
+            'canonical_rotation': task.transform.rotation,
+            'canonical_translation': task.transform.translation,
+        }
         error = ''
     except Exception as caught:  # noqa: BLE001 - any fault of one subject is only its own.
         arrays, error = {}, str(caught) or type(caught).__name__
@@ -174,6 +196,30 @@ def _surface_arrays(scan, subject_id):
         'scan_vertices': face.vertices,
         'scan_triangles': face.triangles,
     }
+
+
+def _pose_arrays(task, neutral_frame):
+    """Returns the true pose of every frame, from the canonical frame to the frame's own."""
+    frames = work_files.load(task.read_path, ['sequences', 'indices'])
+    keys = list(zip(frames['sequences'].tolist(), frames['indices'].tolist(), strict=True))
+    rotations = np.full((len(keys), 3, 3), np.nan)
+    translations = np.full((len(keys), 3), np.nan)
+    if task.truth is not None:
+        heads = {
+            (str(sequence), int(index)): RigidTransform(rotation, translation)
+            for sequence, index, rotation, translation in zip(
+                *(
+                    task.truth[name]
+                    for name in ('sequences', 'frames', 'rotations', 'translations')
+                ),
+                strict=True,
+            )
+        }
+        to_head = task.transform.compose(heads[tuple(neutral_frame)]).inverse()
+        for n, key in enumerate(keys):
+            if key in heads:
+                rotations[n], translations[n] = heads[key].compose(to_head)
+    return {'pose_rotations': rotations, 'pose_translations': translations}
 
 
 def _truth_arrays(truth, neutral_frame, transform):

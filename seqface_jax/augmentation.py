@@ -19,7 +19,9 @@ def augment(key, batch, options):
     Args:
         key: of the step.
         batch: dict of frames uint8 [B, T, H, W, 3], row [B] int (place in the whole batch), and
-            position_map, mask, points as in losses.ordered_target, any of which may be absent.
+            position_map, mask, points as in losses.ordered_target, and image_map, image_mask,
+            frame_map, frame_mask, yaw_deg as in input_pipeline, any of which may be absent. The
+            image_map moves as the frames do.
         options: the `data.augmentation` section of a config.
 
     Returns:
@@ -37,7 +39,8 @@ def mirror(example):
 
     Args:
         example: dict with any of frames [T, H, W, 3], position_map [M, M, 3], mask [M, M], points
-            [N, 3].
+            [N, 3], image_map and frame_map [T, M, M, 3], image_mask and frame_mask [T, M, M],
+            yaw_deg [T].
     """
     mirrored = {
         name: _MIRRORED[name](value) for name, value in example.items() if name in _MIRRORED
@@ -70,6 +73,26 @@ def resample(frames, shift, scale, angle_rad):
     return jax.vmap(_bilinear)(frames, source_x, source_y)
 
 
+def move_image_map(image_map, shift, scale, angle_rad):
+    """Moves, scales and turns places in frames as `resample` does with what is seen there.
+
+    Args:
+        image_map: [T, M, M, 3], in units of the frame's width; x right and y down from its upper
+            left corner, z towards the camera, which is scaled too.
+        shift, scale, angle_rad: as of `resample`.
+
+    Returns:
+        [T, M, M, 3].
+    """
+    cosine = (scale * jnp.cos(angle_rad))[:, None, None]
+    sine = (scale * jnp.sin(angle_rad))[:, None, None]
+    x, y, z = jnp.moveaxis(image_map, -1, 0)
+    x, y = x - 0.5, y - 0.5
+    moved_x = cosine * x - sine * y + shift[:, 0, None, None] + 0.5
+    moved_y = sine * x + cosine * y + shift[:, 1, None, None] + 0.5
+    return jnp.stack([moved_x, moved_y, scale[:, None, None] * z], axis=-1)
+
+
 def _augment_sequence(key, example, options):
     noise_key, key = jax.random.split(key)
     # One call for all numbers of a sequence: each costs a second of compilation.
@@ -80,7 +103,11 @@ def _augment_sequence(key, example, options):
         example = jax.tree.map(lambda a, b: jnp.where(flip, a, b), mirror(example), example)
     changes = of_frames if options.per_frame else jnp.broadcast_to(of_sequence, of_frames.shape)
     frames = example['frames'] / jnp.float32(255)
-    frames = _move(changes[:, 1:5], frames, options)
+    if options.shift or options.scale or options.rotation_deg or options.zoom != 1:
+        motion = _motion(changes[:, 1:5], options)
+        frames = resample(frames, *motion)
+        if 'image_map' in example:
+            example = example | {'image_map': move_image_map(example['image_map'], *motion)}
     frames = _relight(changes[:, 5:10], frames, options)
     frames = _erase((of_frames[:, 10:] + 1) / 2, frames, options, noise_key)
     if options.coarse_dropout:
@@ -90,13 +117,10 @@ def _augment_sequence(key, example, options):
     return example | {'frames': jnp.clip(frames, 0, 1)}
 
 
-def _move(drawn, frames, options):
-    """Shifts, scales and turns frames by drawn [T, 4], each in [-1, 1]."""
-    if not (options.shift or options.scale or options.rotation_deg or options.zoom != 1):
-        return frames
+def _motion(drawn, options):
+    """Returns shift [T, 2], scale [T] and angle_rad [T] of drawn [T, 4], each in [-1, 1]."""
     scale = options.zoom + options.scale * drawn[:, 2]
-    angle_rad = jnp.radians(options.rotation_deg) * drawn[:, 3]
-    return resample(frames, options.shift * drawn[:, :2], scale, angle_rad)
+    return options.shift * drawn[:, :2], scale, jnp.radians(options.rotation_deg) * drawn[:, 3]
 
 
 def _relight(drawn, frames, options):
@@ -164,4 +188,12 @@ _MIRRORED = {
     'position_map': lambda position_map: _mirror_points(position_map[:, ::-1]),
     'mask': lambda mask: mask[:, ::-1],
     'points': _mirror_points,
+    'frame_map': lambda frame_map: _mirror_points(frame_map[:, :, ::-1]),
+    'frame_mask': lambda frame_mask: frame_mask[:, :, ::-1],
+    # x, a share of the width, becomes 1 - x.
+    'image_map': lambda image_map: (
+        _mirror_points(image_map[:, :, ::-1]) + jnp.array([1, 0, 0], image_map.dtype)
+    ),
+    'image_mask': lambda image_mask: image_mask[:, :, ::-1],
+    'yaw_deg': jnp.negative,
 }

@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from seqface_jax import frame_maps
 from seqface_jax.errors import UserError
 
-VERSION = '1.0.0'  # Of the records, see data_prep.
+VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
 STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', 'has_truth')
 RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
 NORMALIZATIONS = ('unit', 'min_max_bgr')
@@ -36,11 +37,13 @@ class FrameIndex:
         records: [F] int, position in the records of the split.
         sequences: [F] str, the sequence that each frame is of.
         numbers: [F] int, the frame's number in its sequence.
+        yaw_deg: [F] float32, how far the head is turned to its left; NaN where not known.
     """
 
     records: np.ndarray
     sequences: np.ndarray
     numbers: np.ndarray
+    yaw_deg: np.ndarray
 
 
 class Dataset:
@@ -53,7 +56,7 @@ class Dataset:
             config: the `data` section of a config.
 
         Raises:
-            UserError: there are no records.
+            UserError: there are no records, or no maps of frames where they are asked for.
         """
         if config.on_bad_record not in ON_BAD_RECORD:
             raise UserError(
@@ -61,15 +64,17 @@ class Dataset:
             )
         self._config = config
         folder = os.path.join(config.dir, config.name)
-        self._builders = {kind: _builder(folder, kind, config) for kind in ('frames', 'subjects')}
+        kinds = ['frames', 'subjects']
+        if _wants_maps(config):
+            kinds.append('frame_maps')
+        self._builders = {kind: _builder(folder, kind, config) for kind in kinds}
         self._splits = {}
 
     def split(self, split):
         """Returns the Split of a TFDS split expression such as 'validation+test'; read once."""
         if split not in self._splits:
-            frames = _Records(self._builders['frames'], split)
-            subjects = _Records(self._builders['subjects'], split)
-            self._splits[split] = Split(split, frames, subjects, self._config)
+            records = {kind: _Records(builder, split) for kind, builder in self._builders.items()}
+            self._splits[split] = Split(split, records, self._config)
         return self._splits[split]
 
 
@@ -86,11 +91,13 @@ class Split:
         frame_index: list of S FrameIndex.
     """
 
-    def __init__(self, name, frame_records, subject_records, config):
+    def __init__(self, name, records, config):
+        frame_records, subject_records = records['frames'], records['subjects']
         self.name = name
         self.image_size = config.image_size
         self._config = config
         self._records = frame_records
+        self._map_records = records.get('frame_maps')
         self._cache = _FrameCache(config.cache_mib * 2**20)
         frame_index = _index_frames(_readable(frame_records, config.on_bad_record))
         rows = {
@@ -127,6 +134,23 @@ class Split:
         records = self.frame_index[subject_index].records
         return np.stack([self._frame(int(records[index])) for index in frame_indices])
 
+    def frame_maps(self, subject_index, frame_indices):
+        """Returns the maps of frames of one subject, where the config asks for them.
+
+        Args: as of `frames`.
+
+        Returns:
+            dict of frame_map [T, 128, 128, 3] float32 mm, frame_mask [T, 128, 128] bool,
+            image_map [T, 128, 128, 3] float32 in units of the crop's width and image_mask
+            [T, 128, 128] bool; see frame_maps.FrameMaps. A frame without a scan has empty masks.
+        """
+        records = self.frame_index[subject_index].records
+        maps = [self._maps(int(records[index])) for index in frame_indices]
+        return {
+            name: np.stack([getattr(one, name) for one in maps])
+            for name in frame_maps.FrameMaps._fields
+        }
+
     def num_batches(self):
         """The number of batches of an epoch."""
         return -(-len(self._plan(0, 0)) // self._config.batch_size)
@@ -138,8 +162,9 @@ class Split:
 
         Returns:
             dict of frames uint8 [B, T, H, W, 3], position_map [B, 128, 128, 3] mm, mask
-            [B, 128, 128] bool, points [B, N, 3] mm, weight [B] float32, subject_index [B] int32,
-            and row [B] int32, the place in the batch.
+            [B, 128, 128] bool, points [B, N, 3] mm, yaw_deg [B, T] float32 (NaN where not known),
+            weight [B] float32, subject_index [B] int32, and row [B] int32, the place in the batch;
+            with config.frame_maps also what `frame_maps` returns, each [B, T, ...].
         """
         config = self._config
         plan = self._plan(seed, epoch)
@@ -150,6 +175,12 @@ class Split:
             name: self.subjects[name][subject_index] for name in ('position_map', 'mask', 'points')
         }
         batch['frames'] = np.stack([self.frames(*group) for group in groups])
+        batch['yaw_deg'] = np.stack(
+            [self.frame_index[subject].yaw_deg[frames] for subject, frames in groups]
+        )
+        if self._map_records is not None:
+            maps = [self.frame_maps(*group) for group in groups]
+            batch |= {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         batch['weight'] = (places < len(plan)).astype(np.float32)
         batch['subject_index'] = subject_index
         batch['row'] = np.arange(config.batch_size, dtype=np.int32)
@@ -201,6 +232,13 @@ class Split:
             size = (self.image_size, self.image_size)
             frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         return np.ascontiguousarray(frame[..., ::-1])
+
+    def _maps(self, record):
+        try:
+            return frame_maps.decode(self._map_records[record]['maps'])
+        except ValueError as error:
+            what = self._map_records.complaint(record, str(error))
+            raise BadRecord(f'{what}: prepare again') from error
 
 
 class _Records:
@@ -362,18 +400,23 @@ def _builder(folder, kind, config):
     import tensorflow_datasets as tfds
     from google.protobuf import json_format
 
-    path = os.path.join(os.path.abspath(folder), kind, VERSION)
-    if not os.path.isdir(path):
-        others = _subfolders(os.path.dirname(path))
-        if others:
-            raise UserError(
-                f'the records in {os.path.dirname(path)} have version {", ".join(others)}, this '
-                f'program reads {VERSION}: prepare again, or use the program that wrote them'
-            )
+    parent = os.path.join(os.path.abspath(folder), kind)
+    paths = [os.path.join(parent, version) for version in VERSIONS]
+    path = next(filter(os.path.isdir, paths), None)
+    command = f'python -m data_prep {config.name} --raw_dir=RAW --data_dir={config.dir}'
+    others = _subfolders(parent)
+    if path is None and others:
         raise UserError(
-            f"no records of '{config.name}' in {path}: prepare them with `python -m data_prep "
-            f'{config.name} --raw_dir=RAW --data_dir={config.dir}`'
+            f'the records in {parent} have version {", ".join(others)}, this program reads '
+            f'{" and ".join(VERSIONS)}: prepare again, or use the program that wrote them'
         )
+    if path is None and kind == 'frame_maps' and os.path.isdir(folder):
+        raise UserError(
+            f'the records in {folder} hold no maps of single frames, which data.frame_maps asks '
+            f'for: prepare them with `{command} --frame_maps`'
+        )
+    if path is None:
+        raise UserError(f"no records of '{config.name}' in {parent}: prepare them with `{command}`")
     try:
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
@@ -411,14 +454,21 @@ def _index_frames(records):
     """Returns {subject id: FrameIndex} of (number, record) pairs."""
     found = collections.defaultdict(list)
     for index, record in records:
-        place = (_text(record['sequence']), int(record['frame']), index)
+        yaw_deg = float(record.get('yaw_deg', np.nan))
+        place = (_text(record['sequence']), int(record['frame']), index, yaw_deg)
         found[_text(record['subject'])].append(place)
     return {subject: _frame_index(sorted(places)) for subject, places in found.items()}
 
 
 def _frame_index(places):
-    sequences, numbers, records = zip(*places, strict=True)
-    return FrameIndex(np.array(records), np.array(sequences), np.array(numbers))
+    sequences, numbers, records, yaw_deg = zip(*places, strict=True)
+    return FrameIndex(
+        np.array(records), np.array(sequences), np.array(numbers), np.array(yaw_deg, np.float32)
+    )
+
+
+def _wants_maps(config):
+    return 'frame_maps' in config and config.frame_maps  # Old runs lack the option.
 
 
 def _subject_table(rows):

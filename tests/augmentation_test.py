@@ -31,15 +31,22 @@ def make_batch(batch=4, frames=3, size=16):
         'position_map': rng.normal(size=(batch, 8, 8, 3)).astype(np.float32),
         'mask': rng.random((batch, 8, 8)) < 0.7,
         'points': rng.normal(size=(batch, 20, 3)).astype(np.float32),
+        'image_map': rng.random((batch, frames, 8, 8, 3), np.float32),
+        'image_mask': rng.random((batch, frames, 8, 8)) < 0.7,
+        'frame_map': rng.normal(size=(batch, frames, 8, 8, 3)).astype(np.float32),
+        'frame_mask': rng.random((batch, frames, 8, 8)) < 0.7,
+        'yaw_deg': rng.normal(size=(batch, frames)).astype(np.float32),
         'row': np.arange(batch),
     }
 
 
 def test_mirroring_twice_changes_nothing():
     example = {name: value[0] for name, value in make_batch().items() if name != 'row'}
-    jax.tree.map(
-        np.testing.assert_array_equal, augmentation.mirror(augmentation.mirror(example)), example
-    )
+    twice = augmentation.mirror(augmentation.mirror(example))
+    for name, value in example.items():
+        np.testing.assert_allclose(twice[name], value, atol=1e-6, err_msg=name)
+    changed = augmentation.mirror(example)
+    assert all(not np.array_equal(changed[name], value) for name, value in example.items())
 
 
 def test_mirroring_a_map_puts_each_pixel_where_its_mirrored_direction_is():
@@ -52,7 +59,7 @@ def test_all_changes_off_leave_the_batch_as_it_is():
     batch = make_batch()
     changed = augment(0, batch, options())
     np.testing.assert_allclose(changed['frames'] * 255, batch['frames'], atol=1e-4)
-    for name in ('position_map', 'mask', 'points'):
+    for name in set(batch) - {'frames'}:
         np.testing.assert_array_equal(changed[name], batch[name])
 
 
@@ -75,6 +82,30 @@ def test_shifting_by_a_quarter_moves_the_picture_right_and_down():
     frames[0, 4, 2] = 1
     moved = augmentation.resample(frames, jnp.array([[0.25, 0.125]]), jnp.ones(1), jnp.zeros(1))
     assert np.unravel_index(np.argmax(moved[0, ..., 0]), (16, 16)) == (6, 6)
+
+
+def test_a_place_of_the_image_map_stays_on_what_is_seen_there():
+    size, dot = 33, (10, 20)  # Row and column.
+    frames = np.zeros((1, size, size, 3), np.float32)
+    frames[0][dot] = 1
+    place = (np.array([dot[1], dot[0], 0]) + [0.5, 0.5, 0]) / size
+    place[2] = 0.25
+    motion = jnp.array([[2 / size, -1 / size]]), jnp.array([2.0]), jnp.array([np.pi / 2])
+    moved = augmentation.resample(frames, *motion)[0, ..., 0]
+    row, column = np.unravel_index(np.argmax(moved), moved.shape)
+    image_map = np.float32(place)[None, None, None]
+    x, y, z = augmentation.move_image_map(image_map, *motion)[0, 0, 0]
+    np.testing.assert_allclose([x * size - 0.5, y * size - 0.5], [column, row], atol=1e-4)
+    assert z == 0.5  # Twice as large, twice as deep.
+
+
+def test_a_mirrored_image_map_points_at_the_mirrored_picture():
+    example = {name: value[0] for name, value in make_batch(size=8).items() if name != 'row'}
+    mirrored = augmentation.mirror(example)
+    np.testing.assert_allclose(
+        mirrored['image_map'][:, :, 0, 0], 1 - example['image_map'][:, :, -1, 0], atol=1e-6
+    )
+    np.testing.assert_array_equal(mirrored['yaw_deg'], -example['yaw_deg'])
 
 
 def test_a_quarter_turn_is_clockwise():

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import position_map
+from seqface_jax import frame_maps, position_map
 
 SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
 SPLITS['test'] = ('F005', 'M005')
@@ -52,6 +52,26 @@ def make_frames(subject, lump, count=7):
             'sequence': ('Angry', 'Happy')[index % 2],
             'frame': index // 2,
             'crop_box': np.array([0, 0, 256, 256], np.float32),
+            'rotation': np.eye(3, dtype=np.float32),
+            'translation': np.zeros(3, np.float32),
+            'yaw_deg': np.float32(10 * index - 20),
+        }
+
+
+def make_maps(subject, count=7):
+    """Yields records of the maps of `make_frames`; the last frame has none."""
+    record, _ = make_person(subject)
+    nearest = -record['position_map'][..., 2:]
+    for index in range(count):
+        image = np.concatenate([record['position_map'][..., :2] + 100, nearest - nearest.min()], -1)
+        maps = frame_maps.FrameMaps(
+            record['position_map'], record['mask'], np.float32(image / 200), record['mask']
+        )
+        yield {
+            'maps': frame_maps.encode(maps) if index < count - 1 else b'',
+            'subject': subject,
+            'sequence': ('Angry', 'Happy')[index % 2],
+            'frame': index // 2,
         }
 
 
@@ -69,7 +89,15 @@ def write_records(data_dir, name='tiny', splits=None):
         for subject in splits[split]:
             yield from make_frames(subject, people[subject][1])
 
-    for builder, examples in ((records.Frames, frames), (records.Subjects, subjects)):
+    def maps(split):
+        for subject in splits[split]:
+            yield from make_maps(subject)
+
+    for builder, examples in (
+        (records.Frames, frames),
+        (records.Subjects, subjects),
+        (records.FrameMaps, maps),
+    ):
         builder(
             data_dir=os.path.join(data_dir, name),
             splits=list(splits),

@@ -66,6 +66,7 @@ def test_a_batch_has_the_promised_shapes_and_types(training):
         'position_map': ((4, 128, 128, 3), 'float32'),
         'mask': ((4, 128, 128), 'bool'),
         'points': ((4, 16384, 3), 'float32'),
+        'yaw_deg': ((4, 3), 'float32'),
         'weight': ((4,), 'float32'),
         'subject_index': ((4,), 'int32'),
         'row': ((4,), 'int32'),
@@ -105,7 +106,9 @@ def test_a_batch_holds_frames_and_targets_of_the_same_person(training):
 
 
 def test_frames_are_sorted_by_sequence_and_number():
-    index = input_pipeline._frame_index(sorted([('Sad', 1, 0), ('Angry', 9, 2), ('Sad', 0, 1)]))
+    places = [('Sad', 1, 0, 5.0), ('Angry', 9, 2, np.nan), ('Sad', 0, 1, -40.0)]
+    index = input_pipeline._frame_index(sorted(places))
+    np.testing.assert_array_equal(index.yaw_deg, [np.nan, -40, 5])
     np.testing.assert_array_equal(index.records, [2, 1, 0])
     np.testing.assert_array_equal(index.sequences, ['Angry', 'Sad', 'Sad'])
 
@@ -169,16 +172,59 @@ def test_an_empty_split_says_so(dataset):
         dataset.split('train[:0%]')
 
 
+def with_maps(config):
+    config = config.copy_and_resolve_references()
+    config.frame_maps = True
+    return config
+
+
+def test_maps_of_frames_come_with_their_frames_where_they_are_asked_for(config):
+    split = input_pipeline.open_dataset(with_maps(config)).split('train')
+    batch = split.batch(0, 0, 0)
+    person, _ = conftest.make_person(split.subject_ids[batch['subject_index'][0]])
+    named = {name: batch[name] for name in ('frame_map', 'frame_mask', 'image_map', 'image_mask')}
+    assert {name: (value.shape, str(value.dtype)) for name, value in named.items()} == {
+        'frame_map': ((4, 3, 128, 128, 3), 'float32'),
+        'frame_mask': ((4, 3, 128, 128), 'bool'),
+        'image_map': ((4, 3, 128, 128, 3), 'float32'),
+        'image_mask': ((4, 3, 128, 128), 'bool'),
+    }
+    for yaw_deg, *maps in zip(batch['yaw_deg'][0], *(v[0] for v in named.values()), strict=True):
+        known = person['mask'] & (yaw_deg < 40)  # The last of seven frames has no scan.
+        np.testing.assert_array_equal(maps[1], known)
+        np.testing.assert_array_equal(maps[3], known)
+        np.testing.assert_allclose(maps[0][known], person['position_map'][known], atol=0.01)
+
+
+def test_maps_that_the_records_lack_are_answered_with_the_command_that_makes_them(damaged):
+    shutil.rmtree(f'{damaged.dir}/tiny/frame_maps')
+    with pytest.raises(UserError, match='no maps of single frames.* --frame_maps'):
+        input_pipeline.open_dataset(with_maps(damaged))
+
+
+def test_records_of_the_version_before_are_read_and_know_no_pose(damaged, monkeypatch):
+    for kind in ('frames', 'subjects'):
+        os.rename(f'{damaged.dir}/tiny/{kind}/1.1.0', f'{damaged.dir}/tiny/{kind}/1.0.0')
+    of_frame = input_pipeline._Records.__getitem__
+
+    def of_old_frame(records, index):
+        return {k: v for k, v in of_frame(records, index).items() if k != 'yaw_deg'}
+
+    monkeypatch.setattr(input_pipeline._Records, '__getitem__', of_old_frame)
+    split = input_pipeline.open_dataset(damaged).split('train')
+    assert np.isnan(split.batch(0, 0, 0)['yaw_deg']).all()
+
+
 @pytest.mark.parametrize('kind', ['frames', 'subjects'])
 def test_a_truncated_record_is_named_by_file_and_index(damaged, kind):
-    path = glob.glob(f'{damaged.dir}/tiny/{kind}/1.0.0/*-train*')[0]
+    path = glob.glob(f'{damaged.dir}/tiny/{kind}/1.1.0/*-train*')[0]
     os.truncate(path, os.path.getsize(path) // 2)
     with pytest.raises(UserError, match=rf'record \d+ of .*{kind}-train.array_record'):
         input_pipeline.open_dataset(damaged).split('train')
 
 
 def test_damaged_information_about_records_says_so(damaged):
-    with open(f'{damaged.dir}/tiny/frames/1.0.0/dataset_info.json', 'w') as file:
+    with open(f'{damaged.dir}/tiny/frames/1.1.0/dataset_info.json', 'w') as file:
         file.write('{"name": "fra')
     with pytest.raises(UserError, match='damaged or foreign'):
         input_pipeline.open_dataset(damaged)
@@ -186,7 +232,7 @@ def test_damaged_information_about_records_says_so(damaged):
 
 def flip_a_bit(config, kind, place):
     """Damages the train records of a kind; `place` is a share of the file."""
-    path = glob.glob(f'{config.dir}/tiny/{kind}/1.0.0/*-train*')[0]
+    path = glob.glob(f'{config.dir}/tiny/{kind}/1.1.0/*-train*')[0]
     with open(path, 'r+b') as file:
         file.seek(int(place * os.path.getsize(path)))
         byte = file.read(1)[0]
@@ -234,8 +280,8 @@ def test_an_unknown_way_with_bad_records_is_answered_with_the_known_ones(config)
 
 def test_records_of_another_version_are_refused_with_what_to_do(damaged):
     folder = f'{damaged.dir}/tiny/frames'
-    os.rename(f'{folder}/1.0.0', f'{folder}/0.9.0')
-    with pytest.raises(UserError, match='have version 0.9.0, this program reads 1.0.0: prepare'):
+    os.rename(f'{folder}/1.1.0', f'{folder}/0.9.0')
+    with pytest.raises(UserError, match='have version 0.9.0, this program reads 1.1.0 and 1.0.0: prepare'):
         input_pipeline.open_dataset(damaged)
 
 

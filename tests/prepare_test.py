@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import prepare, scan_io, work_files
+from data_prep import prepare, records, scan_io, work_files
 from data_prep import subject as subject_lib
 from seqface_jax.errors import UserError
 from tests import small_raw_tree
@@ -25,7 +25,7 @@ def _prepare(raw_dir, data_dir, **options):
 def _read(data_dir, part, split):
     import tensorflow_datasets as tfds
 
-    folder = os.path.join(data_dir, 'bu4dfe', part, '1.0.0')
+    folder = os.path.join(data_dir, 'bu4dfe', part, records.VERSION)
     return list(tfds.builder_from_directory(folder).as_data_source(split))
 
 

@@ -33,6 +33,8 @@ def _write_work_files(folder, subject, rng):
         'true_vertices': np.zeros((0, 3), np.float32),
         'true_triangles': np.zeros((0, 3), np.int32),
         'error': np.array(''),
+        'pose_rotations': np.stack([np.eye(3), np.full((3, 3), np.nan), np.eye(3)[[1, 2, 0]]]),
+        'pose_translations': rng.normal(size=(3, 3)),
     }
     paths = str(folder / f'{subject}.read.npz'), str(folder / f'{subject}.surface.npz')
     work_files.save(paths[0], 'key', read)
@@ -48,7 +50,7 @@ def written(tmp_path_factory):
     for split, subjects in SPLITS.items():
         for subject in subjects:
             paths, read, surface = _write_work_files(folder, subject, rng)
-            members.setdefault(split, []).append((subject, *paths))
+            members.setdefault(split, []).append(records.Member(subject, *paths))
             arrays[subject] = read, surface
     metadata = {'description': 'Of a test.', 'source': '/raw', 'skipped': []}
     records.write(str(folder / 'out'), members, metadata, on_frame=lambda: calls.append(1))
@@ -68,8 +70,9 @@ def test_a_subject_is_read_back_as_it_was_written_without_our_code(written):
     assert len(rows) == 2
     for row in rows:
         expected = written[1][row['subject'].decode()][1]
-        assert set(row) == set(expected) - {'error'} | {'subject', 'neutral_path'}
-        for name in set(expected) - {'error'}:
+        names = {name for name in expected if name != 'error' and not name.startswith('pose_')}
+        assert set(row) == names | {'subject', 'neutral_path'}
+        for name in names:
             np.testing.assert_array_equal(row[name], expected[name], err_msg=name)
             assert np.asarray(row[name]).dtype == expected[name].dtype
 
@@ -85,6 +88,22 @@ def test_frames_come_back_in_order_as_jpeg_bytes(written):
     assert image.shape == (256, 256, 3)
     np.testing.assert_array_equal(image, 80)
     np.testing.assert_array_equal(rows[2]['crop_box'], written[1]['F001'][0]['boxes'][2])
+
+
+def test_a_frame_says_where_its_head_looks_where_that_is_known(written):
+    rows = list(_read(written, 'frames', 'train'))[:3]
+    np.testing.assert_array_equal([row['yaw_deg'] for row in rows[:2]], [0, np.nan])
+    poses = written[1]['F001'][1]
+    np.testing.assert_allclose(
+        [row['rotation'] for row in rows], poses['pose_rotations'].astype(np.float32)
+    )
+    np.testing.assert_allclose(
+        [row['translation'] for row in rows], poses['pose_translations'].astype(np.float32)
+    )
+
+
+def test_maps_that_nobody_asked_for_are_not_written(written):
+    assert not (written[0] / 'frame_maps').exists()
 
 
 def test_a_split_without_subjects_is_left_out(written):

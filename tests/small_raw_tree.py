@@ -2,7 +2,8 @@
 
 The scans are the embedded face on a thinned grid; the photos are drawn, not rendered: an ellipse
 with eyes, nose and mouth that the Haar cascade takes for a face. The mouth opens with the
-expression, so that the ends of a sequence look neutral.
+expression, so that the ends of a sequence look neutral. Scans have texture coordinates, of a camera
+far away that looks along -z; `centers` of the truth says where it sees the middle of the head.
 """
 
 import os
@@ -17,6 +18,8 @@ from data_prep.synthetic import head
 from data_prep.synthetic.face import EXPRESSIONS, face_model
 
 _THINNING = 3  # Every third row and column of the face's grid.
+_RADIUS = 0.32  # Of the drawn face, of the photo's width ...
+_RADIUS_MM = 85.0  # ... which is so much of the head.
 
 
 def draw_face(height, width, center, radius, mouth=0.0, tone=0):
@@ -46,6 +49,12 @@ def write(raw_dir, subjects=('F001', 'M001'), frames=3, photo_size=(180, 140), t
         _write_subject(str(raw_dir), subject, frames, photo_size, truth)
 
 
+def project(points, translation, center, photo_size):
+    """Returns the pixels [N, 2] of points [N, 3] mm of a scan whose head is at `translation`."""
+    scale = _RADIUS * photo_size[1] / _RADIUS_MM
+    return center + scale * (points - translation)[:, :2] * [1, -1]
+
+
 def write_photo(path, photo):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     assert cv2.imwrite(str(path), cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
@@ -56,7 +65,8 @@ def _write_subject(raw_dir, subject, frames, photo_size, with_truth):
     rng = np.random.default_rng(list(subject.encode()))
     identity = model.sample_identity(rng)
     grid, triangles = _thin_grid(model)
-    truth = {name: [] for name in ('sequences', 'frames', 'rotations', 'translations')}
+    names = ('sequences', 'frames', 'rotations', 'translations', 'centers')
+    truth = {name: [] for name in names}
     weights = []
     tone = int(rng.integers(0, 40))
     for number, sequence in enumerate(EXPRESSIONS):
@@ -69,14 +79,17 @@ def _write_subject(raw_dir, subject, frames, photo_size, with_truth):
             path = os.path.join(raw_dir, subject, sequence, f'{index:03d}')
             height, width = photo_size
             center = (width / 2 + rng.uniform(-3, 3), height / 2 + rng.uniform(-3, 3))
-            photo = draw_face(height, width, center, 0.32 * width, weight, tone)
+            photo = draw_face(height, width, center, _RADIUS * width, weight, tone)
             write_photo(f'{path}.jpg', photo)
             moved = np.float32(vertices @ rotation.T + translation)
-            scan_io.write_vrml(f'{path}.wrl', Scan(moved, triangles))
+            uv = project(moved, translation, np.array(center), photo_size) / [width, height]
+            uv = np.float32(uv * [1, -1] + [0, 1])
+            scan_io.write_vrml(f'{path}.wrl', Scan(moved, triangles, uv, f'{index:03d}.jpg'))
             truth['sequences'].append(sequence)
             truth['frames'].append(index)
             truth['rotations'].append(rotation)
             truth['translations'].append(translation)
+            truth['centers'].append(center)
     if with_truth:
         os.makedirs(os.path.join(raw_dir, 'truth'), exist_ok=True)
         np.savez(
