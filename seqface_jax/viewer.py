@@ -1,0 +1,230 @@
+"""A page that shows the face while frames come in; needs the optional `viser` (MIT).
+
+The face in mm with its confidence as colour or its texture, the frames, how far it still moves, a
+slider over frames and a save button. The server listens on this machine only unless told otherwise.
+"""
+
+import io
+import os
+import threading
+import time
+
+import cv2
+import matplotlib
+import numpy as np
+
+from seqface_jax.errors import UserError
+
+HOST, PORT = '127.0.0.1', 8080
+MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow.
+_PICTURE_PX = 256
+_COLORS = matplotlib.colormaps['viridis']
+_CAMERA_AT = (120.0, 40.0, 480.0)  # mm; from the subject's left, in front.
+_MIDDLE = (0.0, 0.0, 60.0)
+
+
+class Viewer:
+    """A server of the page, from construction to `close`; may be used as a context.
+
+    Attributes:
+        port: on which it listens.
+        address: of the page.
+    """
+
+    def __init__(self, output, host=HOST, port=PORT):
+        """Starts the server.
+
+        Args:
+            output: folder where the save button writes face_<frame>.ply and .glb.
+            host, port: where to listen; port 0 takes any free one.
+
+        Raises:
+            UserError: viser is not installed, or the port is taken.
+        """
+        try:
+            import viser
+        except ImportError as error:
+            raise UserError(
+                "the viewer needs viser: pip install 'seqface-jax[view]' (or leave --view out)"
+            ) from error
+        port = port or _free_port(host)
+        _check_free(host, port)
+        self._server = viser.ViserServer(host=host, port=port, verbose=False)
+        self.port = self._server.get_port()
+        self.address = f'http://{host}:{self.port}'
+        self._output = output
+        self._lock = threading.Lock()  # viser calls back from threads of its own.
+        self._moments, self._keep_every, self._count = [], 1, 0
+        self._last, self._mesh, self._moves = None, None, []
+        self._build()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def _build(self):
+        server = self._server
+        server.scene.set_up_direction('+y')
+        server.initial_camera.position = _CAMERA_AT
+        server.initial_camera.look_at = _MIDDLE
+        server.initial_camera.up = (0.0, 1.0, 0.0)
+        self._title = server.gui.add_markdown('Waiting for the first face ...')
+        blank = np.full((_PICTURE_PX, _PICTURE_PX, 3), 235, np.uint8)
+        self._picture = server.gui.add_image(blank, label='frame')
+        self._plot = server.gui.add_image(plot([], None), label='movement')
+        self._slider = server.gui.add_slider('frame', min=0, max=1, step=1, initial_value=0)
+        self._follow = server.gui.add_checkbox('show the newest', initial_value=True)
+        self._colored = server.gui.add_dropdown('colour', ('confidence', 'texture'))
+        self._save = server.gui.add_button('save this face')
+        self._slider.on_update(lambda _: self._show())
+        self._follow.on_update(lambda _: self._show())
+        self._colored.on_update(lambda _: self._show())
+        self._save.on_click(lambda _: self._write())
+
+    def add(self, frame, face):
+        """Shows one more face.
+
+        Args:
+            frame: [H, W, 3] uint8 RGB, what the network saw.
+            face: reconstruct.Face.
+        """
+        with self._lock:
+            vertices = np.asarray(face.vertices)
+            if self._last is not None and self._last.shape == vertices.shape:
+                moved = np.linalg.norm(vertices - self._last, axis=1).mean()
+                self._moves.append((self._count, float(moved)))
+            self._last = vertices
+            if self._count % self._keep_every == 0:
+                self._moments.append((self._count, _small(frame), face))
+            else:  # The newest is shown until the next comes.
+                self._moments[-1] = (self._count, _small(frame), face)
+            self._count += 1
+            if len(self._moments) > MAX_MOMENTS:
+                self._moments, self._keep_every = self._moments[::2], 2 * self._keep_every
+                self._moves = self._moves[::2]
+            newest = len(self._moments) - 1
+        self._slider.max = max(1, newest)
+        if self._follow.value:
+            self._slider.value = newest
+        self._show()
+
+    def replace_newest(self, face):
+        """Shows another Face in the newest's place, such as one with its texture."""
+        with self._lock:
+            number, frame, _ = self._moments[-1]
+            self._moments[-1] = (number, frame, face)
+        self._show()
+
+    @property
+    def shown(self):
+        """(frame number, small picture, Face) on the page now; None before the first face."""
+        with self._lock:
+            if not self._moments:
+                return None
+            newest = len(self._moments) - 1
+            index = newest if self._follow.value else min(int(self._slider.value), newest)
+            return self._moments[index]
+
+    def _show(self):
+        shown = self.shown
+        if shown is None:
+            return
+        number, picture, face = shown
+        with self._lock, self._server.atomic():
+            self._title.content = (
+                f'**Frame {number + 1} of {self._count}**, confidence '
+                f'{face.confidence.mean():.2f}, {len(face.vertices)} points, mm'
+            )
+            self._picture.image = picture
+            self._plot.image = plot(self._moves, number)
+            self._mesh = self._server.scene.add_mesh_trimesh('/face', self._model(face))
+
+    def _model(self, face):
+        import trimesh
+
+        texture = getattr(face, 'texture', None)
+        if self._colored.value == 'texture' and texture is not None:
+            from PIL import Image
+
+            material = trimesh.visual.material.PBRMaterial(
+                baseColorTexture=Image.fromarray(texture), metallicFactor=0.0, roughnessFactor=1.0
+            )
+            visual = trimesh.visual.TextureVisuals(uv=face.uv, material=material)
+        else:
+            visual = trimesh.visual.ColorVisuals(vertex_colors=confidence_colors(face.confidence))
+        return trimesh.Trimesh(face.vertices, face.triangles, visual=visual, process=False)
+
+    def _write(self):
+        shown = self.shown
+        if shown is None:
+            return
+        number, _, face = shown
+        stem = os.path.join(self._output, f'face_{number + 1:05d}')
+        for ending in ('.ply', '.glb'):
+            face.save(stem + ending)
+        self._save.label = f'saved {os.path.basename(stem)}.ply and .glb'
+
+    def wait(self, stop):
+        """Serves the page until the event `stop` is set."""
+        while not stop.is_set():
+            time.sleep(0.2)
+
+    def close(self):
+        """Ends the server."""
+        self._server.stop()
+
+
+def confidence_colors(confidence):
+    """Returns the colour of each confidence [V], [V, 4] uint8: from dark blue (least) to yellow."""
+    low, high = float(np.min(confidence)), float(np.max(confidence))
+    share = (np.asarray(confidence) - low) / max(high - low, 1e-6)
+    return (255 * _COLORS(share)).astype(np.uint8)
+
+
+def plot(moves, current):
+    """Draws how far the face moved at each frame, [H, W, 3] uint8.
+
+    Args:
+        moves: list of (frame number, mm).
+        current: the frame to mark, or None.
+    """
+    from matplotlib import figure
+
+    picture = figure.Figure(figsize=(3.2, 1.9), layout='constrained')
+    axes = picture.subplots()
+    axes.set(xlabel='frame', ylabel='moved, mm')
+    axes.grid(alpha=0.3)
+    if moves:
+        numbers, moved = np.array(moves).T
+        axes.plot(numbers + 1, moved, linewidth=1)
+        axes.set_ylim(0, None)
+    if current is not None:
+        axes.axvline(current + 1, color='gray', linewidth=0.8)
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format='png', dpi=100)
+    image = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _small(frame):
+    return cv2.resize(frame, (_PICTURE_PX, _PICTURE_PX), interpolation=cv2.INTER_AREA)
+
+
+def _free_port(host):
+    import socket
+
+    with socket.create_server((host, 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def _check_free(host, port):
+    import socket
+
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        raise UserError(
+            f'cannot listen on {host}:{port} ({error.strerror}): choose another --port'
+        ) from error

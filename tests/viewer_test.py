@@ -1,0 +1,80 @@
+import socket
+import urllib.request
+
+import numpy as np
+import pytest
+
+from seqface_jax import reconstruct, surface, viewer
+from seqface_jax.errors import UserError
+from tests import bumpy_face
+
+
+def _face(seed=0):
+    points = bumpy_face.position_map_of(seed)
+    mesh = surface.from_prediction(points, ordered=True, mask=bumpy_face.mask_of(points))
+    confidence = np.linspace(0.1, 0.9, len(mesh[0])).astype(np.float32)
+    return reconstruct.Face(mesh[0].astype(np.float32), mesh[1], confidence)
+
+
+@pytest.fixture
+def page(tmp_path):
+    with viewer.Viewer(str(tmp_path), port=0) as opened:
+        yield opened
+
+
+_FRAME = np.full((64, 64, 3), 90, np.uint8)
+
+
+def test_the_page_is_served_on_this_machine_only(page):
+    with urllib.request.urlopen(page.address, timeout=10) as answer:
+        assert answer.status == 200 and b'<html' in answer.read().lower()
+    assert page.address.startswith('http://127.0.0.1:')
+
+
+def test_the_newest_face_is_shown_until_the_slider_takes_over(page):
+    assert page.shown is None
+    for seed in range(3):
+        page.add(_FRAME, _face(seed))
+    assert page.shown[0] == 2
+    page._follow.value = False
+    page._slider.value = 1
+    np.testing.assert_array_equal(page.shown[2].vertices, _face(1).vertices)
+
+
+def test_the_page_holds_the_mesh_in_the_colours_of_its_confidence(page):
+    face = _face()
+    page.add(_FRAME, face)
+    model = page._model(face)
+    np.testing.assert_array_equal(model.vertices, face.vertices)
+    np.testing.assert_array_equal(model.faces, face.triangles)
+    assert (model.visual.vertex_colors[0, :3] != model.visual.vertex_colors[-1, :3]).any()
+    assert page._mesh.name == '/face'
+
+
+def test_the_save_button_writes_the_face_that_is_shown(page, tmp_path):
+    page.add(_FRAME, _face())
+    page._write()
+    assert {path.name for path in tmp_path.iterdir()} == {'face_00001.ply', 'face_00001.glb'}
+
+
+def test_a_long_stream_keeps_a_bounded_number_of_faces(page, monkeypatch):
+    monkeypatch.setattr(viewer, 'MAX_MOMENTS', 6)
+    monkeypatch.setattr(viewer, 'plot', lambda *_: _FRAME)
+    face = _face()
+    for _ in range(30):
+        page.add(_FRAME, face)
+    assert len(page._moments) <= 6 and page.shown[0] == 29
+
+
+def test_a_closed_page_frees_its_port(tmp_path):
+    opened = viewer.Viewer(str(tmp_path), port=0)
+    opened.close()
+    with pytest.raises(OSError, match='refused'):
+        socket.create_connection(('127.0.0.1', opened.port), timeout=2)
+
+
+def test_a_taken_port_is_named(tmp_path):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f'cannot listen on 127.0.0.1:{port}.*--port'):
+            viewer.Viewer(str(tmp_path), port=port)
