@@ -193,6 +193,35 @@ def test_a_network_that_cannot_join_states_or_answer_alone_says_so():
         old.face(state)
 
 
+def test_a_state_holds_its_face(reconstructor):
+    state, face = _stream(reconstructor, _photos(2))
+    np.testing.assert_allclose(reconstructor.face(state).vertices, face.vertices, atol=1e-4)
+    np.testing.assert_allclose(reconstructor.face(state).confidence, face.confidence, atol=1e-6)
+
+
+def test_joined_states_answer_alike_in_any_order_and_nothing_seen_adds_nothing(reconstructor):
+    first, _ = _stream(reconstructor, _photos(2))
+    second, _ = _stream(reconstructor, _photos(1, seed=1))
+    joined, turned = reconstructor.merge(first, second), reconstructor.merge(second, first)
+    assert joined.num_frames == 3 and joined.detection is second.detection
+    faces = [reconstructor.face(state).vertices for state in (joined, turned, first)]
+    np.testing.assert_allclose(faces[0], faces[1], atol=1e-3)
+    assert np.abs(faces[0] - faces[2]).max() > 1e-2
+    blank = reconstructor.initial_state()
+    assert reconstructor.merge(first, blank) is first
+    assert reconstructor.merge(blank, first) is first
+    blank = blank._replace(network=reconstructor._first())
+    alone = reconstructor.face(reconstructor.merge(first, blank)).vertices
+    np.testing.assert_allclose(alone, faces[2], atol=1e-4)
+
+
+def test_more_evidence_in_a_joined_state_is_more_confidence(reconstructor):
+    first, face = _stream(reconstructor, _photos(2))
+    second, _ = _stream(reconstructor, _photos(1, seed=1))
+    joined = reconstructor.face(reconstructor.merge(first, second))
+    assert joined.confidence.mean() > face.confidence.mean()
+
+
 def test_there_is_no_face_before_the_first_photo(reconstructor):
     with pytest.raises(UserError, match='no face yet'):
         reconstructor.face(reconstructor.initial_state())

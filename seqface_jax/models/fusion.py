@@ -86,6 +86,24 @@ class Fusion(nn.Module):
             'weighted_code': jnp.zeros((batch, self.code_size)),
         }
 
+    def merge_states(self, first, second):
+        """Joins what two sets of frames of one person say; the memory is the second's.
+
+        Evidence adds, and the prior that both hold counts once: the answer is the one to all the
+        frames, but for frames of the second set that repeat the first's: they were taken for new.
+        """
+        return {
+            'memory': second['memory'],
+            'precision': first['precision'] + second['precision'] - 1,
+            'weighted_code': first['weighted_code'] + second['weighted_code'],
+        }
+
+    def read_state(self, state):
+        """Returns the Prediction, without T, that a state stands for."""
+        return jax.tree.map(
+            lambda leaf: leaf[:, 0], self._run(state, None, train=False, last_only=True)
+        )
+
     @staticmethod
     def check_fields(values):
         """Checks the fields of a config; raises ModelConfigError."""
@@ -129,6 +147,9 @@ class Fusion(nn.Module):
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
+        if frames is None:
+            precision = state['precision'][:, None]
+            return self._decode(state['weighted_code'][:, None] / precision, precision)
         batch, num_frames = frames.shape[:2]
         if state is None:
             state = self.initial_state(batch)
