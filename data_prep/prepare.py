@@ -51,6 +51,7 @@ _SHARED = (
 )  # Modules of the package it rests on.
 _ROUNDS = 2  # Of the groupwise refinement.
 _PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
+_OWN = (*_PARTS, 'report.json')  # What a preparation writes.
 _SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
 
 
@@ -235,10 +236,17 @@ def _input_key(code, entry, chosen, raw_dir, truth):
     files = []
     for frame in entry.frames:
         for path in filter(None, (frame.image_path, frame.scan_path)):
-            status = os.stat(path)
-            files.append((os.path.relpath(path, raw_dir), status.st_size, status.st_mtime_ns))
+            files.append((os.path.relpath(path, raw_dir), *_size_and_time(path)))
     truth = [part for name in sorted(truth or ()) for part in (name, np.asarray(truth[name]))]
     return work_files.key_of(code, entry.id, chosen, files, *truth)
+
+
+def _size_and_time(path):
+    try:
+        status = os.stat(path)
+    except OSError as error:  # A link to nowhere: its reader will say so.
+        return error.errno, None
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_all(pool, tasks):
@@ -419,19 +427,33 @@ def _write_records(inputs, good, surfaces, maps_paths, report):
     total = sum(count['frames'] for count in report['counts'].values())
     with tqdm.tqdm(total=total, desc='records', unit='frame') as bar:
         records.write(new, members, metadata, on_frame=bar.update)
-    os.makedirs(inputs.folder, exist_ok=True)
-    report_path = os.path.join(inputs.folder, 'report.json')
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(report_path)  # Without it the folder counts as unfinished.
-    for part in _PARTS:
-        target = os.path.join(inputs.folder, part)
-        shutil.rmtree(target, ignore_errors=True)
-        if os.path.isdir(os.path.join(new, part)):
-            os.replace(os.path.join(new, part), target)
-    shutil.rmtree(new, ignore_errors=True)
-    with open(f'{report_path}.tmp', 'w', encoding='utf-8') as file:
+    for name in set(os.listdir(new)) - set(_OWN):
+        shutil.rmtree(os.path.join(new, name))  # Where TFDS would download to.
+    with open(os.path.join(new, 'report.json'), 'w', encoding='utf-8') as file:
         json.dump(report, file, indent=1)
-    os.replace(f'{report_path}.tmp', report_path)
+    _take_place(new, inputs.folder, os.path.join(inputs.work_dir, 'old_records'))
+
+
+def _take_place(new, folder, old):
+    """Puts the folder `new` in the place of `folder`: at no moment are the two mixed.
+
+    `old` is where the old records go first: a run that is killed between the two renames leaves
+    no records, and the next one makes them. What a person keeps in `folder` besides stays there.
+    """
+    _move_foreign(old, folder)
+    os.makedirs(folder, exist_ok=True)
+    shutil.rmtree(old, ignore_errors=True)
+    os.replace(folder, old)
+    os.replace(new, folder)
+    _move_foreign(old, folder)
+    shutil.rmtree(old)
+
+
+def _move_foreign(old, folder):
+    if os.path.isdir(old):
+        os.makedirs(folder, exist_ok=True)
+        for name in set(os.listdir(old)) - set(_OWN):
+            os.replace(os.path.join(old, name), os.path.join(folder, name))
 
 
 @contextlib.contextmanager

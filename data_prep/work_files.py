@@ -1,11 +1,14 @@
 """One file of arrays per finished piece of work: whole or absent, and valid for one key only."""
 
+import contextlib
 import hashlib
 import json
 import os
 import zipfile
 
 import numpy as np
+
+from seqface_jax.errors import UserError
 
 
 def key_of(*parts):
@@ -25,11 +28,16 @@ def save(path, key, arrays):
     """Writes arrays so that a reader finds all of them or no file, even after a kill."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-        np.savez(file, key=np.array(key), **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, 'wb') as file:
+            np.savez(file, key=np.array(key), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)  # A full disk needs the place.
+        raise
 
 
 def is_valid(path, key):
@@ -43,5 +51,8 @@ def is_valid(path, key):
 
 def load(path, names=None):
     """Returns {name: array}; of the given names only, where others would cost time."""
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in names or arrays.files if name != 'key'}
+    try:
+        with np.load(path) as arrays:
+            return {name: arrays[name] for name in names or arrays.files if name != 'key'}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f'{path} is damaged ({error}): delete it and run again') from error

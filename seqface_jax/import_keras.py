@@ -40,6 +40,16 @@ _CONFIG = config_flags.DEFINE_config_file(
 _OFFSET_MM = (0.0, -4.0, 58.0)  # The centroid of a face in the canonical frame.
 # Layers without weights that the parser need not see: the order of the others implies them.
 _SILENT = ('InputLayer', 'Activation', 'GlobalAveragePooling2D', 'Reshape')
+_MAX_NUMBERS = 1 << 28  # Of one array; the whole network of the thesis has 43 million.
+_READ_ERRORS = (
+    OSError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,  # Of h5py, and of JSON that is nested too deep.
+    MemoryError,
+)
 _ARRAYS = {  # By layer, what Keras calls its arrays.
     'ConvLSTM2D': ('kernel', 'recurrent_kernel', 'bias'),
     'Conv2D': ('kernel', 'bias'),
@@ -336,14 +346,15 @@ def _read_layers(path):
             if not version.startswith('2'):
                 raise UserError(f'{path} was saved by Keras {version}: only Keras 2 is read')
             entries = json.loads(_text(file.attrs['model_config']))['config']['layers']
-            layers = [_read_layer(entry, file['model_weights']) for entry in entries]
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+            weights = _follow(file, 'model_weights')
+            layers = [_read_layer(entry, weights) for entry in entries]
+            shapes = [layer.config.get('batch_input_shape') for layer in layers]
+            shape = next((tuple(shape) for shape in shapes if shape), ())
+    except _READ_ERRORS as error:
         raise UserError(
             f'{path} cannot be read ({error}): it is truncated or not a model saved by Keras 2'
         ) from error
-    shapes = [layer.config.get('batch_input_shape') for layer in layers]
-    shape = next((shape for shape in shapes if shape), None)
-    if shape is None or len(shape) != 5:
+    if len(shape) != 5:
         raise UserError(f'{path} does not take sequences of frames, [B, T, H, W, 3]')
     return shape[1:], layers
 
@@ -357,11 +368,32 @@ def _read_layer(entry, weights):
         kind, config = inner['class_name'], dict(inner['config'], batch_input_shape=shape)
     arrays = {}
     if name in weights:
-        group = weights[name]
+        group = _follow(weights, name)
         for weight_name in _read_names(group.attrs, 'weight_names'):
             role = weight_name.split('/')[-1].split(':')[0]
-            arrays[role] = np.asarray(group[weight_name], np.float32)
+            arrays[role] = _read_array(_follow(group, weight_name))
     return KerasLayer(name, kind, config, arrays)
+
+
+def _follow(group, name):
+    """Returns what lies at a path inside the file: no link may lead out of it."""
+    import h5py
+
+    for part in filter(None, name.split('/')):
+        link = group.get(part, getlink=True) if part in group else None
+        if link is not None and not isinstance(link, h5py.HardLink):
+            raise ValueError(f'{name} is a link to another place')
+        group = group[part]
+    return group
+
+
+def _read_array(dataset):
+    """Returns numbers that are stored in the file itself, as float32."""
+    if dataset.dtype.kind not in 'fiu' or dataset.external or dataset.is_virtual:
+        raise ValueError(f'{dataset.name} does not hold numbers of its own')
+    if dataset.size > _MAX_NUMBERS:
+        raise ValueError(f'{dataset.name} announces {dataset.size} numbers')
+    return np.asarray(dataset, np.float32)
 
 
 def _read_names(attributes, name):

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import functools
 import os
+import re
 import threading
 
 import cv2
@@ -418,9 +419,19 @@ def _builder(folder, kind, config):
     if path is None:
         raise UserError(f"no records of '{config.name}' in {parent}: prepare them with `{command}`")
     try:
+        _check_features(os.path.join(path, 'features.json'))
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
+
+
+def _check_features(path):
+    """Raises ValueError for features that are not TFDS's own: it imports the class they name."""
+    with open(path, encoding='utf-8') as file:
+        names = re.findall(r'"(?:type|pythonClassName)": *"([^"]*)"', file.read())
+    foreign = [name for name in names if not name.startswith('tensorflow_datasets.core.features.')]
+    if foreign or not names:
+        raise ValueError(f'{path} names {", ".join(foreign) or "no class"}')
 
 
 def _subfolders(folder):

@@ -151,3 +151,42 @@ def test_a_workdir_can_be_locked_again_after_its_holder_is_done(tmp_path):
             with pytest.raises(UserError, match='in use by another process'):
                 with checkpoints.lock(str(tmp_path)):
                     pass
+
+
+def foreign_file(folder):
+    shutil.rmtree(folder)
+    with open(folder, 'w') as file:
+        file.write('weights')
+
+
+def foreign_step(folder):
+    shutil.rmtree(f'{folder}/7')
+    os.makedirs(f'{folder}/7')
+    with open(f'{folder}/7/model.pt', 'wb') as file:
+        file.write(b'\x80\x02cos\nsystem\n')  # What a pickle of torch begins with.
+
+
+def foreign_names(folder):
+    os.rename(f'{folder}/7', f'{folder}/epoch-seven')
+
+
+@pytest.mark.parametrize('make', [foreign_file, foreign_step, foreign_names])
+def test_a_foreign_folder_is_a_clear_error(workdir, make):
+    make(f'{workdir}/checkpoints/best_validation')
+    with pytest.raises(UserError, match='damaged or foreign|no checkpoint best_validation'):
+        checkpoints.load(workdir, 'best_validation')
+
+
+_RUNS_CODE = ('import pickle', 'allow_pickle=True', ' eval(', ' exec(', 'marshal', 'yaml.load')
+
+
+def test_nothing_here_can_run_code_from_a_file():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in ('seqface_jax', 'data_prep'):
+        for place, _, names in os.walk(os.path.join(root, folder)):
+            for name in names:
+                if name.endswith('.py'):
+                    with open(os.path.join(place, name), encoding='utf-8') as file:
+                        text = file.read()
+                    for word in _RUNS_CODE:
+                        assert word not in text, f'{word} in {name}'

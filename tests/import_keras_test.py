@@ -169,3 +169,54 @@ def test_a_run_that_is_there_is_not_overwritten_by_another_network(imported):
     network.fields['recurrent_activation'] = 'sigmoid'
     with pytest.raises(UserError, match='holds a run of another config'):
         import_keras.write_run(network, imported, bu4dfe_thesis.get_config(), 80.0)
+
+
+def weight(file):
+    """Returns the group and the name of the first array of a file."""
+    layer = next(name for name in file['model_weights'] if name.startswith('conv_lst'))
+    name = import_keras._read_names(file['model_weights'][layer].attrs, 'weight_names')[0]
+    place, _, last = name.rpartition('/')
+    return file['model_weights'][layer][place], last
+
+
+def link_out(group, name):
+    group[name] = h5py.ExternalLink('/etc/passwd', '/')
+
+
+def store_outside(group, name):
+    group.create_dataset(name, (3, 3), 'f4', external=[('/etc/passwd', 0, 36)])
+
+
+def point_at_another_file(group, name):
+    layout = h5py.VirtualLayout((3,), 'f4')
+    layout[:] = h5py.VirtualSource('/etc/passwd', 'x', (3,))
+    group.create_virtual_dataset(name, layout)
+
+
+def announce_too_much(group, name):
+    group.create_dataset(name, (10**6, 10**6), 'f4', chunks=(1000, 1000))
+
+
+def hold_text(group, name):
+    group.create_dataset(name, data=[b'import os'], dtype=h5py.string_dtype())
+
+
+@pytest.mark.parametrize(
+    'change', [link_out, store_outside, point_at_another_file, announce_too_much, hold_text]
+)
+def test_only_numbers_inside_the_file_are_read(copy, change):
+    with h5py.File(copy, 'a') as file:
+        group, name = weight(file)
+        del group[name]
+        change(group, name)
+    with pytest.raises(UserError, match='cannot be read .*(another place|of its own|announces)'):
+        import_keras.read(copy)
+
+
+@pytest.mark.parametrize('config', ['[' * 100_000, '[]', '{"config": {"layers": [5]}}', '"x"'])
+def test_a_description_that_is_no_network_is_refused(copy, config):
+    with h5py.File(copy, 'a') as file:
+        del file.attrs['model_config']
+        file.attrs.create('model_config', config[:60_000])
+    with pytest.raises(UserError, match='cannot be read'):
+        import_keras.read(copy)

@@ -293,3 +293,13 @@ def test_every_frontal_frame_is_paired_with_one_from_the_side():
     assert all(abs(yaws[subject][frames[1]]) > 45 for subject, frames in pairs)
     again = input_pipeline.pair_plan(0, 0, yaws, 45.0, 45.0)
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(pairs, again, strict=True))
+
+
+def test_records_that_name_code_of_their_own_are_refused(damaged):
+    path = f'{damaged.dir}/tiny/frames/1.0.0/features.json'
+    with open(path) as file:
+        text = file.read()
+    with open(path, 'w') as file:
+        file.write(text.replace('tensorflow_datasets.core.features.text_feature', 'antigravity'))
+    with pytest.raises(UserError, match='damaged or foreign'):
+        input_pipeline.open_dataset(damaged)

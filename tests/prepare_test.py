@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -270,3 +271,112 @@ def test_a_wrong_command_ends_with_one_sentence(arguments, sentence):
     assert done.returncode == 1
     assert done.stderr.startswith(sentence)
     assert done.stderr.count('\n') == 1 and done.stdout == ''
+
+
+def _run_and_kill(function, renames):
+    """Calls a function in a process that is killed before one of its renames; whether it was."""
+    child = os.fork()
+    if child == 0:
+        replace, left = os.replace, renames
+
+        def counted(*paths):
+            nonlocal left
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+            replace(*paths)
+
+        os.replace = counted
+        function()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+
+def test_new_records_take_the_place_of_old_ones_whole_whenever_they_are_killed(tmp_path):
+    new, folder, old = (str(tmp_path / name) for name in ('new', 'folder', 'old'))
+
+    def write(path, text):
+        for name in ('frames', 'subjects'):
+            os.makedirs(f'{path}/{name}', exist_ok=True)
+            with open(f'{path}/{name}/x', 'w') as file:
+                file.write(text)
+
+    def read():
+        paths = [f'{folder}/{name}/x' for name in ('frames', 'subjects')]
+        return {open(path).read() for path in paths if os.path.exists(path)}
+
+    write(folder, 'first')
+    (tmp_path / 'folder/notes.txt').write_text('mine')
+    for renames in range(3):
+        write(new, 'second')
+        assert _run_and_kill(lambda: prepare._take_place(new, folder, old), renames)
+        assert read() in ({'first'}, {'second'}, set())  # Never both.
+        write(new, 'third')
+        prepare._take_place(new, folder, old)
+        assert read() == {'third'}
+        assert sorted(os.listdir(folder)) == ['frames', 'notes.txt', 'subjects']
+        assert not os.path.exists(old)
+        write(folder, 'first')
+
+
+def test_a_work_file_killed_before_its_rename_is_not_there(tmp_path):
+    path = str(tmp_path / 'x.npz')
+    assert _run_and_kill(lambda: work_files.save(path, 'k', {'x': np.zeros(9)}), 0)
+    assert not work_files.is_valid(path, 'k')
+
+
+def test_a_work_file_that_was_damaged_later_is_named(tmp_path):
+    path = str(tmp_path / 'x.npz')
+    work_files.save(path, 'k', {'x': np.arange(5000)})
+    content = bytearray((tmp_path / 'x.npz').read_bytes())
+    content[content.index(b'x.npy') + 3000] ^= 1
+    (tmp_path / 'x.npz').write_bytes(content)
+    with pytest.raises(UserError, match=r'x\.npz is damaged \(.*CRC.*\): delete it and run again'):
+        work_files.load(path)
+
+
+class _Entries(list):
+    """A scandir of a list."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_the_order_of_files_and_the_clock_change_nothing(tree, monkeypatch):
+    def inputs():
+        found = prepare.find_inputs('bu4dfe', str(tree), 'data', (), None, None)
+        return [(task.key, task.subject) for task in found.tasks], found.assignment
+
+    expected = inputs()
+    listdir, scandir = os.listdir, os.scandir
+    monkeypatch.setattr(os, 'listdir', lambda path: sorted(listdir(path))[::-1])
+    monkeypatch.setattr(
+        os,
+        'scandir',
+        lambda path: _Entries(sorted(scandir(path), key=lambda e: e.name, reverse=True)),
+    )
+    monkeypatch.setattr('time.time', lambda: 0.0)
+    assert inputs() == expected
+
+
+def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_tree, tmp_path):
+    folder = copy_of_tree / 'F001' / 'Angry'
+    for name, target in (('000.wrl', '000.wrl'), ('001.wrl', '/dev/zero'), ('001.jpg', 'nowhere')):
+        os.remove(folder / name)
+        os.symlink(target, folder / name)
+    os.remove(folder / '002.jpg')
+    os.mkdir(folder / '002.jpg')
+    (folder / '99999999999999999999.jpg').write_bytes(b'')
+    os.mkfifo(folder / '003.jpg')
+    (tmp_path / 'neutral.csv').write_text('subject,sequence,frame\nF001,Angry,0\n')
+    options = {'subject_ids': ['F001'], 'neutral_csv': tmp_path / 'neutral.csv'}
+    report, _ = _prepare(copy_of_tree, tmp_path / 'data', **options)
+    assert report['subjects']['F001']['num_frames'] == 16
+    names = sorted(os.path.basename(entry['where']) for entry in report['skipped'])
+    assert names[:4] == ['000.wrl', '001.jpg', '002.jpg', '003.jpg']
+    (tmp_path / 'neutral.csv').write_text('subject,sequence,frame\nF001,../../etc,0\n')
+    with pytest.raises(UserError, match=r'no scan of F001 in \.\./\.\./etc'):
+        _prepare(copy_of_tree, tmp_path / 'data', **options)

@@ -89,4 +89,7 @@ def open_source(name, raw_dir):
     """
     if name not in _MODULES:
         raise UserError(f'unknown data set {name!r}; known are: {", ".join(names())}')
-    return importlib.import_module(_MODULES[name]).Source(raw_dir)
+    try:
+        return importlib.import_module(_MODULES[name]).Source(raw_dir)
+    except OSError as error:
+        raise UserError(f'cannot read the folder {error.filename} ({error.strerror})') from error

@@ -8,6 +8,7 @@ beside its subjects, in truth/F001.npz.
 
 import os
 import re
+import zipfile
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from seqface_jax.errors import UserError
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
 SCAN_SUFFIXES = ('.wrl', '.ply', '.obj')  # The first that exists is taken.
 PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+_MAX_DIGITS = 9  # Of a frame's number; the records keep 32 bits.
 _SUBJECT = re.compile(r'[FM]\d{3}', re.IGNORECASE)
 
 
@@ -46,8 +48,14 @@ class Source:
         path = os.path.join(self._raw_dir, 'truth', f'{subject_id}.npz')
         if not os.path.exists(path):
             return None
-        with np.load(path) as arrays:
-            return dict(arrays)
+        try:
+            with np.load(path) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f'the truth {path} cannot be read ({error}): write the tree again, or delete the '
+                'file to go without'
+            ) from error
 
 
 def _find_subject_folders(raw_dir):
@@ -100,7 +108,7 @@ def _find_frames(subject_id, sequence, folder):
     for name in sorted(os.listdir(folder)):
         stem, suffix = os.path.splitext(name)
         suffix = suffix.lower()
-        if not stem.isdecimal():
+        if not stem.isdecimal() or len(stem) > _MAX_DIGITS:
             continue
         for suffixes, found in ((PHOTO_SUFFIXES, photos), (SCAN_SUFFIXES, scans)):
             if suffix in suffixes:

@@ -1,0 +1,149 @@
+"""SIGKILL at random moments: what is run again ends bit for bit as what was never stopped.
+
+    python -m benchmarks.torture.kill preparation --raw_dir=RAW --out_dir=/tmp/torture
+    python -m benchmarks.torture.kill training --data_dir=DATA --out_dir=/tmp/torture
+
+Runs the real command once without a stop, then again and again with a kill of its whole process
+group, then to its end, and compares: all records and the report, or all checkpoints and curves.
+Half of the kills of a training wait for a half-written checkpoint. Exit status 1 if anything
+differs. RAW is a tree of data_prep synthetic_raw, DATA what data_prep bu4dfe made of it.
+"""
+
+import csv
+import glob
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from data_prep import work_files
+from seqface_jax import checkpoints
+from seqface_jax.errors import UserError, exit_on_user_error
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_RAW_DIR = flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
+_OUT_DIR = flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
+_KILLS = flags.DEFINE_integer('kills', 20, 'How often to kill.', lower_bound=1)
+_SEED = flags.DEFINE_integer('seed', 0, 'Of the moments.')
+_CONFIG = flags.DEFINE_string('config', 'configs/tiny.py', 'training: of the run.')
+_POLL_S = 0.001  # A checkpoint is half-written for some milliseconds.
+
+
+def preparation_command(out_dir):
+    """Returns the command and the pattern of what it leaves half-written."""
+    command = ['-m', 'data_prep', 'bu4dfe', f'--raw_dir={_RAW_DIR.value}', f'--data_dir={out_dir}']
+    return [sys.executable, *command], os.path.join(out_dir, '.work', '*', '*.tmp')
+
+
+def training_command(out_dir):
+    """Returns the command and the pattern of what it leaves half-written."""
+    command = ['run_train.py', f'--config={_CONFIG.value}', f'--workdir={out_dir}']
+    command += [f'--config.data.dir={_DATA_DIR.value}', '--config.train.checkpoint_every_steps=2']
+    return [sys.executable, *command], os.path.join(out_dir, 'checkpoints', '*', '*-tmp*')
+
+
+def records_digest(out_dir):
+    """Returns {what: digest} of records and report."""
+    import tensorflow_datasets as tfds
+
+    digests = {}
+    for part in ('frames', 'subjects'):
+        builder = tfds.builder_from_directory(os.path.join(out_dir, 'bu4dfe', part, '1.0.0'))
+        for split in builder.info.splits:
+            for number, row in enumerate(builder.as_data_source(split)):
+                arrays = [np.asarray(row[name]) for name in sorted(row)]
+                content = [a.tobytes() if a.dtype.kind not in 'OS' else a.item() for a in arrays]
+                digests[f'{part}/{split}/{number}'] = work_files.key_of(*content)
+    with open(os.path.join(out_dir, 'bu4dfe', 'report.json'), encoding='utf-8') as file:
+        report = json.load(file)
+    for name in set(report) - {'prepared', 'folder'}:
+        digests[f'report/{name}'] = work_files.key_of(report[name])
+    return digests
+
+
+def run_digest(workdir):
+    """Returns {what: digest} of checkpoints and curves, without the seconds they took."""
+    digests = {}
+    for which in checkpoints.WHICH:
+        _, _, variables = checkpoints.load(workdir, which)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
+            place = f'{which}{jax.tree_util.keystr(path)}'
+            digests[place] = work_files.key_of(np.asarray(leaf))
+        meta = checkpoints.read_meta(workdir, which)
+        meta.pop('seconds', None)
+        digests[f'{which}/meta'] = work_files.key_of(meta)
+    with open(os.path.join(workdir, 'metrics.csv'), newline='') as file:
+        rows = [{k: v for k, v in row.items() if k != 'seconds'} for row in csv.DictReader(file)]
+    digests['metrics.csv'] = work_files.key_of(rows)
+    return digests
+
+
+def run(command, *, seconds=None, pattern=None):
+    """Runs a command; kills it after `seconds`, or later, when a file of `pattern` is there.
+
+    Returns:
+        its exit status, and how long it ran in seconds.
+    """
+    started = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    if seconds is not None:
+        while process.poll() is None:
+            late = time.monotonic() - started > seconds
+            if late and (pattern is None or glob.glob(pattern)):
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+            time.sleep(_POLL_S)
+    _, complaint = process.communicate()
+    if process.returncode not in (0, -signal.SIGKILL):
+        raise UserError(f'{" ".join(command)} failed: {complaint.decode()[-2000:]}')
+    return process.returncode, time.monotonic() - started
+
+
+@exit_on_user_error
+def main(argv):
+    kinds = {
+        'preparation': (preparation_command, records_digest, _RAW_DIR.value),
+        'training': (training_command, run_digest, _DATA_DIR.value),
+    }
+    if len(argv) != 2 or argv[1] not in kinds or not kinds[argv[1]][2] or not _OUT_DIR.value:
+        raise UserError('say preparation with --raw_dir, or training with --data_dir; --out_dir')
+    if os.path.exists(_OUT_DIR.value):
+        raise UserError(f'{_OUT_DIR.value} exists: name a new folder')
+    make_command, digest, _ = kinds[argv[1]]
+    whole, killed = (os.path.join(_OUT_DIR.value, name) for name in ('whole', 'killed'))
+    _, seconds = run(make_command(whole)[0])
+    rng = np.random.default_rng(_SEED.value)
+    command, pattern = make_command(killed)
+    done = 0
+    for kill in range(_KILLS.value):
+        status, ran = run(
+            command,
+            seconds=rng.uniform(0, seconds),
+            pattern=pattern if kill % 2 else None,
+        )
+        if status == 0:
+            done += 1
+            shutil.rmtree(killed)  # It came to its end before the moment: begin again.
+        sys.stdout.write(f'{kill + 1}: {"ended" if status == 0 else "killed"} after {ran:.1f} s\n')
+        sys.stdout.flush()
+    run(command)
+    expected, found = digest(whole), digest(killed)
+    differing = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+    if differing:
+        raise UserError(f'{len(differing)} differ: {", ".join(differing[:10])}')
+    sys.stdout.write(f'{_KILLS.value - done} kills; all {len(expected)} parts are equal\n')
+
+
+if __name__ == '__main__':
+    app.run(main)

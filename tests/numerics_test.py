@@ -1,0 +1,125 @@
+"""Finite outputs and gradients where an input says little: no network may lose a run to one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import tiny
+from seqface_jax import alignment, checkpoints, input_pipeline, losses, models
+
+SIDE = 64
+quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+
+
+@pytest.fixture(scope='module')
+def network():
+    """Returns the model and its variables; the mean map is a sphere of 90 mm."""
+    config = tiny.get_config()
+    model = models.create(config.model, SIDE)
+    variables = checkpoints.init_variables(model, SIDE, 0)
+    return model, variables
+
+
+@pytest.fixture(scope='module')
+def step(network):
+    """Returns a function of frames and mask: loss and the largest gradient of any parameter."""
+    model, variables = network
+
+    def loss_fn(params, frames, mask):
+        frames = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+        prediction, _ = model.apply(
+            variables | {'params': params},
+            frames,
+            train=True,
+            mutable=['batch_stats'],
+            rngs={'dropout': jax.random.key(0)},
+        )
+        side = prediction.position_map.shape[-2]
+        target = jnp.full((frames.shape[0], side, side, 3), 80.0)
+        loss = losses.masked_l1(prediction.position_map, target, mask)
+        if prediction.log_variance is not None:
+            nll = losses.gaussian_nll(
+                prediction.position_map, prediction.log_variance, target, mask
+            )
+            loss += nll
+        return loss.mean(), side
+
+    side = jax.eval_shape(
+        functools.partial(model.apply, train=False), variables, jnp.zeros((1, 1, SIDE, SIDE, 3))
+    ).position_map.shape[-2]
+    grad = quick_jit(jax.value_and_grad(lambda *a: loss_fn(*a)[0]))
+
+    def run(frames, mask):
+        loss, grads = grad(variables['params'], frames, mask(side))
+        return float(loss), max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
+
+    return run
+
+
+def whole(side):
+    return jnp.ones((1, side, side), bool)
+
+
+def empty(side):
+    return jnp.zeros((1, side, side), bool)
+
+
+def one_pixel(side):
+    return empty(side).at[0, side // 2, side // 2].set(True)
+
+
+def noise(frames):
+    return np.random.default_rng(0).integers(0, 256, (1, frames, SIDE, SIDE, 3), np.uint8)
+
+
+def black(frames):
+    return np.zeros((1, frames, SIDE, SIDE, 3), np.uint8)
+
+
+def alike(frames):
+    return np.repeat(noise(1), frames, axis=1)
+
+
+def one_bright_pixel(frames):
+    photos = black(frames)
+    photos[:, :, 30, 30] = 255
+    return photos
+
+
+@pytest.mark.parametrize(
+    'frames, mask',
+    [
+        (noise(2), whole),
+        (noise(2), empty),
+        (noise(2), one_pixel),
+        (black(2), whole),
+        (np.full_like(black(2), 255), whole),
+        (alike(2), whole),
+        (one_bright_pixel(2), one_pixel),
+        (noise(1), whole),
+        (black(1), empty),
+    ],
+    ids=['noise', 'empty mask', 'one pixel', 'black', 'white', 'alike', 'single-pixel face',
+         'one frame', 'one black frame'],
+)  # fmt: skip
+def test_loss_and_gradients_are_finite(step, frames, mask):
+    loss, largest = step(frames, mask)
+    assert np.isfinite(loss) and np.isfinite(largest)
+    assert (loss == 0 and largest == 0) == (mask is empty)
+
+
+def test_every_answer_to_a_sequence_of_black_frames_is_finite(network):
+    model, variables = network
+    prediction = quick_jit(functools.partial(model.apply, train=False))(
+        variables, jnp.zeros((1, 2, SIDE, SIDE, 3))
+    )
+    assert np.isfinite(prediction.position_map).all()
+
+
+@pytest.mark.parametrize('points', [np.zeros((5, 3)), np.ones((1, 3)), np.eye(3)[:2]])
+def test_aligning_points_that_fix_no_rotation_stays_finite(points):
+    result = alignment.kabsch(points, points + 1)
+    assert all(np.isfinite(np.asarray(part)).all() for part in result)
