@@ -56,7 +56,9 @@ def records_digest(out_dir):
 
     digests = {}
     for part in ('frames', 'subjects'):
-        builder = tfds.builder_from_directory(os.path.join(out_dir, 'bu4dfe', part, '1.0.0'))
+        builder = tfds.builder_from_directory(
+            glob.glob(os.path.join(out_dir, 'bu4dfe', part, '*'))[0]
+        )
         for split in builder.info.splits:
             for number, row in enumerate(builder.as_data_source(split)):
                 arrays = [np.asarray(row[name]) for name in sorted(row)]
