@@ -251,6 +251,8 @@ def _protocol(plan, workdirs, runs):
         'crop': '95 mm around the nose tip of the scan',
         'alignment': 'rigid, no scale; the scan crop onto the predicted surface by trimmed '
         'point-to-plane ICP, started from the canonical frame, the same for every row',
+        'scale': 'none is fitted to the scan; a network that answers in image space has no mm, and '
+        'is given the size of the mean face of its training split',
         'intervals': '95 %, bootstrap over subjects',
         'p_value': 'paired sign-flip test against mean_face, on p_metric, two-sided',
         'nme_thesis': 'for comparison with the thesis only: a collapsed prediction scores 0',

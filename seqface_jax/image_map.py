@@ -55,6 +55,23 @@ class Pose(NamedTuple):
         return turned / self.scale[..., None, None, None]
 
 
+def rotation(angles_rad):
+    """Returns the rotations [..., 3, 3] of yaw, pitch and roll [..., 3], as of Pose.angles_deg."""
+    yaw, pitch, roll = jnp.moveaxis(angles_rad, -1, 0)
+    zero, one = jnp.zeros_like(yaw), jnp.ones_like(yaw)
+
+    def matrix(*rows):
+        return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+
+    cos, sin = jnp.cos(yaw), jnp.sin(yaw)
+    about_y = matrix((cos, zero, sin), (zero, one, zero), (-sin, zero, cos))
+    cos, sin = jnp.cos(-pitch), jnp.sin(-pitch)
+    about_x = matrix((one, zero, zero), (zero, cos, -sin), (zero, sin, cos))
+    cos, sin = jnp.cos(roll), jnp.sin(roll)
+    about_z = matrix((cos, -sin, zero), (sin, cos, zero), (zero, zero, one))
+    return about_z @ about_x @ about_y
+
+
 def fit_pose(image_map, face, weights):
     """Finds the similarity that best carries a face onto an image map.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 NAMES = ('masked_l1', 'index_mse', 'weighted_image', 'image_mse', 'rotated_views', 'voxels')
 OF_LAST_ANSWER = ('index_mse', 'image_mse', 'rotated_views', 'voxels')  # Others: of every one.
+VIEWS_WEIGHT = 1e-3  # Of the fit and of the drawn view beside the answer, which they do not move.
 OF_IMAGE_MAPS = ('weighted_image', 'image_mse', 'rotated_views')  # They need data.frame_maps.
 
 
@@ -152,6 +153,22 @@ def image_mse(predicted, target, mask):
     """
     squared = jnp.square(predicted - target).mean(axis=-1) * mask
     return squared.sum(axis=(1, 2, 3)) / jnp.maximum(mask.sum(axis=(1, 2, 3)), 1)
+
+
+def rotated_views(views, image_map, image_mask, weights):
+    """Averages what the parts of models/rotate_render.py are taught by, besides its answer.
+
+    Args:
+        views: of a Prediction: fitted [B, T, S, S, 3] in units of the image's width, drawn and
+            true [B, 1, H, W, 3] in [0, 1].
+        image_map, image_mask: as of `image_target`, for all T frames.
+        weights: [S, S], how much a pixel counts.
+
+    Returns:
+        [B]: the mean distance of the fitted faces' points plus the mean difference of the colours.
+    """
+    fit = weighted_image(views['fitted'], image_map, image_mask, weights)
+    return fit + jnp.abs(views['drawn'] - views['true']).mean(axis=(1, 2, 3, 4))
 
 
 def voxel_cross_entropy(logits, inside):

@@ -160,7 +160,13 @@ def _loss(config, prediction, batch, target, mask, constants):
     if name == 'weighted_image':
         weights = face_regions.training_weights(side)
         return losses.weighted_image(prediction.image_map, target, mask, weights)
-    return losses.image_mse(prediction.image_map, target, mask)
+    loss = losses.image_mse(prediction.image_map, target, mask)
+    if name == 'rotated_views':
+        side = prediction.views['fitted'].shape[-2]
+        seen = losses.image_target(batch, side, of_first=False)
+        weights = face_regions.training_weights(side)
+        loss += losses.VIEWS_WEIGHT * losses.rotated_views(prediction.views, *seen, weights)
+    return loss
 
 
 def train_step(config, state, batch):

