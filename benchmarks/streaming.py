@@ -29,11 +29,6 @@ MAX_SLOWDOWN = 1.2
 WARM_UP = 200  # Frames before the first measurement: allocators and caches fill.
 NUM_PHOTOS = 32  # Different ones; they come again and again.
 
-_CONFIG = config_flags.DEFINE_config_file('config', None, 'Of an untrained network to stream.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
-_NUM_FRAMES = flags.DEFINE_integer('num_frames', 10_000, 'Frames to stream after the warm-up.')
-_OUTPUT = flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
-
 
 def photos():
     """Returns photos [200, 160, 3] uint8 of a drawn face that sways, with noise."""
@@ -124,21 +119,29 @@ def complaints(measured):
     return found
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    config_flags.DEFINE_config_file('config', None, 'Of an untrained network to stream.')
+    flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
+    flags.DEFINE_integer('num_frames', 10_000, 'Frames to stream after the warm-up.')
+    flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
+
+
 @errors.exit_on_user_error
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     compilation_cache.turn_on()
-    if _CONFIG.value is not None:
-        reconstructor = untrained(_CONFIG.value)
+    if flags.FLAGS.config is not None:
+        reconstructor = untrained(flags.FLAGS.config)
     else:
-        reconstructor = Reconstructor.restore(_WORKDIR.value)
-    measured = measure(reconstructor, _NUM_FRAMES.value)
+        reconstructor = Reconstructor.restore(flags.FLAGS.workdir)
+    measured = measure(reconstructor, flags.FLAGS.num_frames)
     text = json.dumps(measured, indent=2)
     sys.stdout.write(text + '\n')
-    if _OUTPUT.value is not None:
-        with open(_OUTPUT.value, 'w') as file:
+    if flags.FLAGS.output is not None:
+        with open(flags.FLAGS.output, 'w') as file:
             file.write(text + '\n')
     found = complaints(measured)
     if found:
@@ -147,4 +150,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)

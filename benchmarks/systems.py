@@ -17,15 +17,6 @@ from absl import app, flags, logging
 
 from seqface_jax import errors
 
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
-_DATA_NAME = flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
-_OUT_DIR = flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
-_SCALE = flags.DEFINE_enum('scale', 'small', ('tiny', 'small', 'full'), 'How large.')
-_EPOCHS = flags.DEFINE_integer('epochs', None, 'Of every system; as the scale says if left out.')
-_SYSTEMS = flags.DEFINE_list('systems', None, 'Only these; all if left out.')
-_FRAMES = flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')
-_SUBJECTS = flags.DEFINE_integer('subjects', 0, 'At most so many of test; 0: all.')
-
 # By name of the row: the config, and what differs from it at every scale.
 SYSTEMS = {
     'quickstart': ('quickstart', {}),
@@ -166,11 +157,23 @@ def _text(value, digits):
 
 
 def _chosen():
-    names = _SYSTEMS.value or list(SYSTEMS)
+    names = flags.FLAGS.systems or list(SYSTEMS)
     for name in names:
         if name not in SYSTEMS:
             raise errors.UserError(f"there is no system '{name}': choose of {', '.join(SYSTEMS)}")
     return names
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
+    flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
+    flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
+    flags.DEFINE_enum('scale', 'small', ('tiny', 'small', 'full'), 'How large.')
+    flags.DEFINE_integer('epochs', None, 'Of every system; as the scale says if left out.')
+    flags.DEFINE_list('systems', None, 'Only these; all if left out.')
+    flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')
+    flags.DEFINE_integer('subjects', 0, 'At most so many of test; 0: all.')
 
 
 @errors.exit_on_user_error
@@ -185,11 +188,11 @@ def main(argv):
 
     workdirs, parameters = [], {}
     for name in _chosen():
-        config = system_config(name, _SCALE.value)
-        config.data.update(dir=_DATA_DIR.value, name=_DATA_NAME.value)
-        if _EPOCHS.value is not None:
-            config.train.num_epochs = _EPOCHS.value
-        workdir = os.path.join(_OUT_DIR.value, name)
+        config = system_config(name, flags.FLAGS.scale)
+        config.data.update(dir=flags.FLAGS.data_dir, name=flags.FLAGS.data_name)
+        if flags.FLAGS.epochs is not None:
+            config.train.num_epochs = flags.FLAGS.epochs
+        workdir = os.path.join(flags.FLAGS.out_dir, name)
         sys.stderr.write(f'{name}:\n')
         train.train_and_evaluate(config, workdir)
         _, _, variables = checkpoints.load(workdir, 'best_validation')
@@ -197,17 +200,18 @@ def main(argv):
         parameters[name] = sum(int(np.prod(leaf.shape)) for leaf in leaves)
         workdirs.append(workdir)
     options = evaluate.Options(
-        frames=tuple(int(count) for count in _FRAMES.value),
+        frames=tuple(int(count) for count in flags.FLAGS.frames),
         splits=('test',),
         checkpoints=('best_validation',),
-        max_subjects=_SUBJECTS.value,
+        max_subjects=flags.FLAGS.subjects,
     )
     text = table(evaluate.evaluate(workdirs, options), parameters)
-    with open(os.path.join(_OUT_DIR.value, 'systems.md'), 'w', encoding='utf-8') as file:
+    with open(os.path.join(flags.FLAGS.out_dir, 'systems.md'), 'w', encoding='utf-8') as file:
         file.write(text)
     sys.stdout.write(text)
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['data_dir'])
     app.run(main)

@@ -36,9 +36,6 @@ PICTURE_CODECS = ('.jpg', '.png', '.webp', '.tiff', '.bmp')
 VIDEO_CODECS = (('MJPG', '.avi'), ('mp4v', '.mp4'), ('VP80', '.webm'))
 _MIN_FREE_GB = 1.0
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'A run to try; the packaged one if left out.')
-_CAMERA = flags.DEFINE_bool('camera', True, 'Whether to switch the cameras on for a moment.')
-
 
 class Finding(NamedTuple):
     """One thing that was looked at.
@@ -295,6 +292,12 @@ def _first_line(error):
     return str(error).partition('\n')[0] or type(error).__name__
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'A run to try; the packaged one if left out.')
+    flags.DEFINE_bool('camera', True, 'Whether to switch the cameras on for a moment.')
+
+
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
@@ -302,7 +305,7 @@ def main(argv):
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     findings = []
-    for finding in examine(_WORKDIR.value, camera=_CAMERA.value):
+    for finding in examine(flags.FLAGS.workdir, camera=flags.FLAGS.camera):
         findings.append(finding)
         sys.stdout.write(f'{finding}\n')
         sys.stdout.flush()
@@ -314,4 +317,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)

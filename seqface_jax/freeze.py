@@ -19,9 +19,6 @@ from jax import export as jax_export
 from seqface_jax import checkpoints, errors, export, face_detection, frozen, reconstruct
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
-_CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
-_OUTPUT = flags.DEFINE_string('output', None, 'File to write.')
 
 
 def freeze(path, config, model, variables):
@@ -87,21 +84,29 @@ def _settings(config):
     }
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
+    flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
+    flags.DEFINE_string('output', None, 'File to write.')
+
+
 @errors.exit_on_user_error
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    if _CHECKPOINT.value not in checkpoints.WHICH:
+    if flags.FLAGS.checkpoint not in checkpoints.WHICH:
         raise errors.UserError(
-            f"there is no checkpoint '{_CHECKPOINT.value}': choose of "
+            f"there is no checkpoint '{flags.FLAGS.checkpoint}': choose of "
             f'{", ".join(checkpoints.WHICH)}'
         )
-    workdir = _WORKDIR.value or checkpoints.pretrained()
-    freeze(_OUTPUT.value, *checkpoints.load(workdir, _CHECKPOINT.value))
-    sys.stdout.write(f'wrote {_OUTPUT.value}; load it with seqface_jax/frozen.py\n')
+    workdir = flags.FLAGS.workdir or checkpoints.pretrained()
+    freeze(flags.FLAGS.output, *checkpoints.load(workdir, flags.FLAGS.checkpoint))
+    sys.stdout.write(f'wrote {flags.FLAGS.output}; load it with seqface_jax/frozen.py\n')
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['output'])
     app.run(main)

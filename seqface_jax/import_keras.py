@@ -25,17 +25,6 @@ from seqface_jax.errors import UserError, exit_on_user_error
 from seqface_jax.models import fields
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_H5 = flags.DEFINE_string('h5', None, 'The file that model.save of the thesis code wrote.')
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of the run to write.')
-_SCALE_MM = flags.DEFINE_float(
-    'scale_mm', 100.0, 'Millimetres per unit of the output: the file does not know its own scale.'
-)
-_CONFIG = config_flags.DEFINE_config_file(
-    'config',
-    os.path.join(_ROOT, 'configs', 'bu4dfe_thesis.py'),
-    'Config of the run; what the file says about the network and its input replaces what it says.',
-    lock_config=True,
-)
 
 _OFFSET_MM = (0.0, -4.0, 58.0)  # The centroid of a face in the canonical frame.
 # Layers without weights that the parser need not see: the order of the others implies them.
@@ -411,17 +400,35 @@ def _text(value):
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('h5', None, 'The file that model.save of the thesis code wrote.')
+    flags.DEFINE_string('workdir', None, 'Folder of the run to write.')
+    flags.DEFINE_float(
+        'scale_mm',
+        100.0,
+        'Millimetres per unit of the output: the file does not know its own scale.',
+    )
+    config_flags.DEFINE_config_file(
+        'config',
+        os.path.join(_ROOT, 'configs', 'bu4dfe_thesis.py'),
+        'Config of the run; what the file says of the network and its input replaces its lines.',
+        lock_config=True,
+    )
+
+
 @exit_on_user_error
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    network = read(_H5.value)
-    write_run(network, _WORKDIR.value, _CONFIG.value, _SCALE_MM.value)
+    network = read(flags.FLAGS.h5)
+    write_run(network, flags.FLAGS.workdir, flags.FLAGS.config, flags.FLAGS.scale_mm)
     size, count = network.image_size, sum(x.size for x in jax.tree.leaves(network.variables))
-    sys.stdout.write(f'{_WORKDIR.value}: {count} numbers, frames of {size} x {size}\n')
+    sys.stdout.write(f'{flags.FLAGS.workdir}: {count} numbers, frames of {size} x {size}\n')
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['h5', 'workdir'])
     app.run(main)

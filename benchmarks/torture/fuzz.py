@@ -102,6 +102,9 @@ def record_seeds():
             'sequence': 'Angry',
             'frame': 7,
             'crop_box': np.arange(4, dtype=np.float32),
+            'rotation': np.eye(3, dtype=np.float32),
+            'translation': np.zeros(3, np.float32),
+            'yaw_deg': np.float32(0),
         }
     )
 

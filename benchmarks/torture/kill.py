@@ -28,25 +28,28 @@ from seqface_jax import checkpoints
 from seqface_jax.errors import UserError, exit_on_user_error
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_RAW_DIR = flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
-_OUT_DIR = flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
-_KILLS = flags.DEFINE_integer('kills', 20, 'How often to kill.', lower_bound=1)
-_SEED = flags.DEFINE_integer('seed', 0, 'Of the moments.')
-_CONFIG = flags.DEFINE_string('config', 'configs/tiny.py', 'training: of the run.')
 _POLL_S = 0.001  # A checkpoint is half-written for some milliseconds.
 
 
 def preparation_command(out_dir):
     """Returns the command and the pattern of what it leaves half-written."""
-    command = ['-m', 'data_prep', 'bu4dfe', f'--raw_dir={_RAW_DIR.value}', f'--data_dir={out_dir}']
+    command = [
+        '-m',
+        'data_prep',
+        'bu4dfe',
+        f'--raw_dir={flags.FLAGS.raw_dir}',
+        f'--data_dir={out_dir}',
+    ]
     return [sys.executable, *command], os.path.join(out_dir, '.work', '*', '*.tmp')
 
 
 def training_command(out_dir):
     """Returns the command and the pattern of what it leaves half-written."""
-    command = ['run_train.py', f'--config={_CONFIG.value}', f'--workdir={out_dir}']
-    command += [f'--config.data.dir={_DATA_DIR.value}', '--config.train.checkpoint_every_steps=2']
+    command = ['run_train.py', f'--config={flags.FLAGS.config}', f'--workdir={out_dir}']
+    command += [
+        f'--config.data.dir={flags.FLAGS.data_dir}',
+        '--config.train.checkpoint_every_steps=2',
+    ]
     return [sys.executable, *command], os.path.join(out_dir, 'checkpoints', '*', '*-tmp*')
 
 
@@ -112,23 +115,33 @@ def run(command, *, seconds=None, pattern=None):
     return process.returncode, time.monotonic() - started
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
+    flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
+    flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
+    flags.DEFINE_integer('kills', 20, 'How often to kill.', lower_bound=1)
+    flags.DEFINE_integer('seed', 0, 'Of the moments.')
+    flags.DEFINE_string('config', 'configs/tiny.py', 'training: of the run.')
+
+
 @exit_on_user_error
 def main(argv):
     kinds = {
-        'preparation': (preparation_command, records_digest, _RAW_DIR.value),
-        'training': (training_command, run_digest, _DATA_DIR.value),
+        'preparation': (preparation_command, records_digest, flags.FLAGS.raw_dir),
+        'training': (training_command, run_digest, flags.FLAGS.data_dir),
     }
-    if len(argv) != 2 or argv[1] not in kinds or not kinds[argv[1]][2] or not _OUT_DIR.value:
+    if len(argv) != 2 or argv[1] not in kinds or not kinds[argv[1]][2] or not flags.FLAGS.out_dir:
         raise UserError('say preparation with --raw_dir, or training with --data_dir; --out_dir')
-    if os.path.exists(_OUT_DIR.value):
-        raise UserError(f'{_OUT_DIR.value} exists: name a new folder')
+    if os.path.exists(flags.FLAGS.out_dir):
+        raise UserError(f'{flags.FLAGS.out_dir} exists: name a new folder')
     make_command, digest, _ = kinds[argv[1]]
-    whole, killed = (os.path.join(_OUT_DIR.value, name) for name in ('whole', 'killed'))
+    whole, killed = (os.path.join(flags.FLAGS.out_dir, name) for name in ('whole', 'killed'))
     _, seconds = run(make_command(whole)[0])
-    rng = np.random.default_rng(_SEED.value)
+    rng = np.random.default_rng(flags.FLAGS.seed)
     command, pattern = make_command(killed)
     done = 0
-    for kill in range(_KILLS.value):
+    for kill in range(flags.FLAGS.kills):
         status, ran = run(
             command,
             seconds=rng.uniform(0, seconds),
@@ -144,8 +157,9 @@ def main(argv):
     differing = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
     if differing:
         raise UserError(f'{len(differing)} differ: {", ".join(differing[:10])}')
-    sys.stdout.write(f'{_KILLS.value - done} kills; all {len(expected)} parts are equal\n')
+    sys.stdout.write(f'{flags.FLAGS.kills - done} kills; all {len(expected)} parts are equal\n')
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)

@@ -24,8 +24,6 @@ from data_prep.synthetic.face import face_model
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax import face_detection, pose, position_map
 
-_PEOPLE = flags.DEFINE_integer('people', 300, 'How many to draw; a tenth is left out.')
-_PHOTOS = flags.DEFINE_integer('photos', 10, 'Of each.')
 _SEED = 20_000  # Other people than those of any raw tree's default seed.
 _CAST_FROM_MM = 400.0  # Rays start outside the head.
 _HEIGHT_PX, _WIDTH_PX = 256, 224
@@ -151,13 +149,20 @@ def _ridge(features, answers):
     return weights, level - mean @ weights
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_integer('people', 300, 'How many to draw; a tenth is left out.')
+    flags.DEFINE_integer('photos', 10, 'Of each.')
+
+
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    arrays, lines = learn(_PEOPLE.value, _PHOTOS.value)
+    arrays, lines = learn(flags.FLAGS.people, flags.FLAGS.photos)
     np.savez_compressed(pathlib.Path(seqface_jax.__file__).parent / 'head_pose.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)
