@@ -14,7 +14,19 @@ from seqface_jax.errors import UserError
 
 MAX_PIXELS = 150_000_000  # 450 MB decoded; the largest cameras of photographers have 150 million.
 MAX_BYTES = 1 << 28
-FORMATS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM')  # What the content is, not its name.
+# Pillow's name of each format that is read, and the endings of its files. What counts for a photo
+# named by a person is its content; among a folder's files the endings tell which are photos.
+ENDINGS_OF = {
+    'JPEG': ('.jpg', '.jpeg', '.jpe', '.jfif'),
+    'PNG': ('.png',),
+    'BMP': ('.bmp',),
+    'TIFF': ('.tif', '.tiff'),
+    'WEBP': ('.webp',),
+    'GIF': ('.gif',),
+    'PPM': ('.ppm', '.pgm', '.pbm', '.pnm'),
+}
+FORMATS = tuple(ENDINGS_OF)
+ENDINGS = sum(ENDINGS_OF.values(), ())
 # Within coded data FF is followed by 0 or by a restart; anything else ends it.
 _JPEG_MARKER = re.compile(rb'\xff([^\x00\xd0-\xd7\xff])')
 _JPEG_END = 0xD9

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import face_detection
+from seqface_jax import face_detection, photo_file
 from seqface_jax.errors import UserError
 
-PHOTO_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
 
@@ -70,10 +69,11 @@ def open_source(source):
 
 def _photos_of_folder(folder):
     names = sorted(os.listdir(folder))
-    paths = [os.path.join(folder, n) for n in names if n.lower().endswith(PHOTO_ENDINGS)]
+    paths = [os.path.join(folder, n) for n in names if n.lower().endswith(photo_file.ENDINGS)]
     if not paths:
         raise UserError(
-            f'no photo in the folder {folder}: it needs files ending in {", ".join(PHOTO_ENDINGS)}'
+            f'no photo in the folder {folder}: it needs files ending in '
+            f'{", ".join(photo_file.ENDINGS)}'
         )
     return paths
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import bu4dfe_thesis
-from seqface_jax import checkpoints, input_pipeline, models, reconstruct
+from seqface_jax import checkpoints, input_pipeline, models, reconstruct, smoothing
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from tests import small_run
@@ -52,6 +52,24 @@ def test_streaming_photos_equals_the_network_on_their_crops(reconstructor):
     mask = reconstruct.face_mask(variables['constants'])
     whole = np.asarray(whole.position_map[0, -1])[mask]
     assert np.abs(face.vertices - whole).max() < 1e-5 * np.abs(whole).max()
+
+
+def test_the_face_of_a_still_person_comes_to_rest():
+    config, model, variables = small_run.make()
+    params = dict(variables['params'])
+    for name in ('code', 'linear_code'):  # Evidence that shakes as no trained network's does.
+        params[name] = jax.tree.map(lambda leaf: 20 * leaf, params[name])
+    variables = variables | {'params': params}
+    network = reconstruct.FaceNetwork(config, model, variables)
+    step, state = jax.jit(network.step), network.initial_state(variables)
+    rng, faces = np.random.default_rng(0), []
+    still = rng.integers(40, 215, (1, 32, 32, 3))
+    for _ in range(45):
+        frame = still + rng.integers(-40, 41, still.shape)
+        state, vertices, _ = step(variables, state, frame.astype(np.uint8))
+        faces.append(vertices)
+    jitter = smoothing.jitter(np.stack(faces))
+    assert jitter[:3].min() > 0.1 and jitter[28:].max() < 0.05
 
 
 def test_the_answer_is_a_mesh_with_confidence(reconstructor):

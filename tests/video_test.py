@@ -1,8 +1,9 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from seqface_jax import video
+from seqface_jax import photo_file, video
 from seqface_jax.errors import UserError
 
 
@@ -97,6 +98,15 @@ def test_a_folder_gives_its_photos_by_name_and_the_damaged_ones_with_their_probl
     assert source.count == 2
     assert first.photo is None and 'a.JPG is not a readable picture' in first.problem
     assert second.photo.shape == (4, 6, 3) and second.problem is None
+
+
+@pytest.mark.parametrize('kind', photo_file.FORMATS)
+def test_a_folder_gives_every_kind_of_photo_that_can_be_read(tmp_path, kind):
+    for ending in photo_file.ENDINGS_OF[kind]:
+        Image.new('RGB', (6, 4), (9, 9, 9)).save(tmp_path / f'photo{ending}', kind)
+    frames = list(video.open_source(str(tmp_path)).frames)
+    assert len(frames) == len(photo_file.ENDINGS_OF[kind])
+    assert all(frame.photo.shape == (4, 6, 3) for frame in frames)
 
 
 def test_a_folder_without_photos_is_named(tmp_path):
