@@ -1,5 +1,6 @@
 """A face from photos, a video or a camera: `python run_demo.py --input=FOLDER --output=OUT`."""
 
+import contextlib
 import os
 import sys
 
@@ -17,6 +18,9 @@ _STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to g
 _MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
 _FACES = flags.DEFINE_bool('faces', False, 'Also write faces.npy, the face after every frame.')
 _SMOOTH = flags.DEFINE_string('smooth', 'none', 'Of faces.npy over time: none, causal, offline.')
+_VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
+_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
+_PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
 flags.mark_flags_as_required(['input', 'output'])
 
 
@@ -30,17 +34,25 @@ def main(argv):
     from seqface_jax import compilation_cache, demo
 
     compilation_cache.turn_on()
-    lines = demo.run(
-        _WORKDIR.value,
-        _INPUT.value,
-        _OUTPUT.value,
-        _CHECKPOINT.value,
-        state_path=_STATE.value,
-        max_frames=_MAX_FRAMES.value,
-        faces=_FACES.value,
-        smooth=_SMOOTH.value,
-    )
-    sys.stdout.write('\n'.join(lines) + '\n')
+    with contextlib.ExitStack() as stack:
+        page = None
+        if _VIEW.value:
+            page = stack.enter_context(demo.open_page(_OUTPUT.value, _HOST.value, _PORT.value))
+        lines = demo.run(
+            _WORKDIR.value,
+            _INPUT.value,
+            _OUTPUT.value,
+            _CHECKPOINT.value,
+            state_path=_STATE.value,
+            max_frames=_MAX_FRAMES.value,
+            faces=_FACES.value,
+            smooth=_SMOOTH.value,
+            page=page,
+        )
+        sys.stdout.write('\n'.join(lines) + '\n')
+        sys.stdout.flush()
+        if page is not None:
+            demo.keep_page(page)
 
 
 if __name__ == '__main__':

@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tqdm
 
-from seqface_jax import checkpoints, figures, reconstruct, smoothing, video
+from seqface_jax import (
+    checkpoints,
+    face_detection,
+    figures,
+    reconstruct,
+    smoothing,
+    video,
+    viewer,
+)
 from seqface_jax.errors import UserError
 
 SMOOTHINGS = ('none', 'causal', 'offline')
@@ -64,6 +72,7 @@ def run(
     max_frames=0,
     faces=False,
     smooth='none',
+    page=None,
 ):
     """Reconstructs the face of the person on the frames.
 
@@ -80,6 +89,7 @@ def run(
         max_frames: stop after so many; 0: at the end.
         faces: whether to write faces.npy.
         smooth: one of SMOOTHINGS, of faces.npy.
+        page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:
         list of str, what was done.
@@ -103,13 +113,41 @@ def run(
             with bar:
                 for moment in stream(reconstructor, opened.frames, state):
                     record.add(moment)
+                    if page is not None and moment.face is not None:
+                        page.add(_close_up(moment), moment.face)
                     bar.update()
                     if stop.is_set() or record.num_frames == max_frames:
                         break
             if record.face is None:
                 raise UserError(_no_face(record, source, stop.is_set()))
+            if page is not None:
+                page.refresh()
             lines = record.lines(stop.is_set())
             return lines + record.write(reconstructor, smooth)
+
+
+def open_page(output, host=viewer.HOST, port=viewer.PORT):
+    """Returns a viewer.Viewer whose save button writes into `output`; tells where it is.
+
+    Raises:
+        UserError: viser is not installed, or the port is taken.
+    """
+    page = viewer.Viewer(output, host, port)
+    _say(f'the face comes at {page.address}')
+    return page
+
+
+def keep_page(page):
+    """Serves the page until Ctrl-C."""
+    _say(f'the face stays at {page.address}; Ctrl-C ends')
+    with stop_on_interrupt() as stop:
+        page.wait(stop)
+
+
+def _close_up(moment):
+    """Returns the face on its photo, square, finer than the network sees it."""
+    box = face_detection.crop_box(moment.observation.detection.box)
+    return face_detection.cut_out(moment.frame.photo, box)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,11 @@ The face in mm with its confidence as colour or its texture, the frames, how far
 slider over frames and a save button. The server listens on this machine only unless told otherwise.
 """
 
+import bisect
+import contextlib
+import dataclasses
 import io
+import logging
 import os
 import threading
 import time
@@ -17,10 +21,12 @@ from seqface_jax.errors import UserError
 
 HOST, PORT = '127.0.0.1', 8080
 MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow.
+_REST_S = 0.2  # The page is drawn anew at most so often while frames come in.
 _PICTURE_PX = 256
 _COLORS = matplotlib.colormaps['viridis']
-_CAMERA_AT = (120.0, 40.0, 480.0)  # mm; from the subject's left, in front.
-_MIDDLE = (0.0, 0.0, 60.0)
+_CAMERA_AT = (150.0, 40.0, 640.0)  # mm; from the subject's left, in front.
+_FIELD_OF_VIEW_RAD = 0.42
+_MIDDLE = (25.0, 0.0, 60.0)  # So that the panel on the right hides nothing.
 
 
 class Viewer:
@@ -49,13 +55,17 @@ class Viewer:
             ) from error
         port = port or _free_port(host)
         _check_free(host, port)
-        self._server = viser.ViserServer(host=host, port=port, verbose=False)
+        # Browsers open connections that they never use; each would be a page of traceback.
+        logging.getLogger('websockets').setLevel(logging.CRITICAL)
+        with contextlib.redirect_stdout(io.StringIO()):  # Our own sentences say where it is.
+            self._server = viser.ViserServer(host=host, port=port, verbose=False)
         self.port = self._server.get_port()
         self.address = f'http://{host}:{self.port}'
         self._output = output
         self._lock = threading.Lock()  # viser calls back from threads of its own.
         self._moments, self._keep_every, self._count = [], 1, 0
         self._last, self._mesh, self._moves = None, None, []
+        self._uv, self._texture, self._drawn_at = None, None, -np.inf
         self._build()
 
     def __enter__(self):
@@ -66,28 +76,40 @@ class Viewer:
 
     def _build(self):
         server = self._server
+        # Its share button would put the page on a server of strangers.
+        server.gui.configure_theme(show_logo=False, show_share_button=False)
         server.scene.set_up_direction('+y')
         server.initial_camera.position = _CAMERA_AT
         server.initial_camera.look_at = _MIDDLE
         server.initial_camera.up = (0.0, 1.0, 0.0)
+        server.initial_camera.fov = _FIELD_OF_VIEW_RAD
         self._title = server.gui.add_markdown('Waiting for the first face ...')
-        blank = np.full((_PICTURE_PX, _PICTURE_PX, 3), 235, np.uint8)
-        self._picture = server.gui.add_image(blank, label='frame')
-        self._plot = server.gui.add_image(plot([], None), label='movement')
-        self._slider = server.gui.add_slider('frame', min=0, max=1, step=1, initial_value=0)
+        self._slider = server.gui.add_slider('frame', min=1, max=2, step=1, initial_value=1)
         self._follow = server.gui.add_checkbox('show the newest', initial_value=True)
         self._colored = server.gui.add_dropdown('colour', ('confidence', 'texture'))
         self._save = server.gui.add_button('save this face')
-        self._slider.on_update(lambda _: self._show())
-        self._follow.on_update(lambda _: self._show())
-        self._colored.on_update(lambda _: self._show())
+        blank = np.full((_PICTURE_PX, _PICTURE_PX, 3), 235, np.uint8)
+        self._picture = server.gui.add_image(blank, label='frame')
+        self._plot = server.gui.add_image(plot([], None), label='movement')
+        self._slider.on_update(self._slide)
+        self._follow.on_update(self._change)
+        self._colored.on_update(self._change)
         self._save.on_click(lambda _: self._write())
 
+    def _slide(self, event):
+        if event.client is not None:  # A person's hand: the newest no longer takes over.
+            self._follow.value = False
+            self._show()
+
+    def _change(self, event):
+        if event.client is not None:
+            self._show()
+
     def add(self, frame, face):
-        """Shows one more face.
+        """Takes one more face and shows it, if the last one has been there for _REST_S.
 
         Args:
-            frame: [H, W, 3] uint8 RGB, what the network saw.
+            frame: [H, W, 3] uint8 RGB, square, the face on its photo.
             face: reconstruct.Face.
         """
         with self._lock:
@@ -104,17 +126,28 @@ class Viewer:
             if len(self._moments) > MAX_MOMENTS:
                 self._moments, self._keep_every = self._moments[::2], 2 * self._keep_every
                 self._moves = self._moves[::2]
-            newest = len(self._moments) - 1
-        self._slider.max = max(1, newest)
-        if self._follow.value:
-            self._slider.value = newest
-        self._show()
+        if time.monotonic() - self._drawn_at >= _REST_S:
+            self.refresh()
 
-    def replace_newest(self, face):
-        """Shows another Face in the newest's place, such as one with its texture."""
+    def set_texture(self, uv, texture):
+        """Paints all faces of as many vertices as `uv`, of the 'colour' texture.
+
+        Args:
+            uv: [V, 2], as of export.save.
+            texture: [H, W, 3] uint8 RGB.
+        """
         with self._lock:
-            number, frame, _ = self._moments[-1]
-            self._moments[-1] = (number, frame, face)
+            self._uv, self._texture = uv, texture
+        self._colored.value = 'texture'
+        self.refresh()
+
+    def refresh(self):
+        """Draws the page anew, whenever that was done last."""
+        with self._lock:
+            count = self._count
+        self._slider.max = max(2, count)
+        if self._follow.value:
+            self._slider.value = max(1, count)
         self._show()
 
     @property
@@ -123,9 +156,14 @@ class Viewer:
         with self._lock:
             if not self._moments:
                 return None
-            newest = len(self._moments) - 1
-            index = newest if self._follow.value else min(int(self._slider.value), newest)
-            return self._moments[index]
+            index = len(self._moments) - 1
+            if not self._follow.value:  # The slider counts from 1; some frames are not kept.
+                numbers = [number for number, _, _ in self._moments]
+                index = max(0, bisect.bisect_right(numbers, self._slider.value - 1) - 1)
+            number, picture, face = self._moments[index]
+            if self._texture is not None and len(face.vertices) == len(self._uv):
+                face = dataclasses.replace(face, uv=self._uv, texture=self._texture)
+            return number, picture, face
 
     def _show(self):
         shown = self.shown
@@ -140,16 +178,18 @@ class Viewer:
             self._picture.image = picture
             self._plot.image = plot(self._moves, number)
             self._mesh = self._server.scene.add_mesh_trimesh('/face', self._model(face))
+            self._drawn_at = time.monotonic()
 
     def _model(self, face):
         import trimesh
 
-        texture = getattr(face, 'texture', None)
-        if self._colored.value == 'texture' and texture is not None:
+        if self._colored.value == 'texture' and face.texture is not None:
             from PIL import Image
 
             material = trimesh.visual.material.PBRMaterial(
-                baseColorTexture=Image.fromarray(texture), metallicFactor=0.0, roughnessFactor=1.0
+                baseColorTexture=Image.fromarray(face.texture),
+                metallicFactor=0.0,
+                roughnessFactor=1.0,
             )
             visual = trimesh.visual.TextureVisuals(uv=face.uv, material=material)
         else:
@@ -173,7 +213,8 @@ class Viewer:
 
     def close(self):
         """Ends the server."""
-        self._server.stop()
+        with contextlib.redirect_stdout(io.StringIO()):
+            self._server.stop()
 
 
 def confidence_colors(confidence):

@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 
 import cv2
 import numpy as np
@@ -152,6 +154,23 @@ def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path
     assert lines[0].startswith('stopped') and 'used 4 of 4 frames' in lines[1]
     assert os.path.exists(tmp_path / 'out' / 'face.ply') and len(_rows(tmp_path / 'out')) == 4
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_page_shows_the_face_and_stays_until_ctrl_c(restored, film, tmp_path, capsys):
+    output = str(tmp_path / 'out')
+    with demo.open_page(output, port=0) as page:
+        demo.run(None, film, output, page=page)
+        number, picture, face = page.shown
+        assert number == 8 and picture.std() > 10
+        with urllib.request.urlopen(page.address, timeout=10) as answer:
+            assert answer.status == 200
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        demo.keep_page(page)
+    said = capsys.readouterr()
+    assert f'the face comes at {page.address}' in said.err and not said.out
+    written = (tmp_path / 'out' / 'face.ply').read_bytes()
+    assert f'element vertex {len(face.vertices)}'.encode() in written
 
 
 def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):

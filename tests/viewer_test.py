@@ -37,7 +37,7 @@ def test_the_newest_face_is_shown_until_the_slider_takes_over(page):
         page.add(_FRAME, _face(seed))
     assert page.shown[0] == 2
     page._follow.value = False
-    page._slider.value = 1
+    page._slider.value = 2
     np.testing.assert_array_equal(page.shown[2].vertices, _face(1).vertices)
 
 
@@ -49,6 +49,32 @@ def test_the_page_holds_the_mesh_in_the_colours_of_its_confidence(page):
     np.testing.assert_array_equal(model.faces, face.triangles)
     assert (model.visual.vertex_colors[0, :3] != model.visual.vertex_colors[-1, :3]).any()
     assert page._mesh.name == '/face'
+
+
+def test_a_texture_paints_all_faces(page):
+    face = _face()
+    for _ in range(2):
+        page.add(_FRAME, face)
+    uv = np.linspace(0, 1, 2 * len(face.vertices)).reshape(-1, 2).astype(np.float32)
+    page.set_texture(uv, _FRAME)
+    page._follow.value = False
+    page._slider.value = 1
+    shown = page.shown[2]
+    model = page._model(shown)
+    np.testing.assert_array_equal(shown.texture, _FRAME)
+    np.testing.assert_array_equal(model.visual.uv, uv)
+    page._colored.value = 'confidence'
+    assert page._model(shown).visual.kind == 'vertex'
+
+
+def test_frames_that_come_fast_are_drawn_now_and_then(page, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(page, '_show', lambda: drawn.append(1))
+    page._drawn_at = np.inf
+    page.add(_FRAME, _face())
+    assert not drawn and page.shown[0] == 0
+    page.refresh()
+    assert drawn
 
 
 def test_the_save_button_writes_the_face_that_is_shown(page, tmp_path):
