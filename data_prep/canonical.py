@@ -114,21 +114,35 @@ def locate(scan, template):
     return _find(scan, template)[0]
 
 
+def poses(scan, template):
+    """Returns the RigidTransforms that `register` chooses from, refined, the likeliest first.
+
+    Raises:
+        RegistrationError: the scan is too small, or has nothing like a nose.
+    """
+    target = _Target(scan)
+    return [_refine(target, start, template)[0] for start in _coarse_poses(target, template, 12)]
+
+
 def _find(scan, template):
     """Returns the best RigidTransform scan -> template, and its _Fit."""
     target = _Target(scan)
+    return _refine(target, _coarse_poses(target, template, 1)[0], template)
+
+
+def _coarse_poses(target, template, count):
+    """Returns the best RigidTransforms scan -> template of the first stages, `count` at most."""
     if target.coarse_points is None or len(target.coarse_points) < 30:
         raise RegistrationError('the scan is too small to be a face; is its unit mm?')
     coarse = _sample(template, _COARSE_VOXEL_MM)
     starts = _starts(target, template)
     if len(starts[0]) == 0:
         raise RegistrationError('the scan does not look like a face: it has nothing like a nose.')
-    for kept, iterations in ((48, 0), (12, 6), (1, 10)):
-        poses, costs = _coarse_icp(starts, coarse, target, iterations)
-        best = _distinct(poses, costs, template)[:kept]
-        starts = (poses[0][best], poses[1][best])
-    start = RigidTransform(starts[0][0], starts[1][0]).inverse()
-    return _refine(target, start, template)
+    for kept, iterations in ((48, 0), (12, 6), (count, 10)):
+        found, costs = _coarse_icp(starts, coarse, target, iterations)
+        best = _distinct(found, costs, template)[:kept]
+        starts = (found[0][best], found[1][best])
+    return [RigidTransform(*start).inverse() for start in zip(*starts, strict=True)]
 
 
 def refine(scan, transform, reference):

@@ -1,7 +1,8 @@
 """A raw tree -> records, in four stages, each of which a killed run takes up where it was.
 
 1. Per subject, in parallel: face crops, neutral scan, clean and registered (`subject.read`).
-2. All subjects together: their common canonical frame (`canonical.refine_groupwise`).
+2. All subjects together: wrong poses are found (`misposed.settle`), the others brought to a
+   common canonical frame (`canonical.refine_groupwise`).
 3. Per subject, in parallel: position map, mask, points, scan crop, truth (`subject.surface`).
    If asked for, per sequence, in parallel: the maps of every frame (`frame_maps.make`).
 4. Records (`records.write`) and report.json.
@@ -29,6 +30,7 @@ import seqface_jax
 from data_prep import (
     canonical,
     frame_maps,
+    misposed,
     neutral,
     sources,
     splits,
@@ -110,7 +112,15 @@ def prepare(
         with workers.Workers(num_workers) as pool:
             deaths = _read_all(pool, inputs.tasks)
             usable, skipped, infos = _usable(inputs, deaths)
-            surfaces, errors = _surfaces(pool, inputs, usable)
+            transforms, deviations_mm = _common_frame(pool, inputs, usable)
+            for task in usable:
+                name = task.subject.id
+                infos[name]['deviation_mm'] = deviations_mm[name]
+                if name not in transforms:
+                    why = misposed.why(deviations_mm[name], infos[name]['neutral'])
+                    skipped.append(Skipped('subject', name, why)._asdict())
+            usable = [task for task in usable if task.subject.id in transforms]
+            surfaces, errors = _surfaces(pool, inputs, usable, transforms)
             good = [task for task in usable if task.subject.id not in errors]
             skipped += [Skipped('subject', name, why)._asdict() for name, why in errors.items()]
             if not good:
@@ -290,12 +300,16 @@ def _nothing_left(raw_dir, skipped):
 
 
 def _common_frame(pool, inputs, tasks):
-    """Stage 2; returns the final transform of every task's scan."""
+    """Stage 2; returns {subject: final RigidTransform of its scan} and {subject: deviation_mm}.
+
+    The transforms are of the subjects whose scan lies where the others' do, and no other has had
+    a part in the common frame.
+    """
     key = work_files.key_of([task.key for task in tasks], _ROUNDS)
     path = os.path.join(inputs.work_dir, 'common_frame.npz')
     if not work_files.is_valid(path, key):
         scans, transforms = zip(*(subject.load_scan(task.path) for task in tasks), strict=True)
-        steps = 2 * _ROUNDS * len(tasks)
+        steps = (1 + 2 * _ROUNDS) * len(tasks)
         with tqdm.tqdm(total=steps, desc='common frame', unit='scan') as bar:
 
             def counted_map(function, *iterables):
@@ -303,26 +317,40 @@ def _common_frame(pool, inputs, tasks):
                     bar.update()
                     yield result
 
-            transforms, _ = canonical.refine_groupwise(
-                list(scans),
-                list(transforms),
-                template.template(),
-                rounds=_ROUNDS,
-                map_fn=counted_map,
-            )
-        rotations = np.stack([transform.rotation for transform in transforms])
-        translations = np.stack([transform.translation for transform in transforms])
-        work_files.save(path, key, {'rotations': rotations, 'translations': translations})
+            posed = misposed.settle(scans, transforms, template.template(), map_fn=counted_map)
+            good = [n for n, entry in enumerate(posed) if not misposed.is_far(entry)]
+            transforms = [entry.transform for entry in posed]
+            if good:
+                refined, _ = canonical.refine_groupwise(
+                    [scans[n] for n in good],
+                    [transforms[n] for n in good],
+                    template.template(),
+                    rounds=_ROUNDS,
+                    map_fn=counted_map,
+                )
+                for n, transform in zip(good, refined, strict=True):
+                    transforms[n] = transform
+        arrays = {
+            'rotations': np.stack([transform.rotation for transform in transforms]),
+            'translations': np.stack([transform.translation for transform in transforms]),
+            'deviations_mm': np.array([entry.deviation_mm for entry in posed]),
+        }
+        work_files.save(path, key, arrays)
     arrays = work_files.load(path)
-    return list(map(RigidTransform, arrays['rotations'], arrays['translations']))
+    transforms = map(RigidTransform, arrays['rotations'], arrays['translations'])
+    posed = map(misposed.Posed, transforms, arrays['deviations_mm'].tolist())
+    posed = {task.subject.id: entry for task, entry in zip(tasks, posed, strict=True)}
+    good = {name: entry.transform for name, entry in posed.items() if not misposed.is_far(entry)}
+    return good, {name: entry.deviation_mm for name, entry in posed.items()}
 
 
-def _surfaces(pool, inputs, tasks):
+def _surfaces(pool, inputs, tasks, transforms):
     """Stage 3; returns {subject: its work file} and {subject: why it cannot be used}."""
     surfaces, missing = {}, []
-    for task, transform in zip(tasks, _common_frame(pool, inputs, tasks), strict=True):
-        key = work_files.key_of(task.key, transform.rotation, transform.translation)
+    for task in tasks:
         subject_id = task.subject.id
+        transform = transforms[subject_id]
+        key = work_files.key_of(task.key, transform.rotation, transform.translation)
         path = os.path.join(inputs.work_dir, f'{subject_id}.surface.npz')
         surfaces[subject_id] = path
         if not work_files.is_valid(path, key):
@@ -383,6 +411,7 @@ def _report(inputs, key, good, infos, skipped):
             'num_frames': info['num_frames'],
             'neutral': info['neutral'],
             'residual_mm': round(info['residual_mm'], 3),
+            'deviation_mm': _rounded(info['deviation_mm']),
         }
     counts = {}
     for split in splits.SPLITS:
@@ -406,6 +435,11 @@ def _report(inputs, key, good, infos, skipped):
         'subjects': members,
         'key': key,
     }
+
+
+def _rounded(millimetres):
+    """Returns a number for JSON, None for one that nobody knows."""
+    return round(millimetres, 3) if np.isfinite(millimetres) else None
 
 
 def _write_records(inputs, good, surfaces, maps_paths, report):

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import prepare, records, scan_io, work_files
+from data_prep import canonical, misposed, prepare, records, scan_io, work_files
 from data_prep import subject as subject_lib
 from seqface_jax.errors import UserError
 from tests import small_raw_tree
@@ -380,3 +380,38 @@ def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_t
     (tmp_path / 'neutral.csv').write_text('subject,sequence,frame\nF001,../../etc,0\n')
     with pytest.raises(UserError, match=r'no scan of F001 in \.\./\.\./etc'):
         _prepare(copy_of_tree, tmp_path / 'data', **options)
+
+
+def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
+    tree, tmp_path, monkeypatch
+):
+    alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
+    turn = canonical.RigidTransform(canonical.rotation_vector_matrix([0.6, 0, 0]), np.zeros(3))
+    register, read = canonical.register, subject_lib.read
+
+    def read_turned(task):
+        with monkeypatch.context() as patch:
+            if task.subject.id == 'F003':
+                patch.setattr(
+                    canonical,
+                    'register',
+                    lambda *scan: (turn.compose(register(*scan)[0]), 1.0),
+                )
+            read(task)
+
+    monkeypatch.setattr(subject_lib, 'read', read_turned)
+    monkeypatch.setattr(misposed, 'MIN_GROUP', 3)
+    monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
+    report, _ = _prepare(tree, tmp_path / 'data')
+    assert set(report['subjects']) == {'F001', 'F004'} and alone['skipped'] == []
+    (entry,) = report['skipped']
+    assert (entry['what'], entry['where']) == ('subject', 'F003')
+    assert 'more than 6 mm is a wrong pose' in entry['why']
+    assert 'skipped: 1 subject ' in prepare.summary(report, False)
+    for name in ('F001', 'F004'):
+        assert report['subjects'][name]['deviation_mm'] < 6
+        maps = [
+            work_files.load(f'{tmp_path}/{place}/.work/bu4dfe/{name}.surface.npz')['position_map']
+            for place in ('alone', 'data')
+        ]
+        np.testing.assert_array_equal(*maps)
