@@ -3,6 +3,11 @@
 python -m data_prep bu4dfe --raw_dir=RAW --data_dir=DATA
     BU-4DFE, or a tree of its layout (RAW/F001/Angry/000.wrl + 000.jpg) -> records in
     DATA/bu4dfe. Run it again after a stop: finished subjects are not read again.
+python -m data_prep bu3dfe|florence|w300lp --raw_dir=RAW --data_dir=DATA
+    The same for BU-3DFE, MICC Florence and 300W-LP, as their owners distribute them;
+    data_prep/sources/NAME.py tells each layout.
+python -m data_prep folder --raw_dir=RAW --data_dir=DATA [--splits=CSV]
+    The same for your own: RAW/anna/*.jpg (or videos) + RAW/anna/scan.ply (.obj, .wrl), mm.
 python -m data_prep synthetic_raw --out_dir=RAW
     Writes a raw tree of synthetic people in the layout of BU-4DFE.
 python -m data_prep synthetic_raw --out_dir=RAW --face=ict --face_dir=ICT-FaceKit/FaceXModel

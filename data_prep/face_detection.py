@@ -1,10 +1,11 @@
-"""A subject's photos -> square face crops as JPEG, and the list of photos without a face."""
+"""A subject's photos and videos -> square face crops as JPEG, and the list of what has no face."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from data_prep import video_frames
 from data_prep.sources import Skipped
 from seqface_jax import face_detection
 from seqface_jax.errors import UserError
@@ -22,14 +23,15 @@ class Crop(NamedTuple):
 
 
 def crop_photos(frames):
-    """Cuts the face out of every photo.
+    """Cuts the face out of every photo, and of frames of every video.
 
     Args:
         frames: of one subject, sorted by sequence and index: a face is tracked within its
             sequence where the detectors fail.
 
     Returns:
-        crops: list of Crop, in the same order; skipped: list of Skipped.
+        crops: list of Crop, in the same order, those of a video with the frame's number as index;
+        skipped: list of Skipped, one entry for each photo or video that is not used, or not whole.
     """
     detector = face_detection.FaceDetector()
     crops, skipped = [], []
@@ -39,20 +41,32 @@ def crop_photos(frames):
             continue
         if frame.sequence != sequence:
             previous, sequence = None, frame.sequence
+        count, faceless = 0, 0
         try:
-            photo = face_detection.read_photo(frame.image_path)
-            face = detector.find(photo, previous)
+            for index, photo in _photos(frame):
+                count += 1
+                face = detector.find(photo, previous)
+                if face is None:
+                    faceless += 1
+                    continue
+                previous = face
+                box = face_detection.crop_box(face.box)
+                jpeg = encode_jpeg(face_detection.cut_out(photo, box))
+                crops.append(Crop(frame.sequence, index, jpeg, box))
         except (UserError, cv2.error) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
-            continue
-        if face is None:
-            skipped.append(Skipped('photo', frame.image_path, 'no face was found in it'))
-            continue
-        previous = face
-        box = face_detection.crop_box(face.box)
-        jpeg = encode_jpeg(face_detection.cut_out(photo, box))
-        crops.append(Crop(frame.sequence, frame.index, jpeg, box))
+        if faceless:
+            place = 'it' if count == 1 else f'{faceless} of its {count} frames'
+            skipped.append(Skipped('photo', frame.image_path, f'no face was found in {place}'))
     return crops, skipped
+
+
+def _photos(frame):
+    """Yields (index, photo) of a frame's photo, or of the frames of its video."""
+    if video_frames.is_video(frame.image_path):
+        yield from video_frames.read(frame.image_path)
+    else:
+        yield frame.index, face_detection.read_photo(frame.image_path)
 
 
 def encode_jpeg(image):

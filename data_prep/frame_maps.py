@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import canonical, cleaning, position_map, scan_io, subject, template, work_files
+from data_prep import canonical, cleaning, position_map, sources, subject, template, work_files
 from data_prep.canonical import RigidTransform
 from data_prep.sources import Frame, Skipped
 from seqface_jax import frame_maps
@@ -79,7 +79,7 @@ def make(task):
     for frame, box in task.frames:
         is_neutral = (frame.sequence, frame.index) == task.neutral
         try:
-            scan = cleaning.clean(scan_io.read_scan(frame.scan_path))
+            scan = cleaning.clean(sources.read_scan(frame))
             transform = neutral_transform if is_neutral else _register(scan, neutral, before)
             maps = frame_maps_of(scan, transform, box, _photo_size(frame, scan))
         except Exception as error:  # noqa: BLE001 - any fault of one file is only its own.

@@ -186,9 +186,11 @@ def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv
     neutral.check_csv(neutral_csv, chosen, subjects)
     splits_csv = splits_csv or splits.default_csv(dataset)
     table = splits.read_csv(splits_csv) if splits_csv else {}
-    assignment, by_rule = splits.assign([entry.id for entry in subjects], table)
+    assignment, by_rule = splits.assign([entry.id for entry in subjects], table, source.split)
+    for entry in subjects:
+        chosen.setdefault(entry.id, source.neutral(entry.id))
     work_dir = os.path.join(data_dir, '.work', dataset)
-    code = _code_key()
+    code = work_files.key_of(_code_key(), *map(_size_and_time, source.shared_files))
     tasks = [
         subject.ReadTask(
             entry,

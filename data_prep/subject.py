@@ -15,7 +15,7 @@ from data_prep import (
     face_detection,
     neutral,
     position_map,
-    scan_io,
+    sources,
     template,
     unordered,
     work_files,
@@ -58,7 +58,7 @@ def read(task):
     if crops:
         for candidate in _candidates(task, crops):
             try:
-                scan = cleaning.clean(scan_io.read_scan(candidate.scan_path))
+                scan = cleaning.clean(sources.read_scan(candidate))
                 transform, residual_mm = canonical.register(scan, template.template())
                 frame = candidate
                 break

@@ -10,6 +10,7 @@ from seqface_jax import face_detection, photo_file
 from seqface_jax.errors import UserError
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
 
 

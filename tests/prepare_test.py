@@ -256,7 +256,7 @@ def test_two_runs_at_once_do_not_mix(tree, tmp_path):
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
-        (['bu5dfe'], "error: unknown data set 'bu5dfe'; known commands are: bu4dfe, synthetic_raw"),
+        (['bu5dfe'], "error: unknown data set 'bu5dfe'; known commands are: bu3dfe, "),
         ([], 'error: give one command'),
         (['bu4dfe'], 'error: bu4dfe needs --raw_dir=FOLDER'),
         (['bu4dfe', '--raw_dir=/nowhere'], 'error: --raw_dir=/nowhere is not a folder'),

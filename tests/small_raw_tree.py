@@ -64,7 +64,7 @@ def _write_subject(raw_dir, subject, frames, photo_size, with_truth):
     model = face_model()
     rng = np.random.default_rng(list(subject.encode()))
     identity = model.sample_identity(rng)
-    grid, triangles = _thin_grid(model)
+    grid, triangles = thin_grid(model)
     names = ('sequences', 'frames', 'rotations', 'translations', 'centers')
     truth = {name: [] for name in names}
     weights = []
@@ -101,7 +101,7 @@ def _write_subject(raw_dir, subject, frames, photo_size, with_truth):
         )
 
 
-def _thin_grid(model):
+def thin_grid(model):
     """Returns the vertex indices of the thinned front of the head, and its triangles."""
     rows, columns = model.head_shape
     index = np.arange(rows * columns).reshape(rows, columns)[::_THINNING, ::_THINNING]

@@ -86,5 +86,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 def test_an_unknown_data_set_lists_the_known_ones():
-    with pytest.raises(UserError, match="unknown data set 'bu5dfe'; known are: bu4dfe"):
+    with pytest.raises(
+        UserError, match="unknown data set 'bu5dfe'; known are: bu3dfe, bu4dfe, florence, "
+    ):
         sources.open_source('bu5dfe', '.')

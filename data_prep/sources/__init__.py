@@ -6,10 +6,15 @@ A new layout is one module with a class `Source` and one line in `_MODULES`.
 import importlib
 from typing import NamedTuple, Protocol
 
+from data_prep import morphable_model, scan_io
 from seqface_jax.errors import UserError
 
 _MODULES = {  # Name on the command line -> module.
+    'bu3dfe': 'data_prep.sources.bu3dfe',
     'bu4dfe': 'data_prep.sources.bu4dfe',
+    'florence': 'data_prep.sources.florence',
+    'folder': 'data_prep.sources.folder',
+    'w300lp': 'data_prep.sources.w300lp',
 }
 
 
@@ -18,8 +23,9 @@ class Frame(NamedTuple):
 
     sequence: name of the recording; frames of one sequence follow each other in time.
     index: the frame's own number in its sequence.
-    image_path: the photo, or None where the source has a scan only.
-    scan_path: the scan, or None where the source has a photo only.
+    image_path: the photo, or None where the source has a scan only. It may be a video, alone in
+        its sequence: its frames then have the numbers that they have in it.
+    scan_path: the scan, or None where the source has a photo only; `read_scan` reads it.
     """
 
     subject: str
@@ -57,15 +63,23 @@ class Source(Protocol):
 
     missing: names of what belongs to the data set and is not in the tree, such as 'F027' or
         'F003/Angry'; reported, never fatal.
+    shared_files: paths of the files besides a subject's own that its scans are made from.
     """
 
     missing: list[str]
+    shared_files: tuple[str, ...]
 
     def __init__(self, raw_dir: str):
         """Looks into the tree; raises UserError if it does not have this layout."""
 
     def subjects(self) -> list[Subject]:
         """Returns every subject that has a folder, sorted by id."""
+
+    def split(self, subject_id: str) -> str:
+        """Returns the split of a subject that no table names; see data_prep.splits."""
+
+    def neutral(self, subject_id: str) -> tuple[str, int] | None:
+        """Returns (sequence, index) of the scan that is labelled neutral, or None."""
 
     def truth(self, subject_id: str) -> dict | None:
         """Returns what is known exactly about a synthetic subject, or None.
@@ -93,3 +107,10 @@ def open_source(name, raw_dir):
         return importlib.import_module(_MODULES[name]).Source(raw_dir)
     except OSError as error:
         raise UserError(f'cannot read the folder {error.filename} ({error.strerror})') from error
+
+
+def read_scan(frame):
+    """Returns the Scan of a frame: that of its file, or what the fitted model of its file says."""
+    if frame.scan_path.lower().endswith(morphable_model.SUFFIX):
+        return morphable_model.read_scan(frame)
+    return scan_io.read_scan(frame.scan_path)

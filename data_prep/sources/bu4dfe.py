@@ -12,12 +12,11 @@ import zipfile
 
 import numpy as np
 
-from data_prep.sources import Frame, Subject
+from data_prep import splits
+from data_prep.sources import Frame, Subject, layout
 from seqface_jax.errors import UserError
 
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
-SCAN_SUFFIXES = ('.wrl', '.ply', '.obj')  # The first that exists is taken.
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
 _MAX_DIGITS = 9  # Of a frame's number; the records keep 32 bits.
 _SUBJECT = re.compile(r'[FM]\d{3}', re.IGNORECASE)
 
@@ -27,7 +26,9 @@ class Source:
 
     def __init__(self, raw_dir):
         self._raw_dir = raw_dir
-        self._folders = _find_subject_folders(raw_dir)
+        self.shared_files = ()
+        folders = layout.subject_folders(raw_dir, _SUBJECT, 'BU-4DFE', 'F001, M001, ...')
+        self._folders = {name.upper(): path for name, path in folders.items()}
         self._subjects = []
         self.missing = _gaps(self._folders)
         for subject_id, folder in sorted(self._folders.items()):
@@ -44,6 +45,12 @@ class Source:
     def subjects(self):
         return list(self._subjects)
 
+    def split(self, subject_id):
+        return splits.rule(subject_id)
+
+    def neutral(self, subject_id):
+        return None  # Not labelled.
+
     def truth(self, subject_id):
         path = os.path.join(self._raw_dir, 'truth', f'{subject_id}.npz')
         if not os.path.exists(path):
@@ -58,34 +65,6 @@ class Source:
             ) from error
 
 
-def _find_subject_folders(raw_dir):
-    """Returns {id: folder}; raises UserError if there is none."""
-    if not os.path.isdir(raw_dir):
-        raise UserError(f'--raw_dir={raw_dir} is not a folder; give the one that holds F001, M001')
-    folders = _match_folders(raw_dir, _SUBJECT)
-    if folders:
-        return folders
-    names = sorted(os.listdir(raw_dir))
-    if not names:
-        raise UserError(f'--raw_dir={raw_dir} is empty; unpack BU-4DFE there, one folder a subject')
-    below = [os.path.join(raw_dir, name) for name in names]
-    below = [path for path in below if os.path.isdir(path) and _match_folders(path, _SUBJECT)]
-    hint = f'; did you mean --raw_dir={below[0]}?' if below else ''
-    raise UserError(
-        f'--raw_dir={raw_dir} holds no subject folder (F001, M001, ...), but {names[0]!r}'
-        f'{" and others" if len(names) > 1 else ""}{hint}'
-    )
-
-
-def _match_folders(parent, pattern):
-    """Returns {upper-case name: path} of the folders whose whole name matches."""
-    return {
-        entry.name.upper(): entry.path
-        for entry in sorted(os.scandir(parent), key=lambda entry: entry.name)
-        if pattern.fullmatch(entry.name) and entry.is_dir()
-    }
-
-
 def _gaps(folders):
     """Returns the ids that are absent below the highest number of each sex, F027-F031 often."""
     missing = []
@@ -98,7 +77,8 @@ def _gaps(folders):
 
 def _find_sequences(folder):
     """Returns {expression as BU-4DFE spells it: path} of the expressions that are there."""
-    by_name = _match_folders(folder, re.compile('|'.join(EXPRESSIONS), re.IGNORECASE))
+    by_name = layout.match_folders(folder, re.compile('|'.join(EXPRESSIONS), re.IGNORECASE))
+    by_name = {name.upper(): path for name, path in by_name.items()}
     return {name: by_name[name.upper()] for name in EXPRESSIONS if name.upper() in by_name}
 
 
@@ -110,7 +90,7 @@ def _find_frames(subject_id, sequence, folder):
         suffix = suffix.lower()
         if not stem.isdecimal() or len(stem) > _MAX_DIGITS:
             continue
-        for suffixes, found in ((PHOTO_SUFFIXES, photos), (SCAN_SUFFIXES, scans)):
+        for suffixes, found in ((layout.PHOTO_SUFFIXES, photos), (layout.SCAN_SUFFIXES, scans)):
             if suffix in suffixes:
                 rank = suffixes.index(suffix)
                 found[int(stem)] = min(found.get(int(stem), (rank, name)), (rank, name))

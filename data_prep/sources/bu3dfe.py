@@ -1,0 +1,97 @@
+"""BU-3DFE (Binghamton; by signed agreement): 100 subjects, neutral and six expressions x 4 levels.
+
+F0001/F0001_AN01WH_F3D.wrl + F0001_AN01WH_F2D.bmp, ...: sex and number, expression (AN, DI, FE, HA,
+NE, SA, SU), level 01-04 (00: neutral), ancestry; F3D is the face alone, RAW the whole scan, taken
+where there is no F3D. The neutral scan is the one that is named so: NE00.
+"""
+
+import re
+
+from data_prep import splits
+from data_prep.sources import Frame, Subject, layout
+
+EXPRESSIONS = {
+    'AN': 'Angry',
+    'DI': 'Disgust',
+    'FE': 'Fear',
+    'HA': 'Happy',
+    'NE': 'Neutral',
+    'SA': 'Sad',
+    'SU': 'Surprise',
+}
+_SUBJECT = re.compile(r'[FM]\d{4}', re.IGNORECASE)
+_FILE = re.compile(
+    rf'(?P<subject>[FM]\d{{4}})_(?P<expression>{"|".join(EXPRESSIONS)})(?P<level>\d\d)'
+    r'[A-Z]{2}_(?P<kind>F3D|F2D|RAW)',
+    re.IGNORECASE,
+)
+_SCANS, _PHOTOS = ('F3D', 'RAW'), ('F2D', 'F3D', 'RAW')  # The first that exists is taken.
+
+
+class Source:
+    """A tree of BU-3DFE; see `data_prep.sources.Source`."""
+
+    def __init__(self, raw_dir):
+        self.shared_files = ()
+        folders = layout.subject_folders(raw_dir, _SUBJECT, 'BU-3DFE', 'F0001, M0001, ...')
+        folders = {name.upper(): path for name, path in folders.items()}
+        self.missing = _gaps(folders)
+        self._subjects = []
+        for subject_id, folder in sorted(folders.items()):
+            frames = _frames(subject_id, folder)
+            sequences = {frame.sequence for frame in frames}
+            absent = [name for name in EXPRESSIONS.values() if name not in sequences]
+            self.missing += [f'{subject_id}/{name}' for name in absent]
+            self._subjects.append(Subject(subject_id, tuple(frames)))
+
+    def subjects(self):
+        return list(self._subjects)
+
+    def split(self, subject_id):
+        return splits.rule(subject_id)
+
+    def neutral(self, subject_id):
+        frames = next(entry.frames for entry in self._subjects if entry.id == subject_id)
+        found = [frame for frame in frames if frame.sequence == 'Neutral' and frame.scan_path]
+        return (found[0].sequence, found[0].index) if found else None
+
+    def truth(self, subject_id):
+        return None
+
+
+def _gaps(folders):
+    """Returns the ids that are absent below the highest number of each sex."""
+    missing = []
+    for letter in 'FM':
+        numbers = {int(name[1:]) for name in folders if name[0] == letter}
+        expected = range(1, max(numbers, default=0) + 1)
+        missing += [f'{letter}{number:04d}' for number in expected if number not in numbers]
+    return missing
+
+
+def _frames(subject_id, folder):
+    """Returns the frames: one for each expression and level, with a photo, a scan or both."""
+    found = {}
+    for suffixes, kinds, place in (
+        (layout.PHOTO_SUFFIXES, _PHOTOS, 'photo'),
+        (layout.SCAN_SUFFIXES, _SCANS, 'scan'),
+    ):
+        for path in layout.files(folder, suffixes):
+            match = _FILE.fullmatch(layout.stem(path))
+            if match is None or match['subject'].upper() != subject_id:
+                continue
+            if match['kind'].upper() in kinds:
+                key = EXPRESSIONS[match['expression'].upper()], int(match['level'])
+                rank = kinds.index(match['kind'].upper())
+                old = found.setdefault(key, {}).get(place, (len(kinds), ''))
+                found[key][place] = min(old, (rank, path))
+    return [
+        Frame(
+            subject_id,
+            sequence,
+            level,
+            paths.get('photo', (0, None))[1],
+            paths.get('scan', (0, None))[1],
+        )
+        for (sequence, level), paths in sorted(found.items())
+    ]
