@@ -4,7 +4,8 @@
     <workdir>/checkpoints/{best_validation,best_training,latest}/<step>/{variables,meta}
 
 `latest` holds besides, in `training`, all that a run needs to go on. Arrays are saved from the
-host, so that a checkpoint does not depend on the devices that it was made on.
+host, so that a checkpoint does not depend on the devices that it was made on. `meta` holds the
+SHA-256 of every array and of itself; what is read is checked against them.
 """
 
 import contextlib
@@ -19,10 +20,11 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import models
+from seqface_jax import checksums, models
 from seqface_jax.errors import UserError
 
-FORMAT = 1  # Of what is saved; raised when an older program could not read it.
+FORMAT = 2  # Of what is saved; raised when an older program could not read it.
+_UNCHECKED_FORMAT = 1  # Still read: without checksums.
 SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
 PRETRAINED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'pretrained')
 WHICH = ('best_validation', 'best_training', 'latest')
@@ -48,7 +50,12 @@ _READ_ERRORS = (
     KeyError,
     OSError,
     AttributeError,
-)  # Of orbax and tensorstore.
+    AssertionError,
+    IndexError,
+    RuntimeError,  # NotImplementedError, too.
+    OverflowError,
+    MemoryError,
+)  # Of orbax and tensorstore, from what is in damaged files.
 
 
 class Store:
@@ -77,12 +84,13 @@ class Store:
         for step in manager.all_steps():
             if step >= meta['step']:  # Of a run that was killed and computes it again.
                 manager.delete(step)
-        items = {
-            'variables': ocp.args.StandardSave(_copy_to_host(variables)),
-            'meta': ocp.args.JsonSave({'format': FORMAT} | meta),
-        }
-        if training is not None:
-            items['training'] = ocp.args.StandardSave(_copy_to_host(training))
+        trees = {'variables': variables} | ({} if training is None else {'training': training})
+        trees = {name: _copy_to_host(tree) for name, tree in trees.items()}
+        meta = {'format': FORMAT} | meta
+        sums = {name: checksums.of_arrays(tree) for name, tree in trees.items()}
+        sums['meta'] = checksums.of_values(meta)
+        items = {name: ocp.args.StandardSave(tree) for name, tree in trees.items()}
+        items['meta'] = ocp.args.JsonSave(meta | {'sha256': sums})
         manager.save(meta['step'], args=ocp.args.Composite(**items), force=True)
 
     def restore(self, which, variables=None, training=None):
@@ -122,11 +130,9 @@ class Store:
                 f'the checkpoint in {place} is damaged or foreign: delete that folder, or choose '
                 'another workdir'
             ) from error
-        if meta.get('format') != FORMAT:
-            raise UserError(
-                f'the checkpoint in {place} has format {meta.get("format")}, this program reads '
-                f'{FORMAT}: use the version of the program that wrote it'
-            )
+        _check_format(meta, place)
+        names = ['variables'] + ['training'] * (training is not None)
+        meta = _check_sums(meta, {name: restored[name] for name in names}, place)
         return restored['variables'], restored['training'] if training is not None else None, meta
 
     def wait(self):
@@ -292,6 +298,38 @@ def _restore(workdir, which):
     if restored is None:
         raise UserError(f'{workdir} has no checkpoint {which} yet: train first')
     return restored
+
+
+def _check_format(meta, place):
+    if not isinstance(meta, dict) or meta.get('format') not in (_UNCHECKED_FORMAT, FORMAT):
+        known = meta.get('format') if isinstance(meta, dict) else 'no'
+        raise UserError(
+            f'the checkpoint in {place} has format {known}, this program reads '
+            f'{_UNCHECKED_FORMAT} and {FORMAT}: use the version of the program that wrote it'
+        )
+
+
+def _check_sums(meta, trees, place):
+    """Returns the plain values without their checksums, which those and the trees have passed."""
+    if meta['format'] == _UNCHECKED_FORMAT and 'sha256' not in meta:
+        return meta
+    expected = meta.get('sha256')
+    values = {name: value for name, value in meta.items() if name != 'sha256'}
+    if not isinstance(expected, dict) or expected.get('meta') != checksums.of_values(values):
+        damaged = ['meta']
+    else:
+        damaged = [
+            f'{name}/{path}'
+            for name, tree in trees.items()
+            for path in checksums.differing(expected[name], checksums.of_arrays(tree))
+        ]
+    if damaged:
+        more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
+        raise UserError(
+            f'the checkpoint in {place} is damaged ({", ".join(damaged[:3])}{more} are not what '
+            'was saved): delete that folder, or restore it from a copy'
+        )
+    return values
 
 
 def _copy_to_host(tree):

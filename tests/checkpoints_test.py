@@ -1,3 +1,5 @@
+import glob
+import json
 import os
 import shutil
 
@@ -5,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.torture import flip
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from tests import toy_model
@@ -190,3 +193,56 @@ def test_nothing_here_can_run_code_from_a_file():
                         text = file.read()
                     for word in _RUNS_CODE:
                         assert word not in text, f'{word} in {name}'
+
+
+def test_a_changed_byte_of_any_file_is_refused_or_has_no_effect(workdir):
+    folder = f'{workdir}/checkpoints/best_validation/7'
+    whole = {path: os.path.getsize(path) for path in flip.files_of(folder)}
+    largest = max(whole, key=whole.get)
+
+    def places(path):
+        return np.linspace(0, whole[path] - 1, 8 if path == largest else 2, dtype=int).tolist()
+
+    refused = {
+        path: sentence
+        for path, _, sentence in flip.changes(workdir, 'best_validation', places)
+        if sentence
+    }
+    assert largest in refused
+    assert all('best_validation/7 is damaged' in sentence for sentence in refused.values())
+
+
+def test_changed_arrays_are_named(workdir, variables, monkeypatch):
+    def of_arrays(tree):
+        return of_arrays_of(jax.tree.map(lambda leaf: leaf + (leaf.ndim == 2), tree))
+
+    of_arrays_of = checkpoints.checksums.of_arrays
+    monkeypatch.setattr(checkpoints.checksums, 'of_arrays', of_arrays)
+    with pytest.raises(UserError, match=r'damaged \(variables/params/.*/kernel.* not what was'):
+        checkpoints.load(workdir, 'best_validation')
+
+
+def test_changed_values_are_named(workdir):
+    (path,) = glob.glob(f'{workdir}/checkpoints/best_validation/7/meta/metadata')
+    with open(path) as file:
+        text = file.read()
+    with open(path, 'w') as file:
+        file.write(text.replace('by hand', 'by Hand'))
+    with pytest.raises(UserError, match=r'damaged \(meta are not what was saved\)'):
+        checkpoints.load(workdir, 'best_validation')
+
+
+def test_a_checkpoint_without_checksums_is_read_as_it_is(workdir, variables, monkeypatch):
+    monkeypatch.setattr(checkpoints, 'FORMAT', 1)
+    monkeypatch.setattr(checkpoints.checksums, 'of_arrays', lambda tree: {})
+    checkpoints.save(workdir, 'latest', variables, {})
+    monkeypatch.undo()
+    toy_model.install(monkeypatch.setattr)
+    (path,) = glob.glob(f'{workdir}/checkpoints/latest/0/meta/metadata')
+    with open(path) as file:
+        meta = json.load(file)
+    del meta['sha256']
+    with open(path, 'w') as file:
+        json.dump(meta, file)
+    _, _, loaded = checkpoints.load(workdir, 'latest')
+    jax.tree.map(np.testing.assert_array_equal, loaded, variables)
