@@ -41,6 +41,7 @@ def get_config():
     augmentation.color = 0.15  # Gain of each channel, either way.
     augmentation.noise = 0.03  # Standard deviation, of full scale.
     augmentation.mirror = True  # Half of the sequences; the target is mirrored too.
+    augmentation.repeat = 0.0  # Share of sequences half of whose frames repeat earlier ones.
     augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...
     augmentation.occluder = 'color'  # ... of one colour, or of 'noise'.
     augmentation.coarse_dropout = 0.0  # Up to this share of 8 x 8 blocks is black; half at least.

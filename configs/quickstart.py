@@ -26,6 +26,7 @@ def get_config():
     config.model.memory_features = 16
     config.model.memory_stride = 4
     config.model.hidden_features = 64
+    config.model.measurements = 96
 
     config.optimizer.learning_rate = 6e-3
     config.optimizer.decay_every_epochs = 12

@@ -18,6 +18,7 @@ def get_config():
     config.model.memory_features = 8
     config.model.hidden_features = 16
     config.model.code_size = 4
+    config.model.measurements = 6
 
     config.train.num_epochs = 2
     config.train.log_every_steps = 1

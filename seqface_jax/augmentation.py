@@ -10,7 +10,8 @@ MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
 DROPPED_BLOCKS = 8  # Along a side of the frame, of which some are made black.
 OCCLUDERS = ('color', 'noise')
-NUM_DRAWS = 18  # Numbers drawn for a frame: see _augment_sequence.
+REPEATED_SHARE = 0.5  # Of the frames of a sequence that repeats itself.
+NUM_DRAWS = 20  # Numbers drawn for a frame: see _augment_sequence.
 
 
 def augment(key, batch, options):
@@ -102,6 +103,9 @@ def _augment_sequence(key, example, options):
         flip = of_sequence[0] > 0
         example = jax.tree.map(lambda a, b: jnp.where(flip, a, b), mirror(example), example)
     changes = of_frames if options.per_frame else jnp.broadcast_to(of_sequence, of_frames.shape)
+    if options.repeat:
+        is_repeating = (of_sequence[1] + 1) / 2 < options.repeat
+        example = _repeat((of_frames[:, 18:] + 1) / 2, example, is_repeating)
     frames = example['frames'] / jnp.float32(255)
     if options.shift or options.scale or options.rotation_deg or options.zoom != 1:
         motion = _motion(changes[:, 1:5], options)
@@ -109,12 +113,26 @@ def _augment_sequence(key, example, options):
         if 'image_map' in example:
             example = example | {'image_map': move_image_map(example['image_map'], *motion)}
     frames = _relight(changes[:, 5:10], frames, options)
-    frames = _erase((of_frames[:, 10:] + 1) / 2, frames, options, noise_key)
+    frames = _erase((of_frames[:, 10:18] + 1) / 2, frames, options, noise_key)
     if options.coarse_dropout:
         frames = _drop_blocks(jax.random.fold_in(noise_key, 1), frames, options.coarse_dropout)
     if options.noise:
         frames += options.noise * jax.random.normal(noise_key, frames.shape)
     return example | {'frames': jnp.clip(frames, 0, 1)}
+
+
+def _repeat(drawn, example, is_repeating):
+    """Puts copies of earlier frames in the place of some, by drawn [T, 2], in [0, 1].
+
+    What a video shows for a second is one view many times: a network that has seen no such thing
+    takes each copy for news. They are moved and lit apart, as the frames of a video are.
+    """
+    index = jnp.arange(len(drawn))
+    earlier = jnp.floor(drawn[:, 1] * index).astype(jnp.int32)
+    is_copy = is_repeating & (drawn[:, 0] < REPEATED_SHARE)
+    source = jnp.where(is_copy, earlier, index)
+    of_frames = {name: value[source] for name, value in example.items() if name in _OF_FRAMES}
+    return example | of_frames
 
 
 def _motion(drawn, options):
@@ -183,6 +201,7 @@ def _mirror_points(points):
     return points * jnp.array([-1, 1, 1], points.dtype)
 
 
+_OF_FRAMES = ('frames', 'image_map', 'image_mask', 'frame_map', 'frame_mask', 'yaw_deg')
 _MIRRORED = {
     'frames': lambda frames: frames[:, :, ::-1],
     'position_map': lambda position_map: _mirror_points(position_map[:, ::-1]),

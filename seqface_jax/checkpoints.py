@@ -43,7 +43,11 @@ FREE_FIELDS = (
     'eval.',
 )
 # Options that a config.json of an older program lacks, with the value that means what it did.
-_ADDED_FIELDS = {'data.on_bad_record': 'fail'}
+_ADDED_FIELDS = {
+    'data.on_bad_record': 'fail',
+    'data.frame_maps': False,
+    'data.draw': 'sequences',
+}
 _READ_ERRORS = (
     ValueError,
     TypeError,

@@ -185,3 +185,17 @@ def test_the_zoom_is_the_middle_of_the_scales():
     frames[:, :, 12:21, 12:21] = 255
     moved = augment(0, {'frames': frames, 'row': np.arange(1)}, options(zoom=2.0))['frames']
     assert abs(float(moved.sum()) / (frames.sum() / 255) - 4) < 0.3
+
+
+def test_in_sequences_that_repeat_half_of_the_frames_are_copies_of_earlier_ones():
+    batch = make_batch(batch=200, frames=6, size=8)
+    batch['frames'][:] = np.arange(6)[None, :, None, None, None]
+    batch['yaw_deg'][:] = np.arange(6)
+    changed = augment(0, batch, options(repeat=0.4))
+    shown = np.asarray(changed['frames'][:, :, 0, 0, 0] * 255).round().astype(int)
+    np.testing.assert_array_equal(shown, changed['yaw_deg'])  # What belongs to a frame follows it.
+    assert (shown <= np.arange(6)).all() and (shown[:, 0] == 0).all()
+    is_copy = shown < np.arange(6)
+    repeating = is_copy.any(axis=1)
+    assert 0.3 < repeating.mean() < 0.5
+    assert 0.4 < is_copy[repeating][:, 1:].mean() < 0.6

@@ -1,10 +1,14 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from seqface_jax import models
 from seqface_jax import position_map as grid
+from seqface_jax.models import fusion
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.fusion import Fusion
 
@@ -18,6 +22,7 @@ FIELDS = {
     'memory_stride': 2,
     'hidden_features': 8,
     'code_size': 3,
+    'measurements': 5,
 }
 
 
@@ -30,28 +35,46 @@ def random_table(rng, count):
     return {'position_map': maps, 'mask': np.ones(maps.shape[:3], bool)}
 
 
+def apply(model, variables, *args, rngs=None, **options):
+    """Applies a network compiled as one: op by op it takes several times as long."""
+    key = repr(model), tuple(sorted(options.items()))  # A module with dicts has no hash.
+    if key not in _COMPILED:
+        _COMPILED[key] = jax.jit(lambda v, args, rngs: model.apply(v, *args, rngs=rngs, **options))
+    return _COMPILED[key](variables, args, rngs)
+
+
+_COMPILED = {}
+
+
+def random_params(model, frames):
+    """Draws parameters of which none is zero."""
+    params = model.init(jax.random.key(1), frames, train=False)['params']
+    leaves, tree = jax.tree.flatten(params)
+    noise = jax.random.normal(jax.random.key(2), (sum(leaf.size for leaf in leaves),))
+    parts = jnp.split(noise, np.cumsum([leaf.size for leaf in leaves])[:-1])
+    leaves = [
+        leaf + 0.3 * part.reshape(leaf.shape) for leaf, part in zip(leaves, parts, strict=True)
+    ]
+    return jax.tree.unflatten(tree, leaves)
+
+
 @pytest.fixture(scope='module')
 def trained():
-    """A network with random weights in every layer, its variables, and frames [2, 5, ...]."""
+    """A network with random weights in every layer, its variables, and frames [2, 3, ...]."""
     model = models.create(FIELDS, 32)
-    frames = jax.random.uniform(jax.random.key(0), (2, 5, 32, 32, 3))
-    variables = model.init(jax.random.key(1), frames, train=False)
-    leaves, tree = jax.tree.flatten(variables['params'])
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    leaves = [
-        leaf + 0.3 * jax.random.normal(key, leaf.shape)
-        for leaf, key in zip(leaves, keys, strict=True)
-    ]
+    frames = jax.random.uniform(jax.random.key(0), (2, 3, 32, 32, 3))
+    params = jax.jit(functools.partial(random_params, model))(frames[:1, :1])
     constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6))
     constants = {name: jnp.float32(value) for name, value in constants.items()}
-    return model, {'params': jax.tree.unflatten(tree, leaves), 'constants': constants}, frames
+    return model, {'params': params, 'constants': constants}, frames
 
 
 def test_the_space_holds_the_training_faces_and_their_deviation_is_1_along_each_direction():
     table = random_table(np.random.default_rng(1), 20)
     constants = Fusion.make_constants(FIELDS, table)
     basis = constants['basis'].reshape(3, -1)
-    deviations = (table['position_map'] - constants['mean_map']).reshape(20, -1)
+    distance = np.linalg.norm(table['position_map'], axis=-1)
+    deviations = (distance - np.linalg.norm(constants['mean_map'], axis=-1)).reshape(20, -1)
     codes = deviations @ np.linalg.pinv(basis[:2])
     np.testing.assert_allclose(codes @ basis[:2], deviations, atol=1e-2)
     np.testing.assert_allclose((codes**2).mean(axis=0), 1, rtol=1e-3)
@@ -69,34 +92,105 @@ def test_what_no_scan_shows_is_the_mean_of_what_was_filled_in():
 def test_an_untrained_network_answers_with_the_mean_face():
     model = models.create(FIELDS, 32)
     frames = jax.random.uniform(jax.random.key(3), (1, 2, 32, 32, 3))
-    variables = model.init(jax.random.key(4), frames, train=False)
+    variables = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()
     constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6))
     variables = {'params': variables['params'], 'constants': constants}
-    predicted = model.apply(variables, frames, train=False).position_map
+    predicted = apply(model, variables, frames, train=False).position_map
     target = np.broadcast_to(constants['mean_map'], predicted.shape)
     np.testing.assert_allclose(predicted, target, atol=1e-4)
 
 
 def test_scanning_a_sequence_equals_stepping_through_it(trained):
     model, variables, frames = trained
-    scanned = model.apply(variables, frames, train=False)
+    scanned = apply(model, variables, frames, train=False)
     state = model.apply(variables, 2, method='initial_state')
     for t in range(frames.shape[1]):
-        state, stepped = model.apply(variables, state, frames[:, t], method='step')
+        state, stepped = apply(model, variables, state, frames[:, t], method='step')
         np.testing.assert_allclose(scanned.position_map[:, t], stepped.position_map, atol=1e-4)
         np.testing.assert_allclose(scanned.log_variance[:, t], stepped.log_variance, atol=1e-5)
 
 
 def test_the_last_answer_alone_equals_the_last_of_all(trained):
     model, variables, frames = trained
-    every = model.apply(variables, frames, train=False)
-    last = model.apply(variables, frames, train=False, last_only=True)
+    every = apply(model, variables, frames, train=False)
+    last = apply(model, variables, frames, train=False, last_only=True)
     np.testing.assert_allclose(every.position_map[:, -1:], last.position_map, atol=1e-5)
+
+
+def test_the_answer_is_the_posterior_of_the_measurements(trained):
+    model, variables, frames = trained
+    state = model.apply(variables, 2, method='initial_state')
+    state, prediction = apply(model, variables, state, frames[:, 0], method='step')
+    params, constants = variables['params'], variables['constants']
+    functions, precision = np.float64(params['functions']), np.float64(state['precision'][0])
+    measured = np.float64(state['evidence'][0]) / precision
+    noise = np.diag(1 / precision + np.log1p(np.exp(params['shared_variance'])))
+    # The same by the textbook's other form: a Gaussian conditioned on y = A z + noise.
+    gain = functions.T @ np.linalg.inv(functions @ functions.T + noise)
+    code, covariance = gain @ measured, np.eye(3) - gain @ functions
+    distance = np.einsum('k,khw->hw', code, constants['basis'])
+    expected = constants['mean_map'] + distance[..., None] * grid.ray_directions()
+    np.testing.assert_allclose(prediction.position_map[0], expected, atol=1e-4)
+    basis = np.float64(constants['basis'])
+    variance = np.einsum('khw,kl,lhw->hw', basis, covariance, basis) / 3
+    variance += np.log1p(np.exp(params['outside_variance'])) + 0.01
+    np.testing.assert_allclose(prediction.log_variance[0], np.log(variance), atol=1e-4)
+
+
+def test_no_number_of_copies_makes_the_variance_that_they_share_vanish(trained):
+    model, variables, _ = trained
+    state = model.apply(variables, 1, method='initial_state')
+    endless = state | {'precision': jnp.full_like(state['precision'], 1e6)}
+    variance = jnp.exp(apply(model, variables, endless, method='read_state').log_variance)
+    alone = 0.01 + nn.softplus(variables['params']['outside_variance'])
+    assert (variance > alone + 1e-3).mean() > 0.9
+
+
+def test_a_matrix_is_inverted_and_so_are_its_gradients():
+    rng = np.random.default_rng(3)
+    factor = rng.normal(size=(4, 6, 6)) * [1, 2, 5, 10, 20, 40]
+    matrix = jnp.float32(np.eye(6) + factor @ np.swapaxes(factor, 1, 2))
+    expected = np.linalg.inv(np.float64(matrix))
+    np.testing.assert_allclose(fusion.invert_precision(matrix), expected, atol=1e-4)
+    weights = jnp.float32(rng.normal(size=matrix.shape))
+    gradient = jax.grad(lambda m: (weights * fusion.invert_precision(m)).sum())(matrix)
+    weights = (weights + jnp.swapaxes(weights, 1, 2)) / 2
+    expected = -expected @ np.float64(weights) @ expected
+    gradient = (gradient + jnp.swapaxes(gradient, 1, 2)) / 2
+    np.testing.assert_allclose(gradient, expected, atol=2e-4)
+
+
+def test_in_training_the_map_is_strided_and_else_the_same(trained):
+    _, variables, frames = trained
+    model = models.create(FIELDS | {'training_stride': 4}, 32)
+    coarse = apply(model, variables, frames, train=True, rngs={'dropout': jax.random.key(0)})
+    whole = apply(model, variables, frames, train=False)
+    np.testing.assert_allclose(coarse.position_map, whole.position_map[:, :, ::4, ::4], atol=1e-4)
+    np.testing.assert_allclose(coarse.log_variance, whole.log_variance[:, :, ::4, ::4], atol=1e-4)
+
+
+def test_two_halves_joined_say_what_all_frames_say_but_for_what_was_remembered(trained):
+    model, variables, frames = trained
+    forget = dict(variables['params'])
+    forget['novelty_hidden'] = jax.tree.map(jnp.zeros_like, forget['novelty_hidden'])
+    variables = variables | {'params': forget}
+
+    def run(part):
+        state = model.apply(variables, 2, method='initial_state')
+        for t in range(part.shape[1]):
+            state, _ = apply(model, variables, state, part[:, t], method='step')
+        return state
+
+    joined = model.merge_states(run(frames[:, :2]), run(frames[:, 2:]))
+    whole = run(frames)
+    expected = apply(model, variables, whole, method='read_state').position_map
+    answer = apply(model, variables, joined, method='read_state').position_map
+    np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
 def test_each_frame_lowers_the_variance(trained):
     model, variables, frames = trained
-    log_variance = model.apply(variables, frames, train=False).log_variance
+    log_variance = apply(model, variables, frames, train=False).log_variance
     assert (np.diff(log_variance, axis=1) <= 0).all()
     assert (np.diff(log_variance.mean(axis=(2, 3)), axis=1) < 0).all()
 
@@ -108,7 +202,7 @@ def test_the_gradient_reaches_every_parameter(trained):
         prediction = model.apply(variables | {'params': params}, frames, train=False)
         return jnp.square(prediction.position_map).mean() + prediction.log_variance.mean()
 
-    grads = jax.grad(loss)(variables['params'])
+    grads = jax.jit(jax.grad(loss))(variables['params'])
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
@@ -116,9 +210,9 @@ def test_the_gradient_reaches_every_parameter(trained):
 def test_dropout_is_on_in_training_only(trained):
     _, variables, frames = trained
     model = models.create(FIELDS | {'dropout': 0.5}, 32)
-    used = [model.apply(variables, frames, train=False).position_map for _ in range(2)]
+    used = [apply(model, variables, frames, train=False).position_map for _ in range(2)]
     np.testing.assert_array_equal(*used)
-    trained = model.apply(variables, frames, train=True, rngs={'dropout': jax.random.key(0)})
+    trained = apply(model, variables, frames, train=True, rngs={'dropout': jax.random.key(0)})
     assert np.abs(trained.position_map - used[0]).max() > 1e-3
 
 
@@ -128,6 +222,7 @@ def test_dropout_is_on_in_training_only(trained):
         ({'memory_featres': 3}, 'memory_featres'),
         ({'encoder': ({'kind': 'conv_lstm', 'features': 3},)}, 'oriented_gradients'),
         ({'encoder': (3,)}, "write a dict with 'kind'"),
+        ({'training_stride': 3}, 'divisor of 128'),
     ],
 )
 def test_a_mistake_in_the_config_is_named(fields, sentence):

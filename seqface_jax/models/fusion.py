@@ -1,10 +1,15 @@
 """Each frame is evidence about the face; evidence adds up, so every frame makes the face better.
 
-A frame says where it believes the face lies in the linear space of training faces, and how
-precisely, direction by direction. The belief after t frames is the Gaussian posterior: prior
-N(0, 1), precisions added, means weighted by precision (the update of a Kalman filter whose state
-does not move). Its size does not grow with t, and the order of the frames hardly matters: only
-through a ConvLSTM that remembers what was seen, so that a copy of a known frame counts for less.
+A face is a code z in the linear space of training faces, before any frame distributed N(0, 1).
+Every frame measures D linear functions of it, y = A z + noise, each with a precision of its own: a
+profile measures the depth of the forehead well, a blurred frame nothing. A is learnt, and the
+same for all frames. The belief after t frames is the Gaussian posterior (the update of an
+information filter whose state does not move), for which two sums over frames are enough: their
+size does not grow with t, and the order of the frames hardly matters: only through a ConvLSTM that
+remembers what was seen, so that a copy of a known frame counts for less.
+
+What frames say of one function has an error in common (of the network, of the person's looks) that
+no number of them averages out: its variance bounds the precision of their sum.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +23,11 @@ from flax import linen as nn
 from seqface_jax import position_map as grid
 from seqface_jax.models import fields
 from seqface_jax.models.conv_lstm import ConvLSTM
+from seqface_jax.models.linear_face import radial_components
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
+from seqface_jax.models.sequence_model import SequenceModel
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
@@ -28,74 +35,58 @@ ENCODER_KINDS = {
     'inverted_residual': InvertedResidual,
 }
 MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
+# Of the logits that weigh evidence: a step of Adam that makes all frames worthless is never undone.
+CAUTION = 0.1
+NEWTON_STEPS = 20  # Enough for eigenvalues up to 10,000 times the smallest.
 
 
-class Fusion(nn.Module):
+class Fusion(SequenceModel, kw_only=True):
     """Predicts a position map after every frame of a sequence, of any length.
 
     Attributes:
-        image_size: side of the frames, in pixels.
         encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class.
+            What its first layer says is measured linearly, the last one's output through a hidden
+            layer.
         memory_features: channels of the ConvLSTM over the encoder's last features.
         memory_stride: of its input convolution, in pixels of those features.
         hidden_features: of the layer between encoder and evidence.
         code_size: K, directions of the linear face space.
-        dropout: share of the hidden features dropped in training.
+        measurements: D, linear functions of the code that a frame is asked about.
+        dropout: share of the features dropped in training.
         norm: of the per-frame blocks, a name in models.norm.NORMS.
-        scan_unroll: as of ConvLSTM.
-        axis_name: of the devices that share one batch, or None; for training under `pmap`.
+        training_stride: in training only every so many-th row and column of the map is computed.
     """
 
-    image_size: int
     encoder: Sequence[Mapping[str, Any]]
     memory_features: int
     memory_stride: int
     hidden_features: int
     code_size: int
+    measurements: int
     dropout: float = 0.0
     norm: str = 'group'
-    scan_unroll: int = 0
-    axis_name: str | None = None
-
-    def __call__(self, frames, *, train, last_only=False):
-        """Returns the Prediction of every frame, or of the last one only.
-
-        Args:
-            frames: [B, T, H, W, 3] float32, normalised as the config says.
-            train: whether to drop hidden features (rng stream 'dropout').
-            last_only: answer after the last frame only; T of the prediction is 1.
-        """
-        _, prediction = self._run(None, frames, train=train, last_only=last_only)
-        return prediction
-
-    def step(self, state, frame):
-        """Takes one more frame [B, H, W, 3]; returns the new state and a Prediction without T."""
-        state, prediction = self._run(state, frame[:, None], train=False, last_only=False)
-        return state, jax.tree.map(lambda leaf: leaf[:, 0], prediction)
+    training_stride: int = 1
 
     def initial_state(self, batch):
-        """Returns the state before the first frame: the memory and the belief N(0, 1)."""
+        """Returns the state before the first frame: an empty memory and no evidence."""
         side = self.image_size
         for layer in self.encoder:
             side = -(-side // layer.get('stride', 1))
         side = -(-side // self.memory_stride)
         memory = jnp.zeros((batch, side, side, self.memory_features))
-        return {
-            'memory': (memory, memory),
-            'precision': jnp.ones((batch, self.code_size)),
-            'weighted_code': jnp.zeros((batch, self.code_size)),
-        }
+        nothing = jnp.zeros((batch, self.measurements))
+        return {'memory': (memory, memory), 'precision': nothing, 'evidence': nothing}
 
     def merge_states(self, first, second):
         """Joins what two sets of frames of one person say; the memory is the second's.
 
-        Evidence adds, and the prior that both hold counts once: the answer is the one to all the
-        frames, but for frames of the second set that repeat the first's: they were taken for new.
+        Evidence adds: the answer is the one to all the frames, but for frames of the second set
+        that repeat the first's: they were taken for new.
         """
         return {
             'memory': second['memory'],
-            'precision': first['precision'] + second['precision'] - 1,
-            'weighted_code': first['weighted_code'] + second['weighted_code'],
+            'precision': first['precision'] + second['precision'],
+            'evidence': first['evidence'] + second['evidence'],
         }
 
     def read_state(self, state):
@@ -104,56 +95,33 @@ class Fusion(nn.Module):
             lambda leaf: leaf[:, 0], self._run(state, None, train=False, last_only=True)
         )
 
-    @staticmethod
-    def check_fields(values):
-        """Checks the fields of a config; raises ModelConfigError."""
-        fields.check(Fusion, values, 'model', ('image_size', 'axis_name', 'scan_unroll'))
+    @classmethod
+    def check_fields(cls, values):
+        super().check_fields(values)
         given = ('norm', 'axis_name')
         fields.check_layers(values['encoder'], ENCODER_KINDS, 'model.encoder', given)
+        stride = values.get('training_stride', 1)
+        if stride < 1 or grid.SIZE % stride:
+            raise fields.ModelConfigError(
+                f'model.training_stride is {stride}: choose a divisor of {grid.SIZE}'
+            )
 
     @staticmethod
     def make_constants(values, table):
-        """Computes the linear face space from the subjects of the training split.
-
-        The principal components of the maps and their mirror images, so that the space is as
-        symmetric as the augmentation; each scaled to the standard deviation of the faces along
-        it. Directions beyond what the subjects span are zero.
-
-        Args:
-            values: the fields of the config; code_size is read.
-            table: dict of stacked arrays; position_map [N, 128, 128, 3] mm and mask
-                [N, 128, 128] are read.
+        """Computes the linear face space of the training split, see linear_face.
 
         Returns:
-            mean_map [128, 128, 3] mm and basis [K, 128, 128, 3] mm.
+            mean_map [128, 128, 3] mm, and basis [K, 128, 128], mm along the rays of the map.
         """
-        mirror = np.array([-1, 1, 1], np.float32)
-        maps = np.asarray(table['position_map'], np.float32)
-        mask = np.asarray(table['mask'], bool)
-        maps = np.concatenate([maps, maps[:, :, ::-1] * mirror])
-        mask = np.concatenate([mask, mask[:, :, ::-1]])[..., None]
-        count = mask.sum(axis=0)
-        mean = np.where(count > 0, (maps * mask).sum(axis=0) / np.maximum(count, 1), maps.mean(0))
-        # What a scan does not show is taken as the mean: it moves no direction.
-        deviations = np.where(mask, maps - mean, 0).reshape(len(maps), -1)
-        variances, vectors = np.linalg.eigh(deviations @ deviations.T)
-        largest = np.argsort(variances)[::-1][: values['code_size']]
-        # The eigenvector v of the Gram matrix G = D D' gives the direction D' v, of length
-        # sqrt(variance * N); over sqrt(N) it is the standard deviation along it.
-        basis = vectors[:, largest].T @ deviations / np.sqrt(len(maps))
-        basis = np.pad(basis, ((0, values['code_size'] - len(basis)), (0, 0)))
-        shape = (values['code_size'], *mean.shape)
-        return {'mean_map': mean, 'basis': basis.reshape(shape).astype(np.float32)}
+        return radial_components(table, values['code_size'])
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
         if frames is None:
-            precision = state['precision'][:, None]
-            return self._decode(state['weighted_code'][:, None] / precision, precision)
-        batch, num_frames = frames.shape[:2]
+            return self._decode(state['precision'][:, None], state['evidence'][:, None], 1)
         if state is None:
-            state = self.initial_state(batch)
-        features = self._encode(frames, train)
+            state = self.initial_state(frames.shape[0])
+        first, features = self._encode(frames, train)
         conv_lstm = ConvLSTM(
             self.memory_features,
             stride=self.memory_stride,
@@ -163,61 +131,109 @@ class Fusion(nn.Module):
         memory, remembered = conv_lstm(features, state['memory'])
         # Frame t is judged by the memory of the frames before it.
         before = jnp.concatenate([state['memory'][1][:, None], remembered[:, :-1]], axis=1)
-        code, precision = self._evidence(features, before, train)  # Each [B, T, K].
+        measured, precision = self._measure(first, features, before, train)  # Each [B, T, D].
         precision_sum = state['precision'][:, None] + jnp.cumsum(precision, axis=1)
-        weighted_code = state['weighted_code'][:, None] + jnp.cumsum(precision * code, axis=1)
+        evidence = state['evidence'][:, None] + jnp.cumsum(precision * measured, axis=1)
         state = {
             'memory': memory,
             'precision': precision_sum[:, -1],
-            'weighted_code': weighted_code[:, -1],
+            'evidence': evidence[:, -1],
         }
         if last_only:
-            precision_sum, weighted_code = precision_sum[:, -1:], weighted_code[:, -1:]
-        return state, self._decode(weighted_code / precision_sum, precision_sum)
+            precision_sum, evidence = precision_sum[:, -1:], evidence[:, -1:]
+        return state, self._decode(precision_sum, evidence, self.training_stride if train else 1)
 
     def _encode(self, frames, train):
-        """Returns the features [B, T, h, w, C] of each frame by itself."""
+        """Returns what the first and the last layer make of each frame, [B, T, h, w, C]."""
         x = frames.reshape(-1, *frames.shape[2:]) - 0.5
+        outputs = []
         for i, layer in enumerate(self.encoder):
             layer = dict(layer)
             kind = layer.pop('kind')
             if kind != 'oriented_gradients':
                 layer |= {'norm': self.norm, 'axis_name': self.axis_name}
             x = ENCODER_KINDS[kind](**layer, name=f'encoder_{i}_{kind}')(x, train=train)
-        return x.reshape(*frames.shape[:2], *x.shape[1:])
+            outputs.append(x.reshape(*frames.shape[:2], *x.shape[1:]))
+        return outputs[0], outputs[-1]
 
-    def _evidence(self, features, before, train):
-        """Returns what each frame says of the code, and how precisely; each [B, T, K]."""
-        batch, num_frames = features.shape[:2]
-        x = features.reshape(batch, num_frames, -1)  # Where a feature is matters: no pooling.
-        # So that a step of Adam moves the code by little, however many features there are:
-        # wild evidence would teach the network to be unsure for ever.
-        x = (x - 1) / np.sqrt(x.shape[-1])
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        hidden = nn.silu(nn.Dense(self.hidden_features, name='hidden')(x))
-        # Starts at the mean face.
-        zeros = nn.initializers.zeros
-        code = nn.Dense(self.code_size, kernel_init=zeros, name='linear_code')(x)
-        code += nn.Dense(self.code_size, kernel_init=zeros, name='code')(hidden)
-        precision = nn.softplus(nn.Dense(self.code_size, name='precision')(hidden) - 1)
+    def _measure(self, first, features, before, train):
+        """Returns what each frame measures, and how precisely; each [B, T, D]."""
+
+        def flatten(x, name):
+            x = x.reshape(*x.shape[:2], -1)  # Where a feature is matters: no pooling.
+            # So that a step of Adam moves the answer by little, however many features there are.
+            x = (x - 1) / np.sqrt(x.shape[-1])
+            return nn.Dropout(self.dropout, deterministic=not train, name=name)(x)
+
+        zeros = nn.initializers.zeros  # Starts at the mean face.
+        size = self.measurements
+        hidden = nn.Dense(self.hidden_features, name='hidden')(flatten(features, 'drop_last'))
+        hidden = nn.silu(hidden)
+        measured = nn.Dense(size, kernel_init=zeros, name='linear')(flatten(first, 'drop_first'))
+        measured += nn.Dense(size, kernel_init=zeros, name='measured')(hidden)
+        logits = nn.Dense(size, name='precision')(hidden)
+        precision = nn.softplus(CAUTION * logits)
         seen = jnp.concatenate([features.mean(axis=(2, 3)), before.mean(axis=(2, 3))], axis=-1)
         novelty = nn.silu(nn.Dense(self.hidden_features // 2, name='novelty_hidden')(seen))
-        novelty = nn.sigmoid(nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
-        return code, precision * novelty
+        novelty = nn.sigmoid(CAUTION * nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
+        return measured, precision * novelty
 
-    def _decode(self, code, precision):
-        """Returns the Prediction of beliefs [B, T, K]."""
-        shape = (grid.SIZE, grid.SIZE, 3)
-        mean_map = self.variable('constants', 'mean_map', jnp.zeros, shape).value
-        basis = self.variable('constants', 'basis', jnp.zeros, (self.code_size, *shape)).value
-        position_map = mean_map + jnp.einsum('btk,khwc->bthwc', code, basis)
-        # Frames share errors (of the network, of the person's looks) that no number of them
-        # removes, and the space leaves out what it leaves out.
-        shared = nn.softplus(self.param('shared_variance', _constant(-2.0), (self.code_size,)))
-        outside = nn.softplus(self.param('outside_variance', _constant(0.0), shape[:2]))
-        power = jnp.square(basis).mean(axis=-1)  # [K, H, W] mm^2, of each coordinate.
-        variance = jnp.einsum('btk,khw->bthw', 1 / precision + shared, power) + outside
+    def _decode(self, precision, evidence, stride):
+        """Returns the Prediction of sums over frames, each [B, T, D], at every stride-th pixel."""
+        shape = (grid.SIZE, grid.SIZE)
+        mean_map = self.constant('mean_map', (*shape, 3))[::stride, ::stride]
+        basis = self.constant('basis', (self.code_size, *shape))[:, ::stride, ::stride]
+        rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
+        functions = self.param(
+            'functions',
+            nn.initializers.normal(self.code_size**-0.5),
+            (self.measurements, self.code_size),
+        )
+        shared = nn.softplus(self.param('shared_variance', _constant(-2.0), (self.measurements,)))
+        # The mean of the frames' measurements is evidence / precision, its variance
+        # 1 / precision + shared: written so that no evidence is no division by zero.
+        saturation = 1 + shared * precision
+        gram = jnp.einsum('btd,dk,dl->btkl', precision / saturation, functions, functions)
+        covariance = invert_precision(gram + jnp.eye(self.code_size))  # [B, T, K, K]
+        code = jnp.einsum('btkl,btd,dl->btk', covariance, evidence / saturation, functions)
+        position_map = mean_map + jnp.einsum('btk,khw->bthw', code, basis)[..., None] * rays
+        # The space leaves out what it leaves out. A coordinate has a third of the ray's variance.
+        outside = nn.softplus(self.param('outside_variance', _constant(0.0), shape))
+        along_ray = jnp.einsum('btkl,khw,lhw->bthw', covariance, basis, basis)
+        variance = along_ray / 3 + outside[::stride, ::stride]
         return Prediction(position_map, jnp.log(variance + MIN_VARIANCE_MM2))
+
+
+@jax.custom_vjp
+def invert_precision(precision):
+    """Inverts symmetric matrices [..., K, K] whose eigenvalues are between 1 and about 10,000.
+
+    Newton's iteration X <- X (2 I - P X), Schulz, 1933: matrix products only, which every machine
+    does well in batches. (On a CPU of two cores jaxlib's batched Cholesky factorisation has been
+    seen to wait for ever inside a mapped step.)
+    """
+    # The largest row sum bounds the largest eigenvalue: all those of P X start in (0, 1].
+    bound = jnp.abs(precision).sum(axis=-1).max(axis=-1)[..., None, None]
+    eye = jnp.eye(precision.shape[-1])
+
+    def improve(_, inverse):
+        return inverse @ (2 * eye - precision @ inverse)
+
+    inverse = jax.lax.fori_loop(0, NEWTON_STEPS, improve, eye / bound)
+    return (inverse + jnp.swapaxes(inverse, -1, -2)) / 2
+
+
+def _invert_forward(precision):
+    inverse = invert_precision(precision)
+    return inverse, inverse
+
+
+def _invert_backward(inverse, cotangent):
+    # d(P^-1) = -P^-1 dP P^-1, and the inverse is symmetric.
+    return (-inverse @ cotangent @ inverse,)
+
+
+invert_precision.defvjp(_invert_forward, _invert_backward)
 
 
 def _constant(value):

@@ -21,11 +21,36 @@ def principal_components(table, count):
     face = mean_face(table)
     maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
     # What a scan does not show is taken as the mean: it moves no direction.
-    deviations = np.where(mask[..., None], maps - face['mean_map'], 0).reshape(len(maps), -1)
+    deviations = np.where(mask[..., None], maps - face['mean_map'], 0)
+    return face | {'basis': _directions(deviations, count)}
+
+
+def radial_components(table, count):
+    """Computes the same of the distances along the map's rays, which is where its points lie.
+
+    Args:
+        table, count: as of `principal_components`.
+
+    Returns:
+        dict of mean_map [128, 128, 3] mm, on the rays, and basis [K, 128, 128], mm along them.
+    """
+    rays = grid.ray_directions().astype(np.float32)
+    maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
+    radius = (maps * rays).sum(axis=-1)
+    count_of = mask.sum(axis=0)
+    mean = np.where(count_of > 0, (radius * mask).sum(axis=0) / count_of.clip(1), radius.mean(0))
+    deviations = np.where(mask, radius - mean, 0)
+    return {'mean_map': mean[..., None] * rays, 'basis': _directions(deviations, count)}
+
+
+def _directions(deviations, count):
+    """Returns the `count` principal components of deviations [N, ...] from the mean."""
+    shape = deviations.shape[1:]
+    deviations = deviations.reshape(len(deviations), -1)
     variances, vectors = np.linalg.eigh(deviations @ deviations.T)
     largest = np.argsort(variances)[::-1][:count]
     # The eigenvector v of the Gram matrix G = D D' gives the direction D' v, of length
     # sqrt(variance * N); over sqrt(N) it is the standard deviation along it.
-    basis = vectors[:, largest].T @ deviations / np.sqrt(len(maps))
+    basis = vectors[:, largest].T @ deviations / np.sqrt(len(deviations))
     basis = np.pad(basis, ((0, count - len(basis)), (0, 0))).astype(np.float32)
-    return face | {'basis': basis.reshape(count, *maps.shape[1:])}
+    return basis.reshape(count, *shape)

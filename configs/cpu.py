@@ -1,0 +1,23 @@
+"""The flagship as two CPU cores train it: on realistic synthetic people, at 64 pixels.
+
+README, "Results", gives the commands that make the data, the time and the figures.
+"""
+
+from configs import quickstart
+
+
+def get_config():
+    """Returns the options of quickstart.py for hundreds of people."""
+    config = quickstart.get_config()
+
+    config.data.dir = 'data/ict'
+    config.model.hidden_features = 128
+
+    config.optimizer.learning_rate = 4e-3
+    config.optimizer.decay_every_epochs = 8
+    config.train.num_epochs = 28
+    config.train.ema_decay = 0.99
+
+    config.eval.num_frames = (1, 2, 4, 8, 16, 32)
+    config.eval.max_subjects = 0
+    return config
