@@ -57,7 +57,7 @@ def test_streaming_photos_equals_the_network_on_their_crops(reconstructor):
 def test_the_face_of_a_still_person_comes_to_rest():
     config, model, variables = small_run.make()
     params = dict(variables['params'])
-    for name in ('code', 'linear_code'):  # Evidence that shakes as no trained network's does.
+    for name in ('measured', 'linear'):  # Evidence that shakes as no trained network's does.
         params[name] = jax.tree.map(lambda leaf: 20 * leaf, params[name])
     variables = variables | {'params': params}
     network = reconstruct.FaceNetwork(config, model, variables)
@@ -69,7 +69,7 @@ def test_the_face_of_a_still_person_comes_to_rest():
         state, vertices, _ = step(variables, state, frame.astype(np.uint8))
         faces.append(vertices)
     jitter = smoothing.jitter(np.stack(faces))
-    assert jitter[:3].min() > 0.1 and jitter[28:].max() < 0.05
+    assert jitter[0] > 0.2 and jitter[28:].max() < 0.05
 
 
 def test_the_answer_is_a_mesh_with_confidence(reconstructor):
