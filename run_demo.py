@@ -12,12 +12,14 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged o
 _INPUT = flags.DEFINE_string(
     'input', None, 'A photo, a folder of photos, a video, or the number of a camera, of one person.'
 )
-_OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, face.png, frames.csv, ...')
+_OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, .obj, .glb, .png and more.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
 _STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to go on from.')
 _MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
 _FACES = flags.DEFINE_bool('faces', False, 'Also write faces.npy, the face after every frame.')
 _SMOOTH = flags.DEFINE_string('smooth', 'none', 'Of faces.npy over time: none, causal, offline.')
+_TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from the frames.")
+_ANIMATE = flags.DEFINE_bool('animate', False, 'Also face_animated.glb, the face as it improved.')
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
@@ -47,6 +49,8 @@ def main(argv):
             max_frames=_MAX_FRAMES.value,
             faces=_FACES.value,
             smooth=_SMOOTH.value,
+            texture=_TEXTURE.value,
+            animate=_ANIMATE.value,
             page=page,
         )
         sys.stdout.write('\n'.join(lines) + '\n')

@@ -124,26 +124,30 @@ def predictions(subjects, frames, answers):
     return picture
 
 
-def demo(frames, vertices, triangles, *, num_frames=None):
-    """Draws the input frames and below them the face from two views.
+def demo(frames, face, *, num_frames=None):
+    """Draws the input frames and below them the face from two views, also in its texture if any.
 
     Args:
         frames: list of uint8 [H, W, 3]; of more than eight, eight evenly spread are drawn.
-        vertices, triangles: the face, mm.
+        face: reconstruct.Face.
         num_frames: of the face, where `frames` are but some of them.
 
     Returns:
         A matplotlib Figure.
     """
-    picture = figure.Figure(figsize=(10, 7), layout='constrained')
-    top, bottom = picture.subfigures(2, 1, height_ratios=[1, 3])
+    paints = [{}] if face.texture is None else [{}, {'uv': face.uv, 'texture': face.texture}]
+    images = [
+        rendering.render(face.vertices, face.triangles, azimuth_rad=view, size=480, **paint)
+        for paint in paints
+        for view in VIEWS_RAD
+    ]
+    ratio = 6 / len(images)  # Of the heights of faces and frames.
+    picture = figure.Figure(figsize=(10, 1.75 * (1 + ratio)), layout='constrained')
+    top, bottom = picture.subfigures(2, 1, height_ratios=[1, ratio])
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
     top.suptitle(f'{num_frames or len(frames)} input frames', fontsize=9)
     _draw_images(top, chosen, [''] * len(chosen), _MAX_FRAMES)
-    images = [
-        rendering.render(vertices, triangles, azimuth_rad=view, size=480) for view in VIEWS_RAD
-    ]
-    _draw_images(bottom, images, ['front', 'three-quarter'], 2)
+    _draw_images(bottom, images, ['front', 'three-quarter'] * len(paints), len(images))
     return picture
 
 

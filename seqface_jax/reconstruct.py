@@ -139,21 +139,22 @@ class FaceNetwork:
         model: the Flax module.
         triangles: [F, 3] int32, shared by all faces; None for the thesis's points, which are
             joined anew for every face.
+        mask: [S, S] bool, the position map's pixels that are the vertices; None likewise.
     """
 
     def __init__(self, config, model, variables):
         """Takes what `checkpoints.load` returns; of the variables, the constants only."""
         self.model = model
         self._normalization = config.data.normalization
-        self._ordered, self.triangles, self._pixels = is_ordered(config), None, None
-        if self._ordered:
+        self.triangles = self.mask = self._pixels = None
+        if is_ordered(config):
             side = _map_side(model, variables, config.data.image_size)
             mask = face_mask(variables.get('constants', {}))
             mask = np.ones((side, side), bool) if mask is None else surface.resize_mask(mask, side)
             _, self.triangles = surface.from_prediction(
                 np.zeros((side, side, 3)), ordered=True, mask=mask
             )
-            self._pixels = np.flatnonzero(mask)
+            self.mask, self._pixels = mask, np.flatnonzero(mask)
 
     def initial_state(self, variables):
         """Returns the recurrent state of one person before the first frame."""
@@ -236,6 +237,14 @@ class Reconstructor:
         """
         workdir = checkpoints.pretrained() if workdir is None else workdir
         return cls(*checkpoints.load(workdir, which), min_sharpness=min_sharpness)
+
+    @property
+    def face_mask(self):
+        """[S, S] bool, the pixels of a position map that a Face's vertices are, row by row.
+
+        What FacePainter needs; None for the thesis's network, whose points have no order.
+        """
+        return self._network.mask
 
     def initial_state(self):
         """Returns the State before the first photo."""

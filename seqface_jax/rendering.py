@@ -1,8 +1,8 @@
-"""A mesh as a shaded picture, in numpy: orthographic, z-buffered, smooth normals."""
+"""A mesh as a picture, shaded or in its own colours: numpy, orthographic, z-buffered."""
 
 import numpy as np
 
-from seqface_jax import surface
+from seqface_jax import export, surface
 
 _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
     ((0.0, 0.2, 1.0), 0.55),
@@ -17,7 +17,7 @@ _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view
 _LARGE_PX = 24  # Triangles with a wider box are drawn one by one.
 
 
-def render(vertices, triangles, *, azimuth_rad=0.0, size=320):
+def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None):
     """Draws a face.
 
     Args:
@@ -25,6 +25,9 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320):
         triangles: [F, 3], counter-clockwise from outside; seen from behind they are dark.
         azimuth_rad: 0 is the front; positive turns the face's own left towards the viewer.
         size: of the picture, pixels.
+        uv: [V, 2] in [0, 1], v up, for a texture.
+        texture: [H, W, 3] uint8 RGB, drawn as it is, for it holds the light of the photos; None:
+            the face is of one colour and shaded.
 
     Returns:
         [size, size, 3] uint8 RGB.
@@ -37,7 +40,10 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320):
     screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
     pixel, triangle, weights = fragments(screen, seen[:, 2], np.asarray(triangles), size)
     image = np.full((size * size, 3), _BACKGROUND, np.uint8)
-    if len(pixel):
+    if texture is not None and len(pixel):
+        place = (np.asarray(uv)[triangles[triangle]] * weights[:, :, None]).sum(1)
+        image[pixel] = export.sample_texture(texture, place)
+    elif len(pixel):
         normal = (normals[triangles[triangle]] * weights[:, :, None]).sum(1)
         image[pixel] = np.clip(np.outer(_shade(normal), _SKIN), 0, 255)
     return image.reshape(size, size, 3)

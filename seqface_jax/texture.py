@@ -19,6 +19,7 @@ SIZE = 512  # Texels, both ways, unless told.
 _MAP_MM = 270.0  # What the map spans on a face, about, either way.
 _MIN_COS = 0.2  # Seen flatter than this a texel takes no colour.
 _SHARPNESS = 3  # Power of the frontal view's preference: blur comes from mixing views.
+_FIT = 4  # Power of the pose's score: few photos that fit well give more detail than many.
 _BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
 _DEPTH_PX = 192  # Side of the z-buffer.
 _EDGE = 0.012  # Of the size: weights fade out over so much at the edge of what is visible.
@@ -89,7 +90,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     height, width = photo.shape[:2]
     inside = ((place > 1) & (place < [width - 1, height - 1])).all(-1)
     visible = inside & ~_hidden(pose, seen, points, mask) & (facing > 0) & (trust > 0)
-    weights = _fade(visible, size) * facing**_SHARPNESS * trust * pose.score
+    weights = _fade(visible, size) * facing**_SHARPNESS * trust * pose.score**_FIT
     x, y = np.moveaxis(place.astype(np.float32) - 0.5, -1, 0)
     colors = cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colors = colors.astype(np.float32) * _gain(texture, colors, weights)

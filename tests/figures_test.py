@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from seqface_jax import figures, models, predict, scoring
+from seqface_jax import figures, models, predict, reconstruct, scoring, surface
 from tests import bumpy_face
 
 
@@ -52,6 +52,18 @@ def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
     figures.save(figures.predictions(subjects, frames, answers), path)
     assert cv2.imread(path).std() > 10
     demo = str(tmp_path / 'demo.png')
-    mesh = face[mask], np.array([[0, 1, 2]])
-    figures.save(figures.demo(list(frames[0]), *mesh), demo)
+    one = reconstruct.Face(face[mask], np.array([[0, 1, 2]]), np.ones(mask.sum()))
+    figures.save(figures.demo(list(frames[0]), one), demo)
     assert cv2.imread(demo) is not None
+
+
+def test_the_picture_of_the_demo_shows_the_texture_beside_the_shape():
+    face = bumpy_face.position_map_of(0)
+    vertices, triangles = surface.from_prediction(face, ordered=True, mask=bumpy_face.mask_of(face))
+    frames, green = [np.full((32, 32, 3), 90, np.uint8)], np.full((8, 8, 3), (0, 200, 0), np.uint8)
+    uv = np.full((len(vertices), 2), 0.5)
+    one = reconstruct.Face(vertices, triangles, np.ones(len(vertices)), uv, green)
+    picture = figures.demo(frames, one)
+    shown = [axes.images[0].get_array() for axes in picture.subfigs[1].axes]
+    is_green = [(image == (0, 200, 0)).all(-1).any() for image in shown]
+    assert is_green == [False, False, True, True]

@@ -9,8 +9,9 @@ import urllib.request
 import cv2
 import numpy as np
 import pytest
+import trimesh
 
-from seqface_jax import demo, smoothing, video
+from seqface_jax import alignment, demo, demo_record, pose, smoothing, video
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
 from tests import small_run
@@ -116,7 +117,7 @@ def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
 
 def test_a_film_gives_its_faces_and_the_state_goes_on(restored, reconstructor, film, tmp_path):
     output = str(tmp_path / 'out')
-    lines = demo.run(None, film, output, faces=True, smooth='causal')
+    lines = demo.run(None, film, output, faces=True, smooth='causal', texture=False)
     assert 'used 9 of 9 frames' in lines[0] and 'mm/frame^2' in lines[1]
     rows = _rows(output)
     assert [row['photo'] for row in rows] == [str(number) for number in range(9)]
@@ -126,13 +127,14 @@ def test_a_film_gives_its_faces_and_the_state_goes_on(restored, reconstructor, f
     state = reconstructor.load_state(os.path.join(output, 'state.npz'))
     assert state.num_frames == 9
     again = str(tmp_path / 'again')
-    demo.run(None, film, again, state_path=os.path.join(output, 'state.npz'), max_frames=2)
+    earlier = os.path.join(output, 'state.npz')
+    demo.run(None, film, again, state_path=earlier, max_frames=2, texture=False)
     state = reconstructor.load_state(os.path.join(again, 'state.npz'))
     assert state.num_frames == 11 and len(_rows(again)) == 2
 
 
 def test_jitter_in_the_table_is_that_of_the_faces(restored, film, tmp_path):
-    demo.run(None, film, str(tmp_path / 'out'), faces=True)
+    demo.run(None, film, str(tmp_path / 'out'), faces=True, texture=False)
     faces = np.load(tmp_path / 'out' / 'faces.npy')
     written = [row['jitter_mm_per_frame2'] for row in _rows(tmp_path / 'out')]
     assert written[:2] == ['', '']
@@ -150,16 +152,39 @@ def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path
 
     monkeypatch.setattr(video, 'open_source', lambda source: opened._replace(frames=frames()))
     before = signal.getsignal(signal.SIGINT)
-    lines = demo.run(None, film, str(tmp_path / 'out'))
+    lines = demo.run(None, film, str(tmp_path / 'out'), texture=False)
     assert lines[0].startswith('stopped') and 'used 4 of 4 frames' in lines[1]
     assert os.path.exists(tmp_path / 'out' / 'face.ply') and len(_rows(tmp_path / 'out')) == 4
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.parametrize('score', [1.0, 0.0])
+def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
+    restored, film, tmp_path, monkeypatch, score
+):
+    facing = alignment.RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0]))
+
+    def fit(photo, box, *args, **options):
+        return pose.Pose(facing, pose.assumed_camera(box), score)
+
+    monkeypatch.setattr(pose, 'fit', fit)
+    output = tmp_path / 'out'
+    lines = demo.run(None, film, str(output), max_frames=4, animate=True)
+    written = {path.name for path in output.iterdir()}
+    assert {'face.ply', 'face.obj', 'face.glb', 'face.png', 'face_animated.glb'} <= written
+    (mesh,) = trimesh.load_scene(output / 'face.glb', process=False).geometry.values()
+    painted = mesh.visual.material.baseColorTexture is not None
+    assert painted == ({'face.mtl', 'face_texture.png'} <= written) == (score > 0)
+    said = 'the texture is of 4 frames' if painted else 'no texture: the pose of the head was'
+    assert any(line.startswith(said) for line in lines)
+    assert all((row['yaw_deg'] == '0.0') == painted for row in _rows(output))
+    assert (output / 'face_animated.glb').stat().st_size > 2 * (output / 'face.glb').stat().st_size
+
+
 def test_the_page_shows_the_face_and_stays_until_ctrl_c(restored, film, tmp_path, capsys):
     output = str(tmp_path / 'out')
     with demo.open_page(output, port=0) as page:
-        demo.run(None, film, output, page=page)
+        demo.run(None, film, output, page=page, texture=False)
         number, picture, face = page.shown
         assert number == 8 and picture.std() > 10
         with urllib.request.urlopen(page.address, timeout=10) as answer:
@@ -177,7 +202,7 @@ def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
     frame = video.Frame('0', _draw())
     state = reconstructor.initial_state()
     moment = next(demo.stream(reconstructor, [frame], state))
-    with demo._Record(str(tmp_path), keep_faces=False, causal=False) as record:
+    with demo_record.Record(str(tmp_path), keep_faces=False, causal=False) as record:
         for _ in range(200):
             record.add(moment)
         assert 8 <= len(record._shown) <= 16
@@ -185,7 +210,7 @@ def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
 
 def test_offline_smoothing_on_disk_is_that_of_all_vertices_at_once(tmp_path):
     faces = np.random.default_rng(0).normal(size=(12, 150, 3)).astype(np.float32)
-    demo.write_faces(str(tmp_path / 'x.npy'), faces, 'offline')
+    demo_record.write_faces(str(tmp_path / 'x.npy'), faces, 'offline')
     expected = smoothing.offline(faces)
     np.testing.assert_allclose(np.load(tmp_path / 'x.npy'), expected, atol=1e-6)
 

@@ -43,7 +43,7 @@ def test_what_is_seen_flatly_counts_less(seen):
 
 def test_a_photo_counts_by_its_weight(face, seen):
     gray = np.full((256, 256, 3), 100, np.uint8)
-    twice = texture.add(seen, gray, _pose(score=0.5), *face)
+    twice = texture.add(seen, gray, _pose(score=0.5**0.25), *face)
     share = (twice.weights - seen.weights)[32, 32] / twice.weights[32, 32]
     np.testing.assert_allclose(share, 1 / 3, atol=1e-3)
 
