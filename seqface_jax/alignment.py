@@ -1,4 +1,4 @@
-"""Rigid and similarity alignment: closed forms, the thesis's ICP, and ICP onto a surface."""
+"""Rigid and similarity alignment: closed forms, the thesis's ICP, and ICPs onto a surface."""
 
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ _SURFACE_SAMPLES = 1500  # Points that vote; the transform has six numbers.
 _SURFACE_FAR_MM = 5.0  # Beyond it a match may be a triangle off: trimming drops most of these.
 _LOST = 1.5  # Times the mean distance of all points at the start, plus 1 mm.
 _MIN_MATCHES = 12
+_SIMILARITY_ITERATIONS = 100
 
 
 class RigidTransform(NamedTuple):
@@ -36,6 +37,28 @@ class RigidTransform(NamedTuple):
     def identity(cls):
         """Returns the transform that moves nothing."""
         return cls(np.eye(3), np.zeros(3))
+
+
+class Similarity(NamedTuple):
+    """x -> scale * x @ rotation.T + translation; rotation [3, 3] with determinant +1."""
+
+    scale: float
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def apply(self, points):
+        """Moves points [..., 3]."""
+        return self.scale * (points @ self.rotation.T) + self.translation
+
+    def inverse(self):
+        """Returns the similarity that undoes this one; its scale must not be 0."""
+        translation = -self.translation @ self.rotation / self.scale
+        return type(self)(1 / self.scale, self.rotation.T, translation)
+
+    @classmethod
+    def identity(cls):
+        """Returns the similarity that moves nothing."""
+        return cls(1.0, np.eye(3), np.zeros(3))
 
 
 def kabsch(source, target, weights=None):
@@ -162,6 +185,40 @@ def align_to_surface(points, surface):
         previous_mm = mean_mm
         normals = surface.normals[hit.triangle[keep]]
         transform = _point_to_plane(moved[keep], hit.point[keep], normals).compose(transform)
+    return transform
+
+
+def similarity_icp(points, surface, *, fixed, tolerance_mm=1e-3):
+    """Aligns points with a surface by ICP with one scale for all axes, started where they lie.
+
+    Every point is matched with its closest surface point (nothing is trimmed), and the similarity
+    of least squares over the matches is taken (Besl and McKay, 1992, with Umeyama, 1991), until
+    the mean distance falls by less than `tolerance_mm`.
+
+    Args:
+        points: [N, 3] mm.
+        surface: surface.Surface, mm.
+        fixed: 'points' or 'surface': what keeps its size. The squares that are least are measured
+            there: where the surface is fixed, points can shrink on to it.
+
+    Returns:
+        Similarity from points to surface, whichever was fixed; its scale may be 0 where the
+        surface is fixed.
+    """
+    if fixed not in ('points', 'surface'):
+        raise ValueError(f"fixed must be 'points' or 'surface', got {fixed!r}")
+    points = np.asarray(points, np.float64)
+    transform, previous_mm = Similarity.identity(), np.inf
+    for _ in range(_SIMILARITY_ITERATIONS):
+        hit = surface.closest(transform.apply(points))
+        mean_mm = hit.distance.mean() / (transform.scale if fixed == 'points' else 1.0)
+        if previous_mm - mean_mm < tolerance_mm:
+            break
+        previous_mm = mean_mm
+        if fixed == 'points':
+            transform = Similarity(*umeyama(hit.point, points)).inverse()
+        else:
+            transform = Similarity(*umeyama(points, hit.point))
     return transform
 
 

@@ -1,0 +1,283 @@
+"""Scores runs on MICC Florence as the field does: by protocol, and for each of its videos.
+
+python -m seqface_jax.florence --workdir=runs/A[,runs/B...] --data_dir=DATA
+
+DATA/florence are the records that `python -m data_prep florence` wrote; --data_name scores on
+others by the same protocols. Writes florence.md and florence_per_subject.csv into
+<first run>/eval/ and prints the table. A setting is a sequence of the records: of Florence
+Indoor-Cooperative, PTZ-Indoor and PTZ-Outdoor.
+"""
+
+import concurrent.futures
+import csv
+import io
+import os
+import sys
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from absl import app, flags, logging
+
+from seqface_jax import errors
+
+CHECKPOINT = 'best_validation'
+_TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')
+
+
+class Score(NamedTuple):
+    """One subject's value of one row.
+
+    Attributes:
+        protocol: one of protocols.NAMES.
+        model: name of the run, or 'mean_face'.
+        setting: sequence that the frames are of; None where no frame is looked at.
+        num_frames: that were shown, or all the subject has there; None as for setting.
+        subject: its id.
+        value: in protocols.UNITS.
+    """
+
+    protocol: str
+    model: str
+    setting: str | None
+    num_frames: int | None
+    subject: str
+    value: float
+
+
+def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1, 8), seed=0):
+    """Scores runs, and the mean face that the first of them knows of its training split.
+
+    Args:
+        workdirs: list of runs.
+        data_dir, data_name: the records; their test split is scored on.
+        names: of protocols.NAMES; None: all.
+        frames: numbers of frames of one setting to show.
+        seed: of the draw of the frames, which is the same for every run.
+
+    Returns:
+        list of Score, rows after rows, subjects in order.
+
+    Raises:
+        UserError: a run, a checkpoint, the records or a protocol are not there.
+    """
+    from seqface_jax import protocols
+
+    names = tuple(names or protocols.NAMES)
+    for name in names:
+        if name not in protocols.NAMES:
+            raise errors.UserError(
+                f"there is no protocol '{name}': choose of {', '.join(protocols.NAMES)}"
+            )
+    frames = tuple(sorted(set(frames)))
+    if not frames or frames[0] < 1:
+        raise errors.UserError('the numbers of frames must be at least 1')
+    found, targets = [], None
+    for workdir in workdirs:
+        run = _Run(workdir, data_dir, data_name, seed)
+        if targets is None:
+            targets = run.targets()
+            found += _scores(names, 'mean_face', None, None, targets, run.mean_faces(targets))
+        for setting in run.settings():
+            for count, answers in run.answers(setting, frames):
+                found += _scores(names, run.name, setting, count, targets, answers)
+    return found
+
+
+def table(scores):
+    """Returns the rows of scores as Markdown: mean and spread over the subjects, by protocol.
+
+    p: paired sign-flip test against the mean face on the same subjects; the interval: 95 %,
+    bootstrap over subjects.
+    """
+    from seqface_jax import protocols, statistics
+
+    rows = {}
+    for score in scores:
+        rows.setdefault(score[:4], {})[score.subject] = score.value
+    lines = ['| ' + ' | '.join(_TITLES) + ' |', '|' + '---|' * len(_TITLES)]
+    for key, own in sorted(rows.items(), key=lambda row: protocols.NAMES.index(row[0][0])):
+        protocol, model, setting, num_frames = key
+        values = np.array(list(own.values()))
+        interval = statistics.bootstrap_interval(values)
+        reference = rows.get((protocol, 'mean_face', None, None), {})
+        p_value = None
+        if model != 'mean_face' and set(own) <= set(reference):
+            p_value = statistics.paired_p_value(values, [reference[name] for name in own])
+        digits = '.2f' if protocols.UNITS[protocol] == 'mm' else '.4f'
+        cells = [
+            f'{protocol} ({protocols.UNITS[protocol]})',
+            model,
+            setting or '-',
+            str(num_frames or '-'),
+            str(len(own)),
+            format(values.mean(), digits),
+            format(values.std(), digits),
+            '-' if interval is None else f'[{interval[0]:{digits}}, {interval[1]:{digits}}]',
+            '-' if p_value is None else f'{p_value:.2g}',
+        ]
+        lines.append('| ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+class _Run:
+    """One run on the records that are scored on."""
+
+    def __init__(self, workdir, data_dir, data_name, seed):
+        from seqface_jax import checkpoints, input_pipeline, reconstruct
+
+        self.name = os.path.basename(os.path.normpath(workdir))
+        self._config, model, self._variables = checkpoints.load(workdir, CHECKPOINT)
+        self._trained_on = self._config.data.copy_and_resolve_references()
+        self._step, self._seed = reconstruct.make_step(self._config, model), seed
+        data = self._config.data
+        data.update(dir=data_dir, name=data_name)
+        if 'frame_maps' in data:
+            data.frame_maps = False  # Nothing here needs them, and Florence has none.
+        self._split = input_pipeline.open_dataset(data).split(data.test_split)
+
+    def targets(self):
+        """Returns the protocols.Target of every subject of the test split."""
+        from seqface_jax import protocols, surface
+
+        table, found = self._split.subjects, []
+        for index, subject in enumerate(self._split.subject_ids):
+            scan = surface.Surface(table['scan_vertices'][index], table['scan_triangles'][index])
+            own = (table[name][index] for name in ('points', 'position_map', 'mask'))
+            found.append(protocols.make_target(subject, scan, *own))
+        return found
+
+    def settings(self):
+        """Returns the names of the sequences that any subject has photos of."""
+        return sorted({str(name) for own in self._split.frame_index for name in own.sequences})
+
+    def mean_faces(self, targets):
+        """Returns {subject: surface of the mean face}; empty if the training split is gone."""
+        from seqface_jax import baselines, input_pipeline, predict, surface
+        from seqface_jax.models import Prediction
+
+        data = self._trained_on
+        if 'frame_maps' in data:
+            data.frame_maps = False
+        try:
+            people = input_pipeline.open_dataset(data).split(data.train_split).subjects
+        except errors.UserError as error:
+            logging.warning('no row of the mean face: %s', error)
+            return {}
+        mean = baselines.mean_face(people['position_map'], people['mask'])
+        mask = surface.face_mask(people['mask'])
+        answer = predict.to_answer(Prediction(mean), ordered=True, mask=mask)
+        face = surface.Surface(answer.vertices, answer.triangles)
+        return {target.subject: face for target in targets}
+
+    def answers(self, setting, counts):
+        """Yields (number of frames, {subject: surface}) of the subjects that have the setting."""
+        from seqface_jax import models, predict, reconstruct, surface
+
+        max_frames = models.MAX_FRAMES[models.reads(self._config.model)]
+        drawn = self._draw(setting, max_frames)
+        counts = predict.usable_counts(counts, max_frames)
+        shown = [self._split.frames(index, order[: counts[-1]]) for index, order in drawn.items()]
+        predictions, _ = predict.stream(self._step, self._variables, shown, counts)
+        mask = reconstruct.face_mask(self._variables.get('constants', {}))
+        mask = np.ones((128, 128), bool) if mask is None else mask
+        ordered = reconstruct.is_ordered(self._config)
+        for count, prediction in zip(counts, predictions, strict=True):
+            condition = predict.Condition(self.name, CHECKPOINT, 'test', count)
+            answers = predict.Answers(condition, prediction, ordered, mask, None)
+            if not answers.is_finite():
+                raise errors.UserError(
+                    f'{self.name} answers with numbers that are not finite: train it again with '
+                    'a lower optimizer.learning_rate'
+                )
+            own = {self._split.subject_ids[index]: answers.of(n) for n, index in enumerate(drawn)}
+            yield (
+                count,
+                {
+                    subject: surface.Surface(answer.vertices, answer.triangles)
+                    for subject, answer in own.items()
+                },
+            )
+
+    def _draw(self, setting, max_frames):
+        """Returns {index of a subject: its frames of the setting in the order to show them}."""
+        from seqface_jax import predict
+
+        data, found = self._config.data, {}
+        for index, subject in enumerate(self._split.subject_ids):
+            own = self._split.frame_index[index]
+            frames = np.flatnonzero(np.asarray(own.sequences) == setting)
+            if not len(frames):
+                continue
+            rng = np.random.default_rng([self._seed, zlib.crc32(f'{subject} {setting}'.encode())])
+            order = rng.permutation(frames)
+            if max_frames == 2:
+                order = predict.draw_pair(
+                    order, own.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
+                )
+            found[index] = order
+        return found
+
+
+def _scores(names, model, setting, count, targets, surfaces):
+    """Returns the Scores of one row in every protocol; subjects are spread over threads."""
+    from seqface_jax import protocols
+
+    known = [target for target in targets if target.subject in surfaces]
+    tasks = [(name, target) for name in names for target in known]
+
+    def score(task):
+        name, target = task
+        value = protocols.score(name, surfaces[target.subject], target)
+        return Score(name, model, setting, count, target.subject, value)
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(score, tasks))
+
+
+def _csv(scores):
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(Score._fields)
+    writer.writerows(scores)
+    return buffer.getvalue()
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_list('workdir', None, 'Runs to score; the table goes to <first>/eval/.')
+    flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
+    flags.DEFINE_string('data_name', 'florence', 'Name of the records.')
+    flags.DEFINE_list('protocol', None, 'thesis, crop_95mm, both_directions, interocular; or all.')
+    flags.DEFINE_list('frames', ['1', '8'], 'Numbers of frames of a setting to show.')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    values = flags.FLAGS
+    if not all(count.isdecimal() for count in values.frames):
+        raise errors.UserError('--frames takes whole numbers, such as 1,8')
+    scores = evaluate(
+        values.workdir,
+        values.data_dir,
+        values.data_name,
+        names=values.protocol,
+        frames=[int(count) for count in values.frames],
+    )
+    text = table(scores)
+    folder = os.path.join(values.workdir[0], 'eval')
+    os.makedirs(folder, exist_ok=True)
+    for ending, content in (('.md', text), ('_per_subject.csv', _csv(scores))):
+        path = os.path.join(folder, values.data_name + ending)
+        with open(path, 'w', encoding='utf-8') as file:
+            file.write(content)
+    sys.stdout.write(text)
+
+
+if __name__ == '__main__':
+    define_flags()
+    flags.mark_flags_as_required(['workdir', 'data_dir'])
+    app.run(main)
