@@ -11,15 +11,17 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _ALONE = ['unshare', '--net', '--map-root-user']
 _WORK = """
 import socket, sys
-from data_prep.__main__ import main as prepare
+from data_prep import prepare
 from seqface_jax import train
-from tests import conftest, toy_model
+from tests import conftest, small_raw_tree, toy_model
 
 try:
     socket.create_connection(('1.1.1.1', 53), timeout=1)
     sys.exit('there is a network')
 except OSError:
     pass
+small_raw_tree.write(sys.argv[1] + '/raw', ('F001',), frames=1)
+prepare.prepare('bu4dfe', sys.argv[1] + '/raw', sys.argv[1] + '/data')
 conftest.write_records(sys.argv[1], splits={'train': ('F001', 'F002'), 'validation': ('F004',)})
 toy_model.install()
 config = toy_model.get_config(sys.argv[1])
@@ -42,6 +44,7 @@ def test_preparing_and_training_need_no_network(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert os.path.isdir(tmp_path / 'run/checkpoints/latest')
+    assert os.path.isdir(tmp_path / 'data/bu4dfe/frames')
 
 
 def test_every_dependency_declares_a_licence_and_none_binds_what_is_built_on_it():

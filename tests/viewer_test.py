@@ -1,4 +1,6 @@
+import os
 import socket
+import struct
 import urllib.request
 
 import numpy as np
@@ -104,3 +106,69 @@ def test_a_taken_port_is_named(tmp_path):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f'cannot listen on 127.0.0.1:{port}.*--port'):
             viewer.Viewer(str(tmp_path), port=port)
+
+
+def _ask(page, data, timeout=0.2):
+    """Sends bytes to the page's port; returns what comes back until it hangs up or is silent."""
+    answer = b''
+    with socket.create_connection(('127.0.0.1', page.port), timeout=timeout) as line:
+        try:
+            line.sendall(data)
+            while more := line.recv(1 << 16):
+                answer += more
+        except OSError:
+            pass
+    return answer
+
+
+def _is_alive(page):
+    with urllib.request.urlopen(page.address, timeout=10) as answer:
+        return answer.status == 200
+
+
+def _get(page, name):
+    text = f'GET {name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+    return _ask(page, text.encode(), timeout=10)
+
+
+def test_no_file_outside_the_page_is_served(page, tmp_path):
+    (tmp_path / 'secret.txt').write_text('a secret')
+    path = str(tmp_path / 'secret.txt')
+    assert b'<html' in _get(page, '/').lower()
+    for up in ('../', '..%2f', '%2e%2e/', '..\\', '..%5c', '....//', ''):
+        for name in (f'/{up * 40}{path[1:]}', f'/{up * 3}secret.txt'):
+            assert b'a secret' not in _get(page, name)
+    for name in (f'//{path}', f'file://{path}'):
+        assert b'a secret' not in _get(page, name)
+
+
+_UPGRADE = (
+    b'GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n'
+    b'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n'
+)
+
+
+def _framed(payload):
+    """Returns a masked binary frame of a web socket; the mask is 0."""
+    return b'\x82' + struct.pack('>BH', 0x80 | 126, len(payload)) + bytes(4) + payload
+
+
+def test_garbage_on_its_socket_does_not_end_the_page(page):
+    page.add(_FRAME, _face())
+    garbage = [
+        b'',
+        bytes(5000),
+        os.urandom(5000),
+        b'GET ' + b'a' * 100_000,
+        b'POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n',
+        b'\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03' + bytes(200),  # A hello of TLS.
+        _UPGRADE,  # Cut off.
+        _UPGRADE + b'\r\n' + os.urandom(1000),
+        _UPGRADE + b'\r\n' + _framed(b'\xc1' * 50),  # No message of msgpack begins so.
+        _UPGRADE + b'\r\n' + _framed(b'\x81\xa4type\xa7NoSuch!'),
+    ]
+    for data in garbage:
+        _ask(page, data)
+    assert _is_alive(page)
+    page.add(_FRAME, _face(1))
+    assert page.shown[0] == 1
