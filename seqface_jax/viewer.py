@@ -24,6 +24,8 @@ MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow
 _REST_S = 0.2  # The page is drawn anew at most so often while frames come in.
 _PICTURE_PX = 256
 _COLORS = matplotlib.colormaps['viridis']
+# A texture holds the light of the photos already: more than half of it shines by itself.
+_SHADED, _GLOW = (0.4, 0.4, 0.4, 1.0), (0.65, 0.65, 0.65)
 _CAMERA_AT = (150.0, 40.0, 640.0)  # mm; from the subject's left, in front.
 _FIELD_OF_VIEW_RAD = 0.42
 _MIDDLE = (25.0, 0.0, 60.0)  # So that the panel on the right hides nothing.
@@ -186,8 +188,12 @@ class Viewer:
         if self._colored.value == 'texture' and face.texture is not None:
             from PIL import Image
 
+            picture = Image.fromarray(face.texture)
             material = trimesh.visual.material.PBRMaterial(
-                baseColorTexture=Image.fromarray(face.texture),
+                baseColorTexture=picture,
+                baseColorFactor=_SHADED,
+                emissiveTexture=picture,
+                emissiveFactor=_GLOW,
                 metallicFactor=0.0,
                 roughnessFactor=1.0,
             )

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import trimesh
 
-from seqface_jax import alignment, demo, demo_record, pose, smoothing, video
+from seqface_jax import (
+    alignment,
+    demo,
+    demo_record,
+    face_painter,
+    pose,
+    smoothing,
+    video,
+)
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
 from tests import small_run
@@ -206,6 +214,23 @@ def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
         for _ in range(200):
             record.add(moment)
         assert 8 <= len(record._shown) <= 16
+
+
+def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
+    tmp_path, reconstructor, monkeypatch
+):
+    frame = video.Frame('0', _draw())
+    moment = next(demo.stream(reconstructor, [frame], reconstructor.initial_state()))
+    monkeypatch.setattr(smoothing, 'jitter', lambda faces: [0.0])
+    painted = []
+    painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
+    monkeypatch.setattr(face_painter, 'FacePainter', lambda mask: painter())
+    mask = reconstructor.face_mask
+    with demo_record.Record(str(tmp_path), face_mask=mask, keep_keyframes=True) as record:
+        for _ in range(3000):
+            record.add(moment)
+    assert len(painted) == pytest.approx(1000 + 1000 / 2 + 1000 / 4, abs=2)
+    assert 60 < len(record._keyframes) < 80
 
 
 def test_offline_smoothing_on_disk_is_that_of_all_vertices_at_once(tmp_path):
