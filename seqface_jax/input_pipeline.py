@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import frame_maps
+from seqface_jax import frame_maps, photo_file
 from seqface_jax.errors import UserError
 
 VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
@@ -314,8 +314,11 @@ def check_record(record):
 
 def decode_image(record):
     """Returns the image of a frame's record, [H, W, 3] uint8 BGR, or None if it is no JPEG."""
-    data = np.frombuffer(record['image'], np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        photo_file.check_size('the image', record['image'])  # A header may announce gigabytes.
+        return cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_COLOR)
+    except (UserError, cv2.error):
+        return None
 
 
 def open_dataset(config):

@@ -53,7 +53,7 @@ def read(path):
             data = file.read()
     except OSError as error:
         raise UserError(f'cannot read the photo {path}: {error.strerror or error}') from error
-    _check_size(path, data)
+    check_size(path, data)
     try:
         photo = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:
@@ -63,7 +63,7 @@ def read(path):
     return photo
 
 
-def _check_size(path, data):
+def check_size(path, data):
     """Raises UserError unless the header is of a picture that may be decoded."""
     try:
         with warnings.catch_warnings():

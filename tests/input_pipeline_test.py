@@ -3,6 +3,7 @@ import glob
 import os
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -303,3 +304,13 @@ def test_records_that_name_code_of_their_own_are_refused(damaged):
         file.write(text.replace('tensorflow_datasets.core.features.text_feature', 'antigravity'))
     with pytest.raises(UserError, match='damaged or foreign'):
         input_pipeline.open_dataset(damaged)
+
+
+def test_an_image_whose_header_announces_gigabytes_is_not_decoded():
+    data = bytearray(cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    assert input_pipeline.decode_image({'image': bytes(data)}).shape == (8, 8, 3)
+    place = data.index(b'\xff\xc0') + 5  # Height and width, 2 bytes each.
+    for side in (b'\x75\x30', b'\xff\xff'):
+        data[place : place + 4] = side * 2
+        assert input_pipeline.decode_image({'image': bytes(data)}) is None
+    assert input_pipeline.decode_image({'image': b''}) is None

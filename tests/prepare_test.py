@@ -169,6 +169,22 @@ def test_only_a_subject_whose_files_changed_is_read_again(prepared, tree, tmp_pa
     assert len(_read(data_dir, 'frames', 'test')) == 17
 
 
+def test_a_tree_with_two_percent_bad_files_is_prepared_to_its_end(prepared, tree, tmp_path):
+    data_dir = shutil.copytree(prepared[0], tmp_path / 'data')  # Two of three need no new reading.
+    raw_dir = shutil.copytree(tree, tmp_path / 'raw')
+    sequence, index = prepared[1]['subjects']['F004']['neutral']
+    photo = raw_dir / 'F004/Fear/001.jpg'
+    scan = raw_dir / f'F004/{sequence}/{index:03d}.wrl'
+    photo.write_bytes(photo.read_bytes()[:-40])
+    scan.write_bytes(b'#VRML V2.0 utf8\n' + bytes(range(256)))
+    assert round(2 / sum(path.is_file() for path in raw_dir.glob('F*/*/*')), 2) == 0.02
+    report, _ = _prepare(raw_dir, data_dir)
+    assert report['counts']['train']['frames'] == report['counts']['test']['frames'] == 18
+    assert report['counts']['validation'] == {'subjects': 1, 'frames': 17}
+    assert {entry['where'] for entry in report['skipped']} == {str(photo), str(scan)}
+    assert 'skipped: 1 photo, 1 scan ' in prepare.summary(report, False)
+
+
 def _make_foreign(raw_dir):
     """Turns a tree into one that nobody here wrote: names, sizes, formats, broken files."""
     (raw_dir / 'BU_WrlViewer_V2').mkdir()

@@ -115,6 +115,13 @@ def run(command, *, seconds=None, pattern=None):
     return process.returncode, time.monotonic() - started
 
 
+def check_equal(expected, found):
+    """Raises UserError unless two dicts of digests are the same."""
+    differing = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+    if differing:
+        raise UserError(f'{len(differing)} differ: {", ".join(differing[:10])}')
+
+
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
@@ -138,6 +145,7 @@ def main(argv):
     make_command, digest, _ = kinds[argv[1]]
     whole, killed = (os.path.join(flags.FLAGS.out_dir, name) for name in ('whole', 'killed'))
     _, seconds = run(make_command(whole)[0])
+    expected = digest(whole)
     rng = np.random.default_rng(flags.FLAGS.seed)
     command, pattern = make_command(killed)
     done = 0
@@ -147,16 +155,14 @@ def main(argv):
             seconds=rng.uniform(0, seconds),
             pattern=pattern if kill % 2 else None,
         )
-        if status == 0:
+        if status == 0:  # It came to its end before the moment: begin again.
             done += 1
-            shutil.rmtree(killed)  # It came to its end before the moment: begin again.
+            check_equal(expected, digest(killed))
+            shutil.rmtree(killed)
         sys.stdout.write(f'{kill + 1}: {"ended" if status == 0 else "killed"} after {ran:.1f} s\n')
         sys.stdout.flush()
     run(command)
-    expected, found = digest(whole), digest(killed)
-    differing = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
-    if differing:
-        raise UserError(f'{len(differing)} differ: {", ".join(differing[:10])}')
+    check_equal(expected, digest(killed))
     sys.stdout.write(f'{flags.FLAGS.kills - done} kills; all {len(expected)} parts are equal\n')
 
 
