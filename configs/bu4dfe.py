@@ -20,8 +20,9 @@ def get_config():
     )  # 8
     model.memory_features = 64
     model.memory_stride = 1
+    model.feature_size = 768
     model.hidden_features = 512
-    model.code_size = 40
+    model.code_size = 60
     model.measurements = 160
     model.dropout = 0.3
     model.norm = 'group'

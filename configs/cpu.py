@@ -11,7 +11,9 @@ def get_config():
     config = quickstart.get_config()
 
     config.data.dir = 'data/ict'
-    config.model.hidden_features = 128
+    config.model.feature_size = 448
+    config.model.hidden_features = 192
+    config.model.measurements = 128
 
     config.optimizer.learning_rate = 4e-3
     config.optimizer.decay_every_epochs = 8

@@ -12,9 +12,10 @@ def get_config():
     config.data.num_threads = 2
 
     config.model.encoder = (  # Sides at 64 pixels in the comments.
-        {'kind': 'conv', 'features': 8, 'stride': 4},  # 16
-        {'kind': 'conv', 'features': 8, 'stride': 4},  # 4
+        {'kind': 'oriented_gradients', 'features': 4, 'stride': 8},  # 8
+        {'kind': 'conv', 'features': 8, 'stride': 2},  # 4
     )
+    config.model.feature_size = 16
     config.model.memory_features = 8
     config.model.hidden_features = 16
     config.model.code_size = 4

@@ -135,6 +135,20 @@ class Split:
         records = self.frame_index[subject_index].records
         return np.stack([self._frame(int(records[index])) for index in frame_indices])
 
+    def sample_frames(self, count):
+        """Returns about `count` frames, or all, evenly over the subjects: float32, normalised.
+
+        Args:
+            count: of frames.
+
+        Returns:
+            [M, image_size, image_size, 3] float32, M at most `count`.
+        """
+        places = np.concatenate([index.records for index in self.frame_index])
+        chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+        frames = np.stack([self._frame(int(places[index])) for index in chosen])
+        return np.asarray(normalize_frames(frames, self._config.normalization))
+
     def frame_maps(self, subject_index, frame_indices):
         """Returns the maps of frames of one subject, where the config asks for them.
 

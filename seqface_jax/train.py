@@ -272,7 +272,8 @@ class _Run:
         self._validation = dataset.split(config.data.validation_split)
         self._num_batches = self._training.num_batches()
         constants = jax.tree.map(
-            np.float32, models.constants(config.model, self._training.subjects)
+            np.float32,
+            models.constants(config.model, self._training.subjects, self._training.sample_frames),
         )
         model = models.create(
             config.model,

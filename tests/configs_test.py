@@ -38,7 +38,9 @@ def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
     model = models.create(config.model, config.data.image_size)
     record, _ = conftest.make_person('F001')
     table = {key: record[key][None] for key in ('position_map', 'mask', 'points')}
-    constants = models.constants(config.model, table)
+    size = config.data.image_size
+    blank = np.zeros((1, size, size, 3), np.float32)
+    constants = models.constants(config.model, table, lambda count: blank)
     variables = jax.eval_shape(lambda: checkpoints.init_variables(model, config.data.image_size, 0))
     assert jax.tree.map(np.shape, constants) == jax.tree.map(np.shape, variables['constants'])
     frames = jnp.zeros((2, 3, config.data.image_size, config.data.image_size, 3))

@@ -21,7 +21,7 @@ def make_run(workdir, data_dir, *, seed=0, num_frames=(1, 3), **data):
     split = input_pipeline.open_dataset(config.data).split('train')
     model = models.create(config.model, 32)
     variables = jax.jit(lambda: checkpoints.init_variables(model, 32, seed))()
-    constants = models.constants(config.model, split.subjects)
+    constants = models.constants(config.model, split.subjects, split.sample_frames)
     variables = variables | {'constants': variables.get('constants', {}) | constants}
     checkpoints.write_config(str(workdir), config)
     for which in ('best_validation', 'best_training'):

@@ -20,6 +20,7 @@ FIELDS = {
     ),
     'memory_features': 4,
     'memory_stride': 2,
+    'feature_size': 6,
     'hidden_features': 8,
     'code_size': 3,
     'measurements': 5,
@@ -33,6 +34,11 @@ def random_table(rng, count):
     radius = 90 + np.einsum('nk,khw->nhw', rng.normal(size=(count, 2)) * [4, 2], modes)
     maps = (radius[..., None] * directions).astype(np.float32)
     return {'position_map': maps, 'mask': np.ones(maps.shape[:3], bool)}
+
+
+def sample_frames(count):
+    """Returns ten frames of noise."""
+    return np.random.default_rng(7).random((min(count, 10), 32, 32, 3), np.float32)
 
 
 def apply(model, variables, *args, rngs=None, **options):
@@ -64,14 +70,14 @@ def trained():
     model = models.create(FIELDS, 32)
     frames = jax.random.uniform(jax.random.key(0), (2, 3, 32, 32, 3))
     params = jax.jit(functools.partial(random_params, model))(frames[:1, :1])
-    constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6))
+    constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6), sample_frames)
     constants = {name: jnp.float32(value) for name, value in constants.items()}
     return model, {'params': params, 'constants': constants}, frames
 
 
 def test_the_space_holds_the_training_faces_and_their_deviation_is_1_along_each_direction():
     table = random_table(np.random.default_rng(1), 20)
-    constants = Fusion.make_constants(FIELDS, table)
+    constants = Fusion.make_constants(FIELDS, table, sample_frames)
     basis = constants['basis'].reshape(3, -1)
     distance = np.linalg.norm(table['position_map'], axis=-1)
     deviations = (distance - np.linalg.norm(constants['mean_map'], axis=-1)).reshape(20, -1)
@@ -84,7 +90,7 @@ def test_the_space_holds_the_training_faces_and_their_deviation_is_1_along_each_
 def test_what_no_scan_shows_is_the_mean_of_what_was_filled_in():
     table = random_table(np.random.default_rng(2), 4)
     table['mask'][:, 0] = False
-    constants = Fusion.make_constants(FIELDS, table)
+    constants = Fusion.make_constants(FIELDS, table, sample_frames)
     assert np.isfinite(constants['mean_map']).all()
     assert np.abs(constants['basis'][:, 0]).max() == 0
 
@@ -93,7 +99,7 @@ def test_an_untrained_network_answers_with_the_mean_face():
     model = models.create(FIELDS, 32)
     frames = jax.random.uniform(jax.random.key(3), (1, 2, 32, 32, 3))
     variables = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()
-    constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6))
+    constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6), sample_frames)
     variables = {'params': variables['params'], 'constants': constants}
     predicted = apply(model, variables, frames, train=False).position_map
     target = np.broadcast_to(constants['mean_map'], predicted.shape)
@@ -223,6 +229,7 @@ def test_dropout_is_on_in_training_only(trained):
         ({'encoder': ({'kind': 'conv_lstm', 'features': 3},)}, 'oriented_gradients'),
         ({'encoder': (3,)}, "write a dict with 'kind'"),
         ({'training_stride': 3}, 'divisor of 128'),
+        ({'encoder': ({'kind': 'conv', 'features': 3},)}, "begin with a layer of kind 'oriented"),
     ],
 )
 def test_a_mistake_in_the_config_is_named(fields, sentence):

@@ -24,7 +24,7 @@ def make(seed=0, target='position_map'):
     params = jax.tree.map(
         lambda leaf: rng.normal(0, 0.3, leaf.shape).astype(np.float32), shapes['params']
     )
-    constants = models.constants(config.model, _people(rng))
+    constants = models.constants(config.model, _people(rng), functools.partial(_frames, rng))
     constants = {name: np.float32(value) for name, value in constants.items()}
     return config, model, {'params': params, 'constants': constants}
 
@@ -35,6 +35,10 @@ def write(workdir, seed=0):
     checkpoints.write_config(str(workdir), config)
     checkpoints.save(str(workdir), 'best_validation', variables, {})
     return str(workdir)
+
+
+def _frames(rng, count):
+    return rng.random((min(count, 6), IMAGE_SIZE, IMAGE_SIZE, 3), np.float32)
 
 
 def _people(rng, count=6):

@@ -151,7 +151,7 @@ def make_state(config, split):
     """Returns Devices, the mapped train_step, its state and the mapped eval_step."""
     devices = train.Devices(config.data.batch_size)
     model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
-    constants = models.constants(config.model, split.subjects)
+    constants = models.constants(config.model, split.subjects, split.sample_frames)
     state = train.create_state(config, model, constants, split.num_batches())
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     eval_step = devices.map(

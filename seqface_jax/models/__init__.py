@@ -43,19 +43,22 @@ def create(config_model, image_size, **overrides):
     return model_class(**values | overrides, image_size=image_size)
 
 
-def constants(config_model, table):
+def constants(config_model, table, sample_frames=None):
     """Computes the collection 'constants' of a network from the training split's subjects.
 
     Args:
         config_model: as of `create`.
         table: dict of arrays stacked over subjects, mm: position_map [N, 128, 128, 3], mask
             [N, 128, 128], points [N, P, 3].
+        sample_frames: function of a number that returns at most so many frames of the training
+            split, float32 [M, H, W, 3], normalised as the config says; for those that look at
+            frames beforehand.
 
     Returns:
         dict of float32 arrays.
     """
     model_class, values = _parse(config_model)
-    return model_class.make_constants(values, table)
+    return model_class.make_constants(values, table, sample_frames)
 
 
 def reads(config_model):

@@ -12,6 +12,7 @@ What frames say of one function has an error in common (of the network, of the p
 no number of them averages out: its variance bounds the precision of their sum.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 from flax import linen as nn
 
 from seqface_jax import position_map as grid
-from seqface_jax.models import fields
+from seqface_jax.models import fields, whitening
 from seqface_jax.models.conv_lstm import ConvLSTM
 from seqface_jax.models.linear_face import radial_components
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
@@ -37,6 +38,7 @@ ENCODER_KINDS = {
 MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
 # Of the logits that weigh evidence: a step of Adam that makes all frames worthless is never undone.
 CAUTION = 0.1
+SAMPLED_FRAMES = 4096  # Of the training split, for the principal directions of its features.
 NEWTON_STEPS = 20  # Enough for eigenvalues up to 10,000 times the smallest.
 
 
@@ -44,15 +46,17 @@ class Fusion(SequenceModel, kw_only=True):
     """Predicts a position map after every frame of a sequence, of any length.
 
     Attributes:
-        encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class.
-            What its first layer says is measured linearly, the last one's output through a hidden
-            layer.
+        encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class;
+            the first is 'oriented_gradients', which learns nothing. The measurements read its
+            principal directions, linearly and through a hidden layer; that one reads the last
+            layer too.
+        feature_size: R, principal directions of the first layer's features, see whitening.
         memory_features: channels of the ConvLSTM over the encoder's last features.
         memory_stride: of its input convolution, in pixels of those features.
         hidden_features: of the layer between encoder and evidence.
         code_size: K, directions of the linear face space.
         measurements: D, linear functions of the code that a frame is asked about.
-        dropout: share of the features dropped in training.
+        dropout: share of what the hidden layer reads and says that is dropped in training.
         norm: of the per-frame blocks, a name in models.norm.NORMS.
         training_stride: in training only every so many-th row and column of the map is computed.
     """
@@ -60,6 +64,7 @@ class Fusion(SequenceModel, kw_only=True):
     encoder: Sequence[Mapping[str, Any]]
     memory_features: int
     memory_stride: int
+    feature_size: int
     hidden_features: int
     code_size: int
     measurements: int
@@ -100,6 +105,10 @@ class Fusion(SequenceModel, kw_only=True):
         super().check_fields(values)
         given = ('norm', 'axis_name')
         fields.check_layers(values['encoder'], ENCODER_KINDS, 'model.encoder', given)
+        if not values['encoder'] or values['encoder'][0]['kind'] != 'oriented_gradients':
+            raise fields.ModelConfigError(
+                "model.encoder must begin with a layer of kind 'oriented_gradients'"
+            )
         stride = values.get('training_stride', 1)
         if stride < 1 or grid.SIZE % stride:
             raise fields.ModelConfigError(
@@ -107,13 +116,24 @@ class Fusion(SequenceModel, kw_only=True):
             )
 
     @staticmethod
-    def make_constants(values, table):
-        """Computes the linear face space of the training split, see linear_face.
+    def make_constants(values, table, sample_frames):
+        """Computes the linear face space of the training split, and that of its frames' features.
 
         Returns:
-            mean_map [128, 128, 3] mm, and basis [K, 128, 128], mm along the rays of the map.
+            mean_map [128, 128, 3] mm, basis [K, 128, 128] mm along the rays of the map (see
+            linear_face), feature_mean [n] and feature_directions [n, R] (see whitening).
         """
-        return radial_components(table, values['code_size'])
+        frames = sample_frames(SAMPLED_FRAMES)
+        frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
+        layer = {name: value for name, value in values['encoder'][0].items() if name != 'kind'}
+        look = jax.jit(functools.partial(OrientedGradients(**layer).apply, {}, train=False))
+        features = [
+            np.asarray(look(part - 0.5)).reshape(len(part), -1)
+            for part in np.array_split(frames, -(-len(frames) // 256))
+        ]
+        mean, directions = whitening.whiten(np.concatenate(features), values['feature_size'])
+        face = radial_components(table, values['code_size'])
+        return face | {'feature_mean': mean, 'feature_directions': directions}
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
@@ -159,17 +179,27 @@ class Fusion(SequenceModel, kw_only=True):
     def _measure(self, first, features, before, train):
         """Returns what each frame measures, and how precisely; each [B, T, D]."""
 
-        def flatten(x, name):
-            x = x.reshape(*x.shape[:2], -1)  # Where a feature is matters: no pooling.
-            # So that a step of Adam moves the answer by little, however many features there are.
-            x = (x - 1) / np.sqrt(x.shape[-1])
+        # Where a feature is matters: no pooling.
+        first = first.reshape(*first.shape[:2], -1)
+        size, shape = first.shape[-1], (first.shape[-1], self.feature_size)
+        whitened = (first - self.constant('feature_mean', (size,))) @ self.constant(
+            'feature_directions', shape
+        )
+        # So that a step of Adam moves the answer by little, however many directions there are.
+        whitened = whitened / np.sqrt(self.feature_size)
+        x = whitened
+        if len(self.encoder) > 1:
+            last = features.reshape(*features.shape[:2], -1)
+            x = jnp.concatenate([x, last / np.sqrt(last.shape[-1])], axis=-1)
+
+        def drop(x, name):
             return nn.Dropout(self.dropout, deterministic=not train, name=name)(x)
 
+        hidden = nn.Dense(self.hidden_features, name='hidden')(drop(x, 'drop_input'))
+        hidden = drop(nn.silu(hidden), 'drop_hidden')
         zeros = nn.initializers.zeros  # Starts at the mean face.
         size = self.measurements
-        hidden = nn.Dense(self.hidden_features, name='hidden')(flatten(features, 'drop_last'))
-        hidden = nn.silu(hidden)
-        measured = nn.Dense(size, kernel_init=zeros, name='linear')(flatten(first, 'drop_first'))
+        measured = nn.Dense(size, kernel_init=zeros, name='linear')(whitened)
         measured += nn.Dense(size, kernel_init=zeros, name='measured')(hidden)
         logits = nn.Dense(size, name='precision')(hidden)
         precision = nn.softplus(CAUTION * logits)

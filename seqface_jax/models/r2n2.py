@@ -64,9 +64,9 @@ class R2N2(SequenceModel, kw_only=True):
                 raise fields.ModelConfigError(f'model.{name} must hold {count} numbers')
 
     @staticmethod
-    def make_constants(values, table):
+    def make_constants(values, table, sample_frames):
         """Computes the box of the voxels: corner_mm [3] and cell_mm [], see `voxels.box`."""
-        del values
+        del values, sample_frames
         corner_mm, cell_mm = voxels.box(table['position_map'], table['mask'], NUM_VOXELS)
         return {'corner_mm': corner_mm, 'cell_mm': cell_mm}
 

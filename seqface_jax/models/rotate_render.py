@@ -61,8 +61,9 @@ class RotateRender(SequenceModel, kw_only=True):
     features: int = 16
 
     @staticmethod
-    def make_constants(values, table):
+    def make_constants(values, table, sample_frames):
         """Computes mean_map, mean_mask and basis, see linear_face.principal_components."""
+        del sample_frames
         return principal_components(table, values.get('code_size', RotateRender.code_size))
 
     def setup(self):

@@ -84,18 +84,19 @@ class SeqFace(SequenceModel, kw_only=True):
                 fields.choose(choices, values[name], f'model.{name}')
 
     @staticmethod
-    def make_constants(values, table):
+    def make_constants(values, table, sample_frames):
         """Computes scale_mm and offset_mm from the subjects of the training split.
 
         Args:
             values: the fields of the config, unused.
             table: dict of stacked arrays; `points` [N, P, 3] mm is read.
+            sample_frames: unused.
 
         Returns:
             scale_mm [], the mean over subjects of the radius of the furthest point, and
             offset_mm [3], the mean of their centroids.
         """
-        del values
+        del values, sample_frames
         points = np.asarray(table['points'], np.float32)
         centroids = points.mean(axis=1)
         radii = np.sqrt(np.square(points - centroids[:, None]).sum(axis=-1)).max(axis=1)

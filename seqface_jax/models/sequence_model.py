@@ -65,19 +65,20 @@ class SequenceModel(nn.Module, kw_only=True):
         fields.check(cls, [name for name in values if name not in GIVEN], 'model', GIVEN)
 
     @staticmethod
-    def make_constants(values, table):
+    def make_constants(values, table, sample_frames):
         """Computes the collection 'constants' from the subjects of the training split.
 
         Args:
             values: the fields of the config.
             table: dict of stacked arrays; position_map [N, 128, 128, 3] mm and mask
                 [N, 128, 128] are read.
+            sample_frames: as of `models.constants`.
 
         Returns:
             mean_map [128, 128, 3] mm, and mean_mask [128, 128], the share of subjects that have
             a pixel.
         """
-        del values
+        del values, sample_frames
         return mean_face(table)
 
     def mean_face(self):

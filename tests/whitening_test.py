@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+
+from seqface_jax.models.whitening import NOISE, whiten
+
+
+@pytest.mark.parametrize('num_frames', [400, 5])
+def test_each_direction_has_its_variance_over_that_and_the_noise(num_frames):
+    rng = np.random.default_rng(0)
+    features = 3 + rng.normal(size=(num_frames, 8)) @ rng.normal(size=(8, 8))
+    mean, directions = whiten(features, 4)
+    whitened = (features - mean) @ directions
+    covariance = np.cov(whitened.T, bias=True)
+    deviations = features - features.mean(axis=0)
+    variances = np.linalg.svd(deviations)[1][:4] ** 2 / num_frames
+    noise = NOISE * np.square(deviations).mean()
+    np.testing.assert_allclose(covariance, np.diag(variances / (variances + noise)), atol=1e-4)
+
+
+def test_directions_that_the_frames_do_not_span_are_zero():
+    features = np.random.default_rng(1).normal(size=(3, 6))
+    _, directions = whiten(features, 5)
+    assert np.abs(directions[:, :2]).min() > 0
+    np.testing.assert_array_equal(directions[:, 2:], 0)
