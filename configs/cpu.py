@@ -16,8 +16,9 @@ def get_config():
     config.model.measurements = 128
 
     config.optimizer.learning_rate = 4e-3
-    config.optimizer.decay_every_epochs = 8
-    config.train.num_epochs = 28
+    config.optimizer.decay_every_epochs = 6
+    config.optimizer.weight_decay = 0.05
+    config.train.num_epochs = 20
     config.train.ema_decay = 0.99
 
     config.eval.num_frames = (1, 2, 4, 8, 16, 32)
