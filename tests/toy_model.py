@@ -40,8 +40,8 @@ def create(config, image_size, scan_unroll=0, axis_name=None):
     return ToyFace(**fields, axis_name=axis_name)
 
 
-def constants(config, subjects):
-    del config
+def constants(config, subjects, sample_frames=None):
+    del config, sample_frames
     mean_map = np.mean(subjects['position_map'], axis=0, dtype=np.float64).astype(np.float32)
     return {'mean_map': mean_map, 'scale_mm': np.float32(100)}
 
