@@ -14,6 +14,9 @@ _CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_va
 _SUBJECTS = flags.DEFINE_integer('subjects', None, 'At most so many of each split; 0: all.')
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Records other than those of the first run.')
 _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
+_PERMUTATIONS = flags.DEFINE_integer(
+    'permutations', 0, 'Orders of the same frames to measure the order spread over; 0: not.'
+)
 flags.mark_flags_as_required(['workdir'])
 
 
@@ -31,6 +34,7 @@ def main(argv):
         max_subjects=_SUBJECTS.value,
         data_dir=_DATA_DIR.value,
         data_name=_DATA_NAME.value,
+        permutations=_PERMUTATIONS.value,
     )
     evaluate.evaluate(_WORKDIR.value, options)
     with open(os.path.join(_WORKDIR.value[0], 'eval', 'table.md'), encoding='utf-8') as file:

@@ -1,6 +1,8 @@
-"""What a network must beat: answers that look at no image, or at each frame alone."""
+"""What a network must beat, answers that look at no image; and the best its linear head can say."""
 
 import numpy as np
+
+from seqface_jax import position_map
 
 
 def mean_face(maps, masks):
@@ -43,14 +45,29 @@ def random_subjects(subject_ids, training_ids, *, seed):
     return np.array(drawn)
 
 
-def averaged_single_frames(maps):
-    """Averages the answers a model gives to each frame alone: after n frames, their mean.
+def oracle(mean_map, basis, maps, masks):
+    """Projects true faces on a network's linear face space: least squares over the known pixels.
+
+    What no evidence can improve on; the rest of a network's error is in what it reads.
 
     Args:
-        maps: [T, ..., S, S, 3] mm, the answer to frame t from an empty state.
+        mean_map: [128, 128, 3] mm.
+        basis: [K, 128, 128, 3] mm, or [K, 128, 128] mm along the rays of the position map.
+        maps: [N, 128, 128, 3] mm.
+        masks: [N, 128, 128] bool, the pixels that are known.
 
     Returns:
-        [T, ..., S, S, 3] mm, the mean of the first t + 1 answers.
+        [N, 128, 128, 3] float32 mm.
     """
-    count = np.arange(1, len(maps) + 1).reshape((-1,) + (1,) * (np.ndim(maps) - 1))
-    return np.cumsum(maps, axis=0) / count
+    if basis.ndim == 3:
+        basis = basis[..., None] * position_map.ray_directions(basis.shape[1])
+    basis = np.asarray(basis, np.float64)
+    found = []
+    for face, mask in zip(maps, masks, strict=True):
+        directions = basis[:, mask].reshape(len(basis), -1)
+        deviation = (np.asarray(face, np.float64) - mean_map)[mask].ravel()
+        # The normal equations; directions that are zero, beyond what the people span, get nothing.
+        gram = directions @ directions.T
+        code = np.linalg.lstsq(gram, directions @ deviation, rcond=1e-9)[0]
+        found.append(mean_map + np.tensordot(code, basis, axes=1))
+    return np.float32(found)

@@ -1,31 +1,13 @@
 """Evaluates runs and baselines on whole splits: each subject once, for all the same frames."""
 
-import concurrent.futures
 import dataclasses
 import os
-import zlib
-from typing import NamedTuple
 
-import numpy as np
-from absl import logging
-from tqdm import tqdm
-
-from seqface_jax import (
-    baselines,
-    input_pipeline,
-    models,
-    predict,
-    reconstruct,
-    results,
-    scoring,
-    surface,
-)
-from seqface_jax import rows as rows_lib
+from seqface_jax import comparisons, predict, results, split_evaluation, surface
 from seqface_jax import runs as runs_lib
 from seqface_jax.errors import UserError
 
 SPLITS = ('train', 'validation', 'test')
-_CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +20,7 @@ class Options:
         checkpoints: of checkpoints.WHICH.
         max_subjects: of each split, in order of their ids; 0: all.
         data_dir, data_name: other records than those the runs were trained on.
+        permutations: orders of the same frames to measure the order spread over; 0: it is not.
     """
 
     frames: tuple | None = None
@@ -46,6 +29,7 @@ class Options:
     max_subjects: int | None = None
     data_dir: str | None = None
     data_name: str | None = None
+    permutations: int = 0
 
 
 def evaluate(workdirs, options=None):
@@ -66,27 +50,25 @@ def evaluate(workdirs, options=None):
     options = options or Options()
     runs = runs_lib.load(workdirs, options)
     plan = _plan(next(iter(runs.values())), options)
-    rows, per_subject, shown = [], [], []
+    scored, per_subject, shown = [], [], []
     for split in plan.splits:
-        evaluation = _SplitEvaluation(split, plan, runs)
-        split_rows, split_per_subject = evaluation.run()
-        rows += split_rows
-        per_subject += split_per_subject
+        evaluation = split_evaluation.SplitEvaluation(split, plan, runs)
+        own = evaluation.run()
+        scored += own
+        per_subject += evaluation.per_subject(own)
         shown.append(evaluation.show())
+    report = results.Results(
+        _protocol(plan, workdirs, runs),
+        [own.row for own in scored],
+        comparisons.over_frames(scored, seed=plan.seed),
+        comparisons.between(scored, seed=plan.seed),
+        comparisons.seen_and_unseen(scored, seed=plan.seed),
+    )
     folder = os.path.join(workdirs[0], 'eval')
-    results.write(folder, _protocol(plan, workdirs, runs), rows, per_subject)
-    figures.write(os.path.join(folder, 'figures'), rows, shown, workdirs)
-    return rows
-
-
-class _Plan(NamedTuple):
-    frames: tuple
-    splits: tuple
-    checkpoints: tuple
-    max_subjects: int
-    seed: int
-    training: input_pipeline.Split
-    mask: np.ndarray
+    ced = results.ced_rows(scored)
+    results.write(folder, report, per_subject, ced)
+    figures.write(os.path.join(folder, 'figures'), report.rows, ced, shown, workdirs)
+    return report.rows
 
 
 def _plan(run, options):
@@ -98,9 +80,11 @@ def _plan(run, options):
     frames = tuple(sorted(set(options.frames or config.eval.num_frames)))
     if frames[0] < 1:
         raise UserError(f'the numbers of frames must be at least 1, got {frames[0]}')
+    if options.permutations < 0 or options.permutations == 1:
+        raise UserError('the order spread takes at least 2 permutations, or 0 to leave it out')
     maximum = config.eval.max_subjects if options.max_subjects is None else options.max_subjects
     training = run.dataset.split(config.data.train_split)
-    return _Plan(
+    return split_evaluation.Plan(
         frames,
         splits,
         tuple(options.checkpoints or config.eval.checkpoints),
@@ -108,130 +92,8 @@ def _plan(run, options):
         config.eval.seed,
         training,
         surface.face_mask(training.subjects['mask']),
+        options.permutations,
     )
-
-
-class _SplitEvaluation:
-    """All rows of one split."""
-
-    def __init__(self, name, plan, runs):
-        self._name, self._plan, self._runs = name, plan, runs
-        # Every run is scored on the first one's subjects, at its own image size.
-        expression = next(iter(runs.values())).config.data[f'{name}_split']
-        self._splits = {workdir: run.dataset.split(expression) for workdir, run in runs.items()}
-        self.subjects = scoring.load_subjects(
-            next(iter(self._splits.values())), plan.max_subjects, self._draw
-        )
-        self._shown = {}
-
-    def run(self):
-        """Returns the split's rows and the same per subject, as flat dicts."""
-        rows, per_subject, reference = [], [], None
-        for answers in self._answers():
-            scores = self._score(answers)
-            reference = scores if reference is None else reference  # mean_face comes first.
-            rows.append(rows_lib.make_row(answers, scores, reference, seed=self._plan.seed))
-            per_subject += [
-                answers.condition._asdict() | {'subject': subject} | scoring.flatten(values)
-                for subject, values in zip(self.subjects.ids, scores, strict=True)
-            ]
-            condition = answers.condition
-            if condition.model == 'mean_face' or (condition.checkpoint and not condition.of):
-                self._shown[condition.model, condition.checkpoint] = answers
-        return rows, per_subject
-
-    def show(self):
-        """Returns what the pictures of this split need: split, subjects, frames, answers."""
-        workdir = next(iter(self._runs))
-        count = min(2, len(self.subjects.ids))
-        frames = [self._splits[workdir].frames(i, self.subjects.drawn[i][:8]) for i in range(count)]
-        return self._name, self.subjects, frames, list(self._shown.values())
-
-    def _answers(self):
-        yield from self._baselines()
-        for workdir, run in self._runs.items():
-            logging.info('%s: predicting the %s split', run.name, self._name)
-            split = self._splits[workdir]
-            drawn = self._drawn_for(run, split)
-            frames = [split.frames(i, own) for i, own in enumerate(drawn)]
-            for checkpoint, (step, variables) in run.models.items():
-                yield from self._predict(run, checkpoint, step, variables, frames)
-
-    def _baselines(self):
-        training, ids = self._plan.training, self.subjects.ids
-        maps = training.subjects['position_map']
-        mean = baselines.mean_face(maps, training.subjects['mask'])
-        yield self._constant('mean_face', np.repeat(mean[None], len(ids), axis=0))
-        if set(training.subject_ids) - set(ids) or len(training.subject_ids) > 1:
-            others = baselines.random_subjects(ids, training.subject_ids, seed=self._plan.seed)
-            yield self._constant('random_subject', maps[others])
-
-    def _constant(self, name, maps):
-        """Returns the Answers of what looks at no frame."""
-        condition = predict.Condition(name, None, self._name, None)
-        return predict.Answers(condition, models.Prediction(maps), True, self._plan.mask, None)
-
-    def _predict(self, run, checkpoint, step, variables, frames):
-        selection = run.selection(checkpoint, self._name, self.subjects.ids)
-        condition = predict.Condition(run.name, checkpoint, self._name, None, selection)
-        reads = models.reads(run.config.model)
-        counts = predict.usable_counts(self._plan.frames, models.MAX_FRAMES[reads])
-        yield from self._stream(run, condition, step, variables, frames, counts)
-        counts = [count for count in self._plan.frames if count > 1]  # One is the model itself.
-        if reads in _CHOSEN_VIEWS:
-            return
-        if counts and checkpoint == self._averaged_checkpoint(run):
-            condition = condition._replace(model='averaged_single_frames', of=run.name)
-            yield from self._stream(run, condition, step, variables, frames, counts, single=True)
-
-    def _stream(self, run, condition, step, variables, frames, counts, *, single=False):
-        ordered = reconstruct.is_ordered(run.config)
-        predictions, seconds = predict.stream(step, variables, frames, counts, single=single)
-        for place, count in enumerate(counts):
-            own = condition._replace(num_frames=count)
-            yield predict.Answers(own, predictions[place], ordered, self._plan.mask, seconds[place])
-
-    def _draw(self, subject, frame_index, count=None):
-        seed = [self._plan.seed, zlib.crc32(subject.encode())]  # The same in any split.
-        count = count or self._plan.frames[-1]
-        return predict.draw_frames(frame_index.sequences, count, seed=seed)
-
-    def _drawn_for(self, run, split):
-        """Returns the frames to show a run, one array per subject."""
-        reads = models.reads(run.config.model)
-        if reads not in _CHOSEN_VIEWS:
-            return self.subjects.drawn
-        data, drawn = run.config.data, []
-        for subject, index in zip(self.subjects.ids, split.frame_index, strict=False):
-            order = self._draw(subject, index, len(index.sequences))
-            pair = predict.draw_pair(
-                order, index.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
-            )
-            drawn.append(pair[: models.MAX_FRAMES[reads]])
-        return drawn
-
-    def _averaged_checkpoint(self, run):
-        return 'best_validation' if 'best_validation' in run.models else next(iter(run.models))
-
-    def _score(self, answers):
-        """Returns the metrics of each subject, in order; the subjects are spread over threads."""
-        condition = answers.condition
-        if not answers.is_finite():
-            raise UserError(
-                f'{condition.checkpoint} of {condition.model} answers with numbers that are not '
-                'finite: train it again with a lower optimizer.learning_rate'
-            )
-
-        def score_one(index):
-            return scoring.score(self.subjects, index, answers.of(index))
-
-        parts = [condition.split, condition.model, condition.of, condition.checkpoint]
-        parts.append(condition.num_frames)
-        title = ' '.join(str(part) for part in parts if part is not None)
-        indices = range(len(self.subjects.ids))
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            scored = pool.map(score_one, indices)
-            return list(tqdm(scored, total=len(indices), desc=title, leave=False))
 
 
 def _protocol(plan, workdirs, runs):
@@ -240,7 +102,8 @@ def _protocol(plan, workdirs, runs):
         'records': os.path.join(config.data.dir, config.data.name),
         'workdirs': list(workdirs),
         'frames': 'one seeded draw of distinct frames per subject, spread over its sequences, '
-        'the same for every model; a subject with fewer frames shows all it has; a model '
+        'the same for every model; a number beyond what any subject of a split has stands for '
+        'the most one has; a subject with fewer shows all it has (fewest_frames); a model '
         'that reads a frontal view, or a pair with one from the side, is shown the first such '
         'frames of the draw',
         'num_frames': list(plan.frames),
@@ -258,6 +121,20 @@ def _protocol(plan, workdirs, runs):
         'nme_thesis': 'for comparison with the thesis only: a collapsed prediction scores 0',
         'vertex_mm': 'distance of equal map pixels to the synthetic truth; null without truth, '
         'or for unordered predictions',
+        'averaged_single_frames': "the mean of a run's answers to each frame alone",
+        'repeated_first_frame': "a run's answer to that many copies of the first frame: copies "
+        'tell nothing new, so neither its error nor sigma_mm should shrink',
+        'oracle': "the truth (or the scan's map) projected on a run's linear face space by least "
+        'squares: what no evidence can improve on',
+        'coverage_90': 'share of true coordinates inside the stated 90 % band, in the canonical '
+        'frame, without alignment; sigma_mm (stated) and coordinate_rms_mm (true) are root mean '
+        'squares per coordinate, equal where the network is calibrated',
+        'order_spread': 'standard deviation of the error of a subject over '
+        f'{plan.permutations} orders of the same frames, over their mean; averaged over subjects',
+        'regions': 'of the position map (nose, mouth, eyes, cheeks, forehead, chin): '
+        'region_vertex_mm against the truth, region_scan_to_mesh_mm from the scan to the answer',
+        'ced_auc': 'area under the cumulative distribution of the distances from scan points to '
+        'the answer, from 0 to 5 mm, over 5 mm; 1 is best',
         'seconds_per_sequence': 'prediction of all frames, without compiling, per subject of a '
         f'batch of at most {predict.BATCH_SIZE}',
     }

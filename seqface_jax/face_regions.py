@@ -31,6 +31,9 @@ WEIGHTS = (16.0, 4.0, 3.0, 0.0)
 # Features: ellipses, azimuth and elevation of the middle and half the axes, degrees.
 _FEATURES = ((-31, 29.5, 16, 8), (31, 29.5, 16, 8), (0, 8, 14, 23), (0, -25, 27, 11))
 _NECK_DEG = -57.0  # Below the chin.
+# Regions whose errors are told apart: ranges of |azimuth| and of elevation, degrees, less the
+# features. The forehead starts above the brows, the chin below the lips.
+_CHEEKS, _FOREHEAD, _CHIN = ((14, 62), (-36, 21)), ((0, 50), (43, 90)), ((0, 30), (_NECK_DEG, -36))
 
 
 @functools.lru_cache(maxsize=1)
@@ -65,16 +68,50 @@ def landmark_pixels(size=grid.SIZE):
     return np.clip(np.rint(np.stack([row, column], axis=1)), 0, size - 1).astype(np.int64)
 
 
+def regions(size=grid.SIZE):
+    """Returns the pixels of each region, {name: [size, size] bool}; no pixel is in two."""
+    azimuth, elevation = (np.degrees(angle) for angle in grid.ray_angles(size))
+    eyes = _ellipse(azimuth, elevation, _FEATURES[0]) | _ellipse(azimuth, elevation, _FEATURES[1])
+    nose = _ellipse(azimuth, elevation, _FEATURES[2])
+    mouth = _ellipse(azimuth, elevation, _FEATURES[3]) & ~nose
+    found = {'nose': nose, 'mouth': mouth, 'eyes': eyes & ~nose}
+    features = nose | mouth | eyes
+    for name, (across, along) in (('cheeks', _CHEEKS), ('forehead', _FOREHEAD), ('chin', _CHIN)):
+        wide = (np.abs(azimuth) >= across[0]) & (np.abs(azimuth) <= across[1])
+        found[name] = wide & (elevation >= along[0]) & (elevation <= along[1]) & ~features
+    found['chin'] &= ~found['cheeks']
+    return found
+
+
+def regions_of(points):
+    """Returns the index in `regions` of the region that each of points [N, 3] mm lies in, or -1."""
+    points = np.asarray(points, np.float64)
+    azimuth = np.arctan2(points[:, 0], points[:, 2])
+    elevation = np.arctan2(points[:, 1], np.hypot(points[:, 0], points[:, 2]))
+    row, column = (np.rint(place).astype(int) for place in grid.pixels_of(azimuth, elevation))
+    seen = (row >= 0) & (row < grid.SIZE) & (column >= 0) & (column < grid.SIZE)
+    labels = np.full((grid.SIZE, grid.SIZE), -1)
+    for index, mask in enumerate(regions().values()):
+        labels[mask] = index
+    return np.where(seen, labels[row.clip(0, grid.SIZE - 1), column.clip(0, grid.SIZE - 1)], -1)
+
+
 def training_weights(size=grid.SIZE):
     """Returns how much a pixel of a grid counts in PRNet's loss, [size, size] float32."""
     landmarks, features, face, neck = WEIGHTS
     azimuth, elevation = (np.degrees(angle) for angle in grid.ray_angles(size))
     weights = np.where(elevation < _NECK_DEG, neck, face) * np.ones_like(azimuth)
-    for middle_azimuth, middle_elevation, half_width, half_height in _FEATURES:
-        inside = ((azimuth - middle_azimuth) / half_width) ** 2
-        inside = inside + ((elevation - middle_elevation) / half_height) ** 2 <= 1
-        weights[inside] = features
+    for feature in _FEATURES:
+        weights[_ellipse(azimuth, elevation, feature)] = features
     row, column = landmark_pixels(size).T
     weights[row, column] = landmarks
     weights[row, size - 1 - column] = landmarks  # The middle lies between two columns: both.
     return weights.astype(np.float32)
+
+
+def _ellipse(azimuth, elevation, feature):
+    """Returns the pixels inside one of _FEATURES, bool of the angles' common shape."""
+    middle_azimuth, middle_elevation, half_width, half_height = feature
+    across = (azimuth - middle_azimuth) / half_width
+    along = (elevation - middle_elevation) / half_height
+    return across**2 + along**2 <= 1

@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import metrics_writer, rendering
+from seqface_jax import calibration, metrics, metrics_writer, rendering
 
 matplotlib.use('Agg')
 VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
@@ -17,14 +17,14 @@ _RENDER_SIZE = 320
 _MAX_FRAMES = 8
 
 
-def write(folder, rows, shown, workdirs):
+def write(folder, rows, ced, shown, workdirs):
     """Writes all figures of an evaluation as PNG files.
 
     Args:
         folder: made if missing.
         rows: of results.json.
-        shown: per split, what evaluate's `show` returned: name, Subjects, frames of the first
-            subjects, and the answers to draw.
+        ced: what results.ced_rows returned.
+        shown: list of split_evaluation.Shown.
         workdirs: the runs; each metrics.csv gives a loss curve.
     """
     os.makedirs(folder, exist_ok=True)
@@ -37,9 +37,12 @@ def write(folder, rows, shown, workdirs):
         if any(row[metric] is not None and row['num_frames'] for row in rows):
             path = os.path.join(folder, f'frames_{metric}.png')
             save(error_curve(rows, metric), path)
-    for split, subjects, frames, answers in shown:
-        picture = predictions(subjects, frames, answers)
-        save(picture, os.path.join(folder, f'predictions_{split}.png'))
+    save(ced_curve(ced), os.path.join(folder, 'ced.png'))
+    if any(row['coverage_90'] is not None for row in rows):
+        save(calibration_curve(rows), os.path.join(folder, 'calibration.png'))
+    for own in shown:
+        picture = predictions(own.subjects, own.frames, own.answers)
+        save(picture, os.path.join(folder, f'predictions_{own.split}.png'))
 
 
 def loss_curve(rows, title):
@@ -72,21 +75,75 @@ def error_curve(rows, metric):
     Returns:
         A matplotlib Figure with one panel per split.
     """
-    splits = list(dict.fromkeys(row['split'] for row in rows))
-    picture = figure.Figure(figsize=(5 * len(splits), 4.2), layout='constrained')
-    panels = picture.subplots(1, len(splits), squeeze=False, sharey=True)[0]
-    for axes, split in zip(panels, splits, strict=True):
+    picture, panels = _panel_per_split(rows)
+    for axes, split in panels:
         own = [row for row in rows if row['split'] == split and row[metric] is not None]
         for label in dict.fromkeys(map(_label, own)):
             series = [row for row in own if _label(row) == label]
             _draw_series(axes, series, metric, label)
-        axes.set(xlabel='frames', title=split, xscale='log')
-        counts = sorted({row['num_frames'] for row in own if row['num_frames']})
-        axes.set_xticks(counts, [str(count) for count in counts])
-        axes.minorticks_off()
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel(f'{metric.removesuffix("_mm").replace("_", " ")}, mm')
-    panels[-1].legend(fontsize=7)
+        _frames_axis(axes, own)
+    panels[0][0].set_ylabel(f'{metric.removesuffix("_mm").replace("_", " ")}, mm')
+    panels[-1][0].legend(fontsize=7)
+    return picture
+
+
+def ced_curve(ced):
+    """Draws the share of scan points that near to the answer, each model at its most frames.
+
+    Args:
+        ced: what results.ced_rows returned.
+
+    Returns:
+        A matplotlib Figure with one panel per split.
+    """
+    picture, panels = _panel_per_split(ced)
+    for axes, split in panels:
+        last = {_label(row): row for row in ced if row['split'] == split}
+        for label, row in last.items():
+            shares = [row[f'{limit:.1f}'] for limit in metrics.CED_MM]
+            after = f', {row["num_frames"]} frames' if row['num_frames'] else ''
+            style = '-' if row['num_frames'] else '--'
+            (line,) = axes.plot(metrics.CED_MM, shares, style, linewidth=1.2)
+            line.set_label(f'{label}{after}: {row["ced_auc"]:.3f}')
+        axes.set(xlabel='scan to mesh, mm', xlim=(0, 5), ylim=(0, 1), title=split)
+        axes.legend(fontsize=6, title='area', title_fontsize=7, loc='lower right')
+    panels[0][0].set_ylabel('share of scan points')
+    return picture
+
+
+def calibration_curve(rows):
+    """Draws what the networks say of their errors, over the number of frames.
+
+    Args:
+        rows: of results.json.
+
+    Returns:
+        A matplotlib Figure: on top the share inside the stated 90 % band; below the stated
+        standard deviation (dashed) and the true one.
+    """
+    splits = list(dict.fromkeys(row['split'] for row in rows))
+    picture = figure.Figure(figsize=(5 * len(splits), 6.5), layout='constrained')
+    panels = picture.subplots(2, len(splits), squeeze=False, sharey='row')
+    for place, split in enumerate(splits):
+        own = [row for row in rows if row['split'] == split and row['coverage_90'] is not None]
+        above, below = panels[:, place]
+        above.axhline(calibration.BAND, color='black', linewidth=0.8)
+        above.axhspan(0.85, 0.95, color='black', alpha=0.08)
+        for label in dict.fromkeys(map(_label, own)):
+            series = [row for row in own if _label(row) == label]
+            counts = [row['num_frames'] for row in series]
+            (line,) = above.plot(
+                counts, [row['coverage_90'] for row in series], marker='.', label=label
+            )
+            for name, style in (('sigma_mm', '--'), ('coordinate_rms_mm', '-')):
+                values = [row[name] for row in series]
+                below.plot(counts, values, style, marker='.', color=line.get_color())
+        for axes in (above, below):
+            _frames_axis(axes, own)
+        above.set_title(split)
+    panels[0, 0].set(ylabel='inside the stated 90 % band', ylim=(0, 1))
+    panels[1, 0].set_ylabel('sigma of a coordinate, mm: stated --, true -')
+    panels[0, -1].legend(fontsize=7)
     return picture
 
 
@@ -165,6 +222,25 @@ def save(picture, path):
     draft = path + '.tmp'
     picture.savefig(draft, format='png', dpi=110)
     os.replace(draft, path)
+
+
+def _panel_per_split(rows):
+    """Returns a Figure and [(axes, split)]."""
+    splits = list(dict.fromkeys(row['split'] for row in rows))
+    picture = figure.Figure(figsize=(5 * len(splits), 4.2), layout='constrained')
+    panels = picture.subplots(1, len(splits), squeeze=False, sharey=True)[0]
+    for axes, split in zip(panels, splits, strict=True):
+        axes.set_title(split)
+        axes.grid(alpha=0.3)
+    return picture, list(zip(panels, splits, strict=True))
+
+
+def _frames_axis(axes, rows):
+    counts = sorted({row['num_frames'] for row in rows if row['num_frames']})
+    axes.set(xlabel='frames', xscale='log')
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
 
 
 def _axes(size):

@@ -14,6 +14,7 @@ from seqface_jax import alignment
 
 COVERAGE_MM = 5.0
 VOXEL_THRESHOLD = 0.4
+CED_MM = np.arange(0, 5.01, 0.1)  # Where the cumulative error distribution is read.
 
 
 class Summary(NamedTuple):
@@ -156,6 +157,45 @@ def voxel_ap(probability, inside):
     return float((np.diff(found[last], prepend=0) * precision).sum() / found[-1])
 
 
+def cumulative_errors(distances):
+    """Returns the share of distances [N] mm that are at most each of CED_MM, [51]."""
+    return np.searchsorted(np.sort(distances), CED_MM + 1e-9) / len(distances)
+
+
+def ced_auc(shares):
+    """Computes the area under a cumulative error distribution from 0 to 5 mm, over 5 mm.
+
+    1 would be no error at all; what is 5 mm off or more adds nothing.
+
+    Args:
+        shares: what `cumulative_errors` returned.
+    """
+    return float(np.trapezoid(shares, CED_MM) / CED_MM[-1])
+
+
+def vertex_distances(predicted_map, true_map, mask):
+    """Returns the distance between corresponding points, after rigid alignment by them.
+
+    Args: as of `vertex_mm`.
+
+    Returns:
+        [S, S] mm; NaN outside the mask.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if predicted_map.shape != true_map.shape or mask.shape != true_map.shape[:2]:
+        raise ValueError(
+            f'maps and mask differ: {predicted_map.shape}, {true_map.shape}, {mask.shape}'
+        )
+    distances = np.full(mask.shape, np.nan)
+    if mask.any():
+        predicted, true = predicted_map[mask].astype(np.float64), true_map[mask].astype(np.float64)
+        moved = alignment.kabsch(predicted, true).apply(predicted)
+        distances[mask] = np.linalg.norm(moved - true, axis=1)
+    return distances
+
+
 def vertex_mm(predicted_map, true_map, mask):
     """Computes the mean distance between corresponding points, after rigid alignment by them.
 
@@ -172,12 +212,5 @@ def vertex_mm(predicted_map, true_map, mask):
     Raises:
         ValueError: the shapes differ.
     """
-    if predicted_map.shape != true_map.shape or mask.shape != true_map.shape[:2]:
-        raise ValueError(
-            f'maps and mask differ: {predicted_map.shape}, {true_map.shape}, {mask.shape}'
-        )
-    if not mask.any():
-        return None
-    predicted, true = predicted_map[mask].astype(np.float64), true_map[mask].astype(np.float64)
-    moved = alignment.kabsch(predicted, true).apply(predicted)
-    return float(np.linalg.norm(moved - true, axis=1).mean())
+    distances = vertex_distances(predicted_map, true_map, mask)
+    return float(distances[mask].mean()) if mask.any() else None

@@ -45,7 +45,7 @@ class Condition(NamedTuple):
     split: str
     num_frames: int | None
     selection: str | None = None
-    of: str | None = None  # The run whose single-frame answers are averaged.
+    of: str | None = None  # The run that a row such as averaged_single_frames is made of.
 
 
 class Answers(NamedTuple):
@@ -57,6 +57,7 @@ class Answers(NamedTuple):
         ordered: whether pixel k is the same place on every face.
         mask: [128, 128] bool, the pixels of an ordered map that are face.
         seconds: per subject, to predict; None for what looks at no frame.
+        fewest_frames: that any subject showed: a subject may have fewer than the condition says.
     """
 
     condition: Condition
@@ -64,6 +65,7 @@ class Answers(NamedTuple):
     ordered: bool
     mask: np.ndarray
     seconds: float | None
+    fewest_frames: int | None = None
 
     def of(self, index):
         """Returns the Answer about one subject."""
@@ -106,6 +108,28 @@ def _iso_surface(cells, mask):
     probability = 1 / (1 + np.exp(-np.asarray(cells.logits, np.float64)))
     found = voxels.iso_surface(probability, cells.corner_mm, cells.cell_mm, float(cells.level))
     return voxels.crop_to_mask(*found, mask)
+
+
+class ShownFrames:
+    """Frames of one subject in the order to show them; each is read when its turn comes.
+
+    So memory does not grow with the number of frames, but for what data.cache_mib allows.
+    """
+
+    def __init__(self, split, index, drawn):
+        """Takes an input_pipeline.Split, which of its subjects, and frame indices [T]."""
+        self._split, self._index, self.drawn = split, index, np.asarray(drawn)
+
+    def __len__(self):
+        return len(self.drawn)
+
+    def __getitem__(self, place):
+        """Returns frame `place` of the order, [H, W, 3] uint8 RGB."""
+        return self._split.frames(self._index, self.drawn[[place]])[0]
+
+    def reordered(self, order):
+        """Returns the same subject's frames in another order [T] of places; they may repeat."""
+        return ShownFrames(self._split, self._index, self.drawn[order])
 
 
 def draw_frames(sequences, count, *, seed):
@@ -173,8 +197,8 @@ def stream(step, variables, frames, counts, *, single=False):
     Args:
         step: what reconstruct.make_step returned.
         variables: of the model.
-        frames: list of S uint8 arrays [T_s, H, W, 3]; a subject with fewer frames than asked for
-            answers after its last one.
+        frames: list of S uint8 arrays [T_s, H, W, 3], or ShownFrames; a subject with fewer frames
+            than asked for answers after its last one.
         counts: increasing numbers of frames.
         single: show each frame to an empty state and average the answers.
 

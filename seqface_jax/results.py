@@ -1,10 +1,13 @@
-"""The evaluation's rows on disk: results.json, table.md, table.csv and per_subject.csv."""
+"""The evaluation's rows on disk: results.json, table.md and the tables as CSV."""
 
 import csv
 import io
 import json
 import os
 import tempfile
+from typing import NamedTuple
+
+from seqface_jax import metrics, scoring
 
 _SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 _COLUMNS = (
@@ -18,49 +21,200 @@ _COLUMNS = (
     ('mesh_to_scan_mm', 'mesh to scan, mm: mean / median / p90'),
     ('coverage', 'coverage'),
     ('vertex_mm', 'vertex_mm [95 % interval]'),
+    ('ced_auc', 'CED area'),
+    ('coverage_90', '90 % band holds'),
+    ('sigma_mm', 'stated sigma, mm'),
+    ('coordinate_rms_mm', 'true sigma, mm'),
+    ('order_spread', 'order spread'),
     ('voxel_iou', 'voxel IoU'),
     ('voxel_ap', 'voxel AP'),
     ('p_value', 'p against mean_face'),
     ('seconds_per_sequence', 'seconds'),
 )
-_OPTIONAL = ('voxel_iou', 'voxel_ap')  # Columns of models that give voxels.
+# Columns of models that give voxels, or say how sure they are; what is not always measured.
+_OPTIONAL = ('voxel_iou', 'voxel_ap', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm')
+_OPTIONAL += ('order_spread',)
 _THESIS_CHECKPOINTS = ('best_training', 'best_validation')
 _THESIS_SPLITS = ('train', 'test')
 
 
-def write(folder, protocol, rows, per_subject):
+class Results(NamedTuple):
+    """All of an evaluation but what it says of single subjects.
+
+    Attributes:
+        protocol: dict, how the numbers were made.
+        rows: list of dict, one per model, checkpoint, split and number of frames.
+        curves, comparisons, seen_unseen: lists of flat dict, see comparisons.py.
+    """
+
+    protocol: dict
+    rows: list
+    curves: list
+    comparisons: list
+    seen_unseen: list
+
+
+def write(folder, results, per_subject, ced):
     """Writes all tables into `folder`, each file whole or not at all.
 
     Args:
         folder: made if missing.
-        protocol: dict, how the numbers were made.
-        rows: list of dict, one per model, checkpoint, split and number of frames.
+        results: Results.
         per_subject: list of flat dict, one per row and subject.
+        ced: what `ced_rows` returned.
     """
     os.makedirs(folder, exist_ok=True)
-    _write_text(
-        os.path.join(folder, 'results.json'),
-        json.dumps({'protocol': protocol, 'rows': rows}, indent=1, allow_nan=False) + '\n',
-    )
-    _write_text(os.path.join(folder, 'table.md'), markdown(protocol, rows))
-    _write_text(os.path.join(folder, 'table.csv'), _csv([_flat(row) for row in rows]))
-    _write_text(os.path.join(folder, 'per_subject.csv'), _csv(per_subject))
+    text = json.dumps(results._asdict(), indent=1, allow_nan=False) + '\n'
+    _write_text(os.path.join(folder, 'results.json'), text)
+    _write_text(os.path.join(folder, 'table.md'), markdown(results))
+    files = {
+        'table.csv': [_flat(row) for row in results.rows],
+        'curves.csv': results.curves,
+        'comparisons.csv': results.comparisons,
+        'seen_unseen.csv': results.seen_unseen,
+        'ced.csv': ced,
+        'per_subject.csv': per_subject,
+    }
+    for name, rows in files.items():
+        _write_text(os.path.join(folder, name), _csv(rows))
 
 
-def markdown(protocol, rows):
-    """Returns the tables as Markdown: all rows, then the thesis's 2 x 2 for each model."""
+def ced_rows(scored):
+    """Returns the cumulative error distribution of each of rows.Scored, flat dicts.
+
+    Of the distances from scan points to the answer; under `0.5` stands the share of at most
+    0.5 mm. Every subject weighs the same.
+    """
+    names = ('model', 'of', 'checkpoint', 'split', 'num_frames')
+    found = []
+    for own in scored:
+        shares = sum(values['ced'] for values in own.scores) / len(own.scores)
+        limits = (f'{limit:.1f}' for limit in metrics.CED_MM)
+        found.append(
+            {name: own.row[name] for name in names}
+            | {'ced_auc': own.row['ced_auc']}
+            | dict(zip(limits, map(float, shares), strict=True))
+        )
+    return found
+
+
+def markdown(results):
+    """Returns the tables as Markdown."""
+    lines = []
+    for title, table in tables(results).items():
+        if table[1:]:
+            lines += [f'### {title}', '', '| ' + ' | '.join(table[0]) + ' |']
+            lines.append('|' + '---|' * len(table[0]))
+            lines += ['| ' + ' | '.join(row) + ' |' for row in table[1:]] + ['']
+    lines += ['### The table of the thesis', '', thesis_table(results.rows), '']
+    lines += [f'- {name}: {_sentence(value)}' for name, value in results.protocol.items()]
+    return '\n'.join(lines) + '\n'
+
+
+def tables(results):
+    """Returns what a person reads: {title: list of rows of str, the first of them the head}."""
+    return {
+        'Rows': _rows_table(results.rows),
+        'After every number of frames': _curve_table(results.curves),
+        'Against each other': _comparison_table(results.comparisons),
+        'Seen and unseen people': _seen_table(results.seen_unseen),
+        'Regions, mm': _region_table(results.rows),
+    }
+
+
+def _rows_table(rows):
     columns = [
         (name, title)
         for name, title in _COLUMNS
         if name not in _OPTIONAL or any(row.get(name) is not None for row in rows)
     ]
-    lines = ['| ' + ' | '.join(title for _, title in columns) + ' |']
-    lines.append('|' + '---|' * len(columns))
+    return [[title for _, title in columns]] + [
+        [_cell(row, name) for name, _ in columns] for row in rows
+    ]
+
+
+def _curve_table(curves):
+    """Returns how vertex_mm, or else scan_to_mesh_mm, changes with the number of frames."""
+    head = ['model', 'checkpoint', 'split', 'metric', 'frames', 'mm [95 % interval]']
+    table = [[*head, 'change [interval]', 'from the least frames']]
+    main = {(own['model'], own['of'], own['split']): own['metric'] for own in reversed(curves)}
+    for own in curves:
+        if own['metric'] != main[own['model'], own['of'], own['split']]:
+            continue
+        share = own['from_first_share']
+        table.append(
+            [
+                _name(own),
+                own['checkpoint'],
+                own['split'],
+                own['metric'],
+                str(own['num_frames']),
+                _with_interval(own['mean'], own['low'], own['high']),
+                _with_interval(own['change'], own['change_low'], own['change_high'], '+.3f'),
+                '-' if share is None else f'{share:+.1%}',
+            ]
+        )
+    return table
+
+
+def _comparison_table(comparisons):
+    head = ['first', 'second', 'checkpoint', 'split', 'frames', 'metric']
+    table = [[*head, 'first - second, mm [95 % interval]', 'of second', 'p']]
+    for own in comparisons:
+        table.append(
+            [own['first'], own['second'], own['checkpoint'], own['split'], str(own['num_frames'])]
+            + [own['metric']]
+            + [
+                _with_interval(
+                    own['difference'], own['difference_low'], own['difference_high'], '+.3f'
+                )
+            ]
+            + ['-' if own['share'] is None else f'{own["share"]:+.1%}']
+            + ['-' if own['p_value'] is None else f'{own["p_value"]:.2g}']
+        )
+    return table
+
+
+def _seen_table(seen_unseen):
+    head = ['model', 'checkpoint', 'frames', 'metric', 'seen, mm', 'unseen, mm']
+    table = [[*head, 'gap, mm [95 % interval]', 'of unseen']]
+    for own in seen_unseen:
+        frames = '-' if own['num_frames'] is None else str(own['num_frames'])
+        table.append(
+            [_name(own), own['checkpoint'] or '-', frames, own['metric']]
+            + [f'{own["seen"]:.2f}', f'{own["unseen"]:.2f}']
+            + [_with_interval(own['gap'], own['gap_low'], own['gap_high'], '+.2f')]
+            + ['-' if own['share'] is None else f'{own["share"]:+.1%}']
+        )
+    return table
+
+
+def _region_table(rows):
+    """Returns the mean error of each region: vertex_mm where it is known, else from the scan."""
+    table = []
     for row in rows:
-        lines.append('| ' + ' | '.join(_cell(row, name) for name, _ in columns) + ' |')
-    lines += ['', thesis_table(rows), '']
-    lines += [f'- {name}: {_sentence(value)}' for name, value in protocol.items()]
-    return '\n'.join(lines) + '\n'
+        vertex, scan = (row.get(name) for name in scoring.REGIONS)
+        found = vertex if vertex and any(value is not None for value in vertex.values()) else scan
+        if not found:
+            continue
+        table = table or [['model', 'checkpoint', 'split', 'frames', 'metric', *found]]
+        table.append(
+            [_cell(row, name) for name in ('model', 'checkpoint', 'split', 'num_frames')]
+            + ['vertex_mm' if found is vertex else 'scan_to_mesh_mm']
+            + ['-' if value is None else f'{value:.2f}' for value in found.values()]
+        )
+    return table
+
+
+def _name(row):
+    return f'{row["model"]} ({row["of"]})' if row['of'] else row['model']
+
+
+def _with_interval(value, low, high, digits='.2f'):
+    if value is None:
+        return '-'
+    interval = '' if low is None else f' [{low:{digits}}, {high:{digits}}]'
+    return f'{value:{digits}}{interval}'
 
 
 def thesis_table(rows):
@@ -105,13 +259,12 @@ def _cell(row, name):
     if name in _SUMMARIES:
         return f'{value["mean"]:.2f} / {value["median"]:.2f} / {value["p90"]:.2f}'
     if name == 'vertex_mm':
-        interval = row['intervals'].get(name)
-        return f'{value:.2f}' + (f' [{interval[0]:.2f}, {interval[1]:.2f}]' if interval else '')
-    if name == 'model' and row['of']:
-        return f'{value} ({row["of"]})'
+        return _with_interval(value, *(row['intervals'].get(name) or (None, None)))
+    if name == 'model':
+        return _name(row)
     if name == 'split' and row['selection']:
         return f'{value} ({row["selection"]})'
-    digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'p_value': '.2g'}
+    digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'p_value': '.2g', 'ced_auc': '.3f'}
     digits |= dict.fromkeys(_OPTIONAL, '.3f')
     digits['seconds_per_sequence'] = '.3g'
     return format(value, digits[name]) if name in digits else str(value)
@@ -135,6 +288,8 @@ def _flat(row):
         elif name == 'intervals':
             for metric, interval in value.items():
                 flat[f'{metric}_low'], flat[f'{metric}_high'] = interval or (None, None)
+        elif name in scoring.REGIONS:
+            flat |= {f'{name}_{region}': mean for region, mean in (value or {}).items()}
         elif name != 'protocol':
             flat[name] = value
     return flat

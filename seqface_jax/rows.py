@@ -1,6 +1,20 @@
 """A condition's scores to a row of results.json: means, intervals, tests."""
 
+from typing import NamedTuple
+
 from seqface_jax import scoring, statistics
+
+
+class Scored(NamedTuple):
+    """A row and what it averages.
+
+    Attributes:
+        row: dict, as in results.json.
+        scores: list of S dicts, one per subject, what `scoring.score` returned.
+    """
+
+    row: dict
+    scores: list
 
 
 def make_row(answers, scores, reference, *, seed):
@@ -16,7 +30,9 @@ def make_row(answers, scores, reference, *, seed):
         dict, as in results.json.
     """
     row = answers.condition._asdict() | {'num_subjects': len(scores)}
-    row |= {name: scoring.mean([own[name] for own in scores]) for name in scoring.METRICS}
+    row['fewest_frames'] = answers.fewest_frames
+    names = scoring.METRICS + scoring.REGIONS
+    row |= {name: scoring.mean([own[name] for own in scores]) for name in names}
     row['seconds_per_sequence'] = answers.seconds
     row['intervals'] = {}
     for name in scoring.METRICS:
@@ -38,8 +54,18 @@ def _p_value(scores, reference, seed):
     """Tests against the mean face on vertex_mm where both have it, else on scan_to_mesh_mm."""
     if scores is reference:
         return None, None
-    for name in ('vertex_mm', 'scan_to_mesh_mm'):
+    name, own, other = paired(scores, reference)
+    return (statistics.paired_p_value(own, other, seed=seed), name) if name else (None, None)
+
+
+def paired(scores, reference, names=('vertex_mm', 'scan_to_mesh_mm')):
+    """Returns the first of `names` that is known of every subject in both, and its columns.
+
+    Returns:
+        name, values [S], values of reference [S]; three times None if there is none.
+    """
+    for name in names:
         own, other = scoring.column(scores, name), scoring.column(reference, name)
         if len(own) == len(scores) == len(other):
-            return statistics.paired_p_value(own, other, seed=seed), name
-    return None, None
+            return name, own, other
+    return None, None, None

@@ -19,6 +19,11 @@ class Run(NamedTuple):
     models: dict  # Checkpoint -> (step, variables).
     foreign: bool  # Whether it was trained on other records than it is scored on.
 
+    @property
+    def main_checkpoint(self):
+        """The checkpoint that a person uses: best_validation where it is evaluated."""
+        return 'best_validation' if 'best_validation' in self.models else next(iter(self.models))
+
     def selection(self, checkpoint, split, subject_ids):
         """Says whether the run has seen the subjects that it is scored on as unseen."""
         if split != 'test' or self.foreign:

@@ -4,12 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import metrics, surface, voxels
+from seqface_jax import calibration, face_regions, metrics, surface, voxels
 from seqface_jax.errors import UserError
 
 SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 METRICS = ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm')
+METRICS += ('ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm', 'order_spread')
 METRICS += ('voxel_iou', 'voxel_ap')
+REGIONS = ('region_vertex_mm', 'region_scan_to_mesh_mm')  # Dicts: of nose, mouth, ...
 
 
 class Subjects(NamedTuple):
@@ -74,27 +76,86 @@ def score(subjects, index, answer):
         answer: predict.Answer.
 
     Returns:
-        dict of nme_thesis, scan_to_mesh_mm, mesh_to_scan_mm (metrics.Summary or None), coverage,
-        and vertex_mm, voxel_iou and voxel_ap (None where they are not defined).
+        dict of METRICS (metrics.Summary, float, or None where a metric is not defined; the order
+        spread is not told from one answer), of REGIONS (dict of float or None), and of `ced`, the
+        cumulative distribution of the distances from the scan to the answer
+        (metrics.cumulative_errors).
     """
     scan = subjects.scans[index]
     predicted = surface.Surface(answer.vertices, answer.triangles)
     transform = metrics.align(scan, predicted)
     hits = metrics.scan_hits(scan, predicted, transform)
-    vertex_mm = None
-    if answer.position_map is not None:
-        side = len(answer.position_map)
-        true_map = subjects.true_maps[index][:: 128 // side, :: 128 // side]
-        true_mask = surface.resize_mask(subjects.true_masks[index], side)
-        vertex_mm = metrics.vertex_mm(answer.position_map, true_map, true_mask)
+    ced = metrics.cumulative_errors(hits.distance)
     return {
         'nme_thesis': metrics.nme_thesis(answer.vertices, subjects.points[index]),
         'scan_to_mesh_mm': metrics.scan_to_mesh_mm(hits),
         'mesh_to_scan_mm': metrics.mesh_to_scan_mm(scan, predicted, transform),
         'coverage': metrics.coverage(hits),
-        'vertex_mm': vertex_mm,
+        'region_scan_to_mesh_mm': _regions_of_scan(scan, hits),
+        'ced': ced,
+        'ced_auc': metrics.ced_auc(ced),
+        'order_spread': None,
+        **_score_map(answer, subjects, index),
         **_score_voxels(answer.voxels, subjects, index),
     }
+
+
+def error_mm(subjects, index, answer):
+    """Returns vertex_mm of one answer; where it is not defined the mean of scan_to_mesh_mm."""
+    truth = _truth(answer, subjects, index)
+    if truth is not None and truth[1].any():
+        return metrics.vertex_mm(answer.position_map, *truth)
+    scan = subjects.scans[index]
+    predicted = surface.Surface(answer.vertices, answer.triangles)
+    hits = metrics.scan_hits(scan, predicted, metrics.align(scan, predicted))
+    return metrics.scan_to_mesh_mm(hits).mean
+
+
+def _truth(answer, subjects, index):
+    """Returns the true map and mask at the size of an answer's map; None if it is not ordered."""
+    if answer.position_map is None:
+        return None
+    side = len(answer.position_map)
+    stride = len(subjects.true_maps[index]) // side
+    return (
+        subjects.true_maps[index][::stride, ::stride],
+        surface.resize_mask(subjects.true_masks[index], side),
+    )
+
+
+def _score_map(answer, subjects, index):
+    """Returns what is told by comparing pixel with pixel; None where map or truth is missing."""
+    names = ('vertex_mm', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm')
+    found = dict.fromkeys(names) | {'region_vertex_mm': dict.fromkeys(face_regions.regions())}
+    truth = _truth(answer, subjects, index)
+    if truth is None or not truth[1].any():
+        return found
+    true_map, mask = truth
+    distances = metrics.vertex_distances(answer.position_map, *truth)
+    found['vertex_mm'] = _mean(distances[mask])
+    for name, region in face_regions.regions(len(mask)).items():
+        found['region_vertex_mm'][name] = _mean(distances[region & mask])
+    if answer.log_variance is not None:
+        stated = answer.position_map, answer.log_variance, true_map, mask
+        found['coverage_90'] = calibration.coverage_90(*stated)
+        found['sigma_mm'] = calibration.sigma_mm(answer.log_variance, mask)
+        found['coordinate_rms_mm'] = calibration.coordinate_rms_mm(
+            answer.position_map, true_map, mask
+        )
+    return found
+
+
+def _regions_of_scan(scan, hits):
+    """Returns the mean distance from each region of the scan to the prediction, mm."""
+    region = face_regions.regions_of(metrics.scan_points(scan))
+    return {
+        name: _mean(hits.distance[region == number])
+        for number, name in enumerate(face_regions.regions())
+    }
+
+
+def _mean(values):
+    return float(values.mean()) if len(values) else None
 
 
 def _score_voxels(cells, subjects, index):
@@ -121,6 +182,8 @@ def mean(values):
     found = [value for value in values if value is not None]
     if not found:
         return None
+    if isinstance(found[0], dict):
+        return {name: mean([value[name] for value in found]) for name in found[0]}
     if isinstance(found[0], metrics.Summary):
         means = np.mean(np.array(found), axis=0)
         return metrics.Summary(*map(float, means))._asdict()
@@ -131,8 +194,9 @@ def flatten(values):
     """Returns the metrics of one subject without nesting: scan_to_mesh_mm_mean, ..."""
     flat = {}
     for name, value in values.items():
-        if isinstance(value, metrics.Summary):
-            flat |= {f'{name}_{key}': number for key, number in value._asdict().items()}
-        else:
+        value = value._asdict() if isinstance(value, metrics.Summary) else value
+        if isinstance(value, dict):
+            flat |= {f'{name}_{key}': number for key, number in value.items()}
+        elif name != 'ced':
             flat[name] = value
     return flat

@@ -63,3 +63,46 @@ def paired_p_value(values, reference, *, seed=0):
     means = np.abs(signs @ difference)
     at_least = means >= np.abs(difference.sum()) * (1 - 1e-12)
     return float((at_least.sum() + extra) / (len(means) + extra))
+
+
+def compare(values, reference, *, seed=0):
+    """Compares two conditions over the same subjects.
+
+    Args:
+        values, reference: [N], one per subject, in the same order.
+        seed: of the bootstrap and of the test.
+
+    Returns:
+        dict of the mean `difference` values - reference, its 95 % interval `difference_low` and
+        `difference_high`, `share`, the difference over the mean of reference, and `p_value`
+        (`paired_p_value`). Interval and p are None for fewer than two subjects.
+    """
+    values, reference = np.asarray(values, np.float64), np.asarray(reference, np.float64)
+    p_value = paired_p_value(values, reference, seed=seed)
+    difference = values - reference
+    low, high = bootstrap_interval(difference, seed=seed) or (None, None)
+    mean = float(reference.mean())
+    return {
+        'difference': float(difference.mean()),
+        'difference_low': low,
+        'difference_high': high,
+        'share': float(difference.mean()) / mean if mean else None,
+        'p_value': p_value,
+    }
+
+
+def gap_interval(values, others, *, seed=0, confidence=0.95):
+    """Computes the bootstrap interval of mean(values) - mean(others), of different subjects.
+
+    Returns:
+        (low, high) floats; None if either has fewer than two subjects.
+    """
+    if min(len(values), len(others)) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    means = []
+    for own in (np.asarray(values, np.float64), np.asarray(others, np.float64)):
+        means.append(own[rng.integers(len(own), size=(_RESAMPLES, len(own)))].mean(1))
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(means[0] - means[1], [tail, 100 - tail])
+    return float(low), float(high)

@@ -34,7 +34,7 @@ def evaluated(tiny_records, tmp_path_factory):
     """Returns a run's workdir, evaluated on train and test."""
     workdir = tmp_path_factory.mktemp('runs') / 'small'
     make_run(workdir, tiny_records)
-    evaluate.evaluate([str(workdir)])
+    evaluate.evaluate([str(workdir)], evaluate.Options(permutations=2))
     return workdir
 
 
@@ -65,7 +65,9 @@ def test_there_is_a_row_for_every_checkpoint_split_and_number_of_frames(evaluate
         expected |= {('mean_face', None, split, None), ('random_subject', None, split, None)}
         for checkpoint in ('best_training', 'best_validation'):
             expected |= {('small', checkpoint, split, count) for count in (1, 3)}
-        expected.add(('averaged_single_frames', 'best_validation', split, 3))
+        for name in ('averaged_single_frames', 'repeated_first_frame'):
+            expected.add((name, 'best_validation', split, 3))
+        expected.add(('oracle', 'best_validation', split, None))
     assert found == expected
 
 
@@ -73,14 +75,31 @@ def test_rows_hold_what_the_format_promises(evaluated):
     names = {'model', 'checkpoint', 'split', 'num_frames', 'num_subjects', 'nme_thesis'}
     names |= {'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm', 'p_value'}
     names |= {'of', 'seconds_per_sequence', 'intervals', 'protocol', 'selection', 'p_metric'}
-    names |= {'voxel_iou', 'voxel_ap'}
+    names |= {'voxel_iou', 'voxel_ap', 'ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm'}
+    names |= {'order_spread', 'region_vertex_mm', 'region_scan_to_mesh_mm', 'fewest_frames'}
     for row in _rows(evaluated):
         assert set(row) == names
         assert set(row['scan_to_mesh_mm']) == {'mean', 'median', 'std', 'p90'}
         low, high = row['intervals']['vertex_mm']
         assert low <= row['vertex_mm'] <= high
         assert (row['p_value'] is None) == (row['model'] == 'mean_face')
-        assert (row['seconds_per_sequence'] is None) == (row['checkpoint'] is None)
+        assert (row['seconds_per_sequence'] is None) == (row['num_frames'] is None)
+
+
+def test_the_rows_say_what_copies_orders_and_the_face_space_are_worth(evaluated):
+    rows = [row for row in _rows(evaluated) if row['split'] == 'test']
+    by_model = {(row['model'], row['num_frames']): row for row in rows if row['of']}
+    own = {
+        row['num_frames']: row
+        for row in rows
+        if row['model'] == 'small' and row['checkpoint'] == 'best_validation'
+    }
+    assert by_model['oracle', None]['vertex_mm'] < own[3]['vertex_mm']
+    assert own[1]['order_spread'] is None and 0 <= own[3]['order_spread'] < 0.5
+    assert 0 <= own[3]['coverage_90'] <= 1 and own[3]['fewest_frames'] == 3
+    assert own[3]['sigma_mm'] < own[1]['sigma_mm']
+    # Untrained, it takes copies for news; the row says how surely.
+    assert by_model['repeated_first_frame', 3]['sigma_mm'] > 0
 
 
 def test_every_subject_counts_once(evaluated):
@@ -103,9 +122,19 @@ def test_the_tables_and_pictures_are_there(evaluated):
     with open(evaluated / 'eval' / 'table.csv', newline='') as file:
         assert len(list(csv.DictReader(file))) == len(_rows(evaluated))
     pictures = os.listdir(evaluated / 'eval' / 'figures')
-    assert {'predictions_test.png', 'predictions_train.png', 'frames_vertex_mm.png'} <= set(
-        pictures
-    )
+    expected = {'predictions_test.png', 'predictions_train.png', 'frames_vertex_mm.png'}
+    assert expected | {'ced.png', 'calibration.png'} <= set(pictures)
+    with open(evaluated / 'eval' / 'curves.csv', newline='') as file:
+        curves = [row for row in csv.DictReader(file) if row['metric'] == 'vertex_mm']
+    # Two checkpoints and two derived rows, at 1 and 3 frames (derived: at 3), of two splits.
+    assert len(curves) == 2 * (2 * 2 + 2)
+    with open(evaluated / 'eval' / 'results.json') as file:
+        found = json.load(file)
+    assert {own['second'] for own in found['comparisons']} == {
+        'averaged_single_frames',
+        'repeated_first_frame',
+    }
+    assert any(own['num_frames'] == 3 for own in found['seen_unseen'])
 
 
 def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_them(
@@ -128,11 +157,21 @@ def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_t
     assert unordered['vertex_mm'] is None and unordered['p_metric'] == 'scan_to_mesh_mm'
 
 
+def test_numbers_of_frames_beyond_the_records_are_limited_to_them(evaluated):
+    options = evaluate.Options(
+        frames=(7, 64), splits=('test',), checkpoints=('best_validation',), max_subjects=1
+    )
+    rows = evaluate.evaluate([str(evaluated)], options)
+    assert {row['num_frames'] for row in rows} == {None, 7}
+
+
 def test_wrong_wishes_are_refused(evaluated):
     with pytest.raises(UserError, match="no split 'tset'"):
         evaluate.evaluate([str(evaluated)], evaluate.Options(splits=('tset',)))
     with pytest.raises(UserError, match='at least 1'):
         evaluate.evaluate([str(evaluated)], evaluate.Options(frames=(0,)))
+    with pytest.raises(UserError, match='at least 2 permutations'):
+        evaluate.evaluate([str(evaluated)], evaluate.Options(permutations=1))
     with pytest.raises(UserError, match='has no checkpoint latest'):
         evaluate.evaluate([str(evaluated)], evaluate.Options(checkpoints=('latest',)))
     with pytest.raises(UserError, match='not the workdir of a run'):

@@ -31,3 +31,23 @@ def test_the_weights_are_16_4_3_0():
     # 14 landmarks lie in the middle: two pixels each; some of the jaw share one on the border.
     assert 68 <= (weights == 16).sum() <= 82
     np.testing.assert_array_equal(weights, weights[:, ::-1])
+
+
+def test_regions_are_apart_symmetric_and_where_the_landmarks_say():
+    regions = face_regions.regions()
+    assert list(regions) == ['nose', 'mouth', 'eyes', 'cheeks', 'forehead', 'chin']
+    assert np.max(sum(mask.astype(int) for mask in regions.values())) == 1
+    for mask in regions.values():
+        np.testing.assert_array_equal(mask, mask[:, ::-1])
+    row, column = face_regions.landmark_pixels().T
+    landmarks = {'nose': [29, 30, 33], 'mouth': range(48, 68), 'eyes': range(36, 48), 'chin': [8]}
+    for name, numbers in landmarks.items():
+        assert regions[name][row[list(numbers)], column[list(numbers)]].all()
+
+
+def test_points_are_in_the_region_of_the_pixel_that_sees_them():
+    points = 90 * position_map.ray_directions().reshape(-1, 3)
+    labels = face_regions.regions_of(points).reshape(position_map.SIZE, -1)
+    for index, mask in enumerate(face_regions.regions().values()):
+        np.testing.assert_array_equal(labels == index, mask)
+    assert face_regions.regions_of([[0, 0, -90.0]]) == [-1]

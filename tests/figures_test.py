@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from seqface_jax import figures, models, predict, reconstruct, scoring, surface
+from seqface_jax import figures, metrics, models, predict, reconstruct, scoring, surface
 from tests import bumpy_face
 
 
@@ -26,6 +26,22 @@ def test_the_error_curve_shows_each_model_over_frames_and_baselines_level():
         np.testing.assert_array_equal(level.get_ydata(), [3, 3])
         np.testing.assert_array_equal(curve.get_xdata(), [1, 4])
         np.testing.assert_array_equal(curve.get_ydata(), [2.5, 2.0])
+
+
+def test_the_ced_figure_shows_each_model_at_its_most_frames():
+    shares = {f'{limit:.1f}': limit / 5 for limit in metrics.CED_MM}
+    ced = [_row('mean_face', None, 3), _row('ours', 1, 2.5), _row('ours', 4, 2.0)]
+    ced = [row | shares | {'ced_auc': 0.1 * place} for place, row in enumerate(ced)]
+    (axes,) = figures.ced_curve(ced).axes
+    assert [line.get_label().split(': ')[-1] for line in axes.lines] == ['0.000', '0.200']
+
+
+def test_the_calibration_figure_shows_the_band_and_both_sigmas():
+    stated = {'coverage_90': 0.9, 'sigma_mm': 1.0, 'coordinate_rms_mm': 1.1}
+    rows = [_row('ours', count, 2.0) | stated for count in (1, 4)]
+    above, below = figures.calibration_curve(rows).axes
+    np.testing.assert_array_equal(above.lines[-1].get_ydata(), [0.9, 0.9])
+    assert len(below.lines) == 2
 
 
 def test_the_loss_curve_shows_the_epochs_of_both_kinds():

@@ -217,3 +217,12 @@ def test_voxel_ap_is_the_area_under_precision_and_recall():
     np.testing.assert_allclose(metrics.voxel_ap(probability, inside), (1 + 2 / 3) / 2)
     np.testing.assert_allclose(metrics.voxel_ap(np.full(4, 0.5), inside), 0.5)  # One step.
     np.testing.assert_allclose(metrics.voxel_ap(inside * 1.0, inside), 1)
+
+
+def test_the_cumulative_distribution_counts_what_is_at_most_the_limit():
+    shares = metrics.cumulative_errors(np.array([0.1, 0.25, 3.0, 9.0]))
+    assert len(shares) == 51 and shares[-1] == 0.75
+    np.testing.assert_array_equal(shares[[0, 1, 2, 3, 29, 30]], [0, 0.25, 0.25, 0.5, 0.5, 0.75])
+    np.testing.assert_allclose(metrics.ced_auc(metrics.cumulative_errors(np.zeros(3))), 1)
+    half = metrics.cumulative_errors(np.linspace(0, 5, 5001))
+    np.testing.assert_allclose(metrics.ced_auc(half), 0.5, atol=1e-3)

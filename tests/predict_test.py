@@ -51,6 +51,22 @@ def test_single_frames_are_averaged():
     np.testing.assert_allclose(maps[:, 1, 0, 0, 0], [6, 6])
 
 
+def test_shown_frames_are_read_one_at_a_time_in_their_order():
+    read = []
+
+    class Split:
+        def frames(self, index, frames):
+            read.append((index, list(frames)))
+            return _frames([10 * number for number in frames])
+
+    shown = predict.ShownFrames(Split(), 4, [2, 0, 1])
+    predictions, _ = predict.stream(_counting_step, None, [shown], (1, 3))
+    np.testing.assert_array_equal([own.position_map[0, 0, 0, 0] for own in predictions], [20, 30])
+    assert all(index == 4 and len(frames) == 1 for index, frames in read)
+    copies = shown.reordered([0, 0, 0, 0])
+    assert len(copies) == 4 and list(copies.drawn) == [2, 2, 2, 2]
+
+
 def test_answers_are_surfaces_and_keep_their_map_if_it_is_ordered():
     face = bumpy_face.position_map_of(0, 64)
     mask = bumpy_face.mask_of(bumpy_face.position_map_of(0))

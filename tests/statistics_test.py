@@ -42,3 +42,19 @@ def test_the_p_value_of_many_subjects_agrees_with_a_t_test():
 def test_unpaired_values_raise():
     with pytest.raises(ValueError, match='paired'):
         statistics.paired_p_value([1, 2], [1, 2, 3])
+
+
+def test_a_comparison_tells_the_mean_difference_and_its_share():
+    found = statistics.compare([1.0, 2, 3], [2.0, 3, 4])
+    np.testing.assert_allclose([found['difference'], found['share']], [-1, -1 / 3])
+    assert (found['difference_low'], found['difference_high']) == (-1, -1)
+    assert statistics.compare([1.0], [2.0])['p_value'] is None
+
+
+def test_the_interval_of_a_gap_adds_both_variances():
+    rng = np.random.default_rng(0)
+    values, others = rng.normal(5, 1, 300), rng.normal(3, 2, 200)
+    low, high = statistics.gap_interval(values, others)
+    expected = 2 * 1.96 * np.hypot(values.std() / np.sqrt(300), others.std() / np.sqrt(200))
+    np.testing.assert_allclose(high - low, expected, rtol=0.05)
+    assert statistics.gap_interval([1.0], others) is None
