@@ -3,7 +3,7 @@
 import dataclasses
 import os
 
-from seqface_jax import comparisons, predict, results, split_evaluation, surface
+from seqface_jax import comparisons, predict, report, results, split_evaluation, surface
 from seqface_jax import runs as runs_lib
 from seqface_jax.errors import UserError
 
@@ -57,7 +57,7 @@ def evaluate(workdirs, options=None):
         scored += own
         per_subject += evaluation.per_subject(own)
         shown.append(evaluation.show())
-    report = results.Results(
+    found = results.Results(
         _protocol(plan, workdirs, runs),
         [own.row for own in scored],
         comparisons.over_frames(scored, seed=plan.seed),
@@ -66,9 +66,10 @@ def evaluate(workdirs, options=None):
     )
     folder = os.path.join(workdirs[0], 'eval')
     ced = results.ced_rows(scored)
-    results.write(folder, report, per_subject, ced)
-    figures.write(os.path.join(folder, 'figures'), report.rows, ced, shown, workdirs)
-    return report.rows
+    results.write(folder, found, per_subject, ced)
+    figures.write(os.path.join(folder, 'figures'), found.rows, ced, shown, workdirs)
+    report.write(os.path.join(folder, 'report.html'), found, shown, os.path.join(folder, 'figures'))
+    return found.rows
 
 
 def _plan(run, options):

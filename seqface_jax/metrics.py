@@ -8,7 +8,6 @@ whatever is missing; `scan_to_mesh_mm` and `coverage` do not. Read them together
 from typing import NamedTuple
 
 import numpy as np
-from scipy import spatial
 
 from seqface_jax import alignment
 
@@ -64,8 +63,9 @@ def nme_thesis(predicted, target):
     radius = np.linalg.norm(target - centre, axis=1).max()
     target = (target - centre) / radius
     predicted = (np.asarray(predicted, np.float64) - centre) / radius
-    transform, _ = alignment.icp_thesis(predicted, target, max_iterations=100, tolerance=1e-4)
-    distances, _ = spatial.cKDTree(target).query(transform.apply(predicted))
+    neighbours = alignment.Neighbours(target)
+    transform, _ = alignment.icp_thesis(predicted, neighbours, max_iterations=100, tolerance=1e-4)
+    distances, _ = neighbours.query(transform.apply(predicted))
     return float(distances.mean() / np.linalg.norm(np.ptp(target, axis=0)))
 
 

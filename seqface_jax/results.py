@@ -65,8 +65,8 @@ def write(folder, results, per_subject, ced):
     """
     os.makedirs(folder, exist_ok=True)
     text = json.dumps(results._asdict(), indent=1, allow_nan=False) + '\n'
-    _write_text(os.path.join(folder, 'results.json'), text)
-    _write_text(os.path.join(folder, 'table.md'), markdown(results))
+    write_text(os.path.join(folder, 'results.json'), text)
+    write_text(os.path.join(folder, 'table.md'), markdown(results))
     files = {
         'table.csv': [_flat(row) for row in results.rows],
         'curves.csv': results.curves,
@@ -76,7 +76,7 @@ def write(folder, results, per_subject, ced):
         'per_subject.csv': per_subject,
     }
     for name, rows in files.items():
-        _write_text(os.path.join(folder, name), _csv(rows))
+        write_text(os.path.join(folder, name), _csv(rows))
 
 
 def ced_rows(scored):
@@ -107,7 +107,7 @@ def markdown(results):
             lines.append('|' + '---|' * len(table[0]))
             lines += ['| ' + ' | '.join(row) + ' |' for row in table[1:]] + ['']
     lines += ['### The table of the thesis', '', thesis_table(results.rows), '']
-    lines += [f'- {name}: {_sentence(value)}' for name, value in results.protocol.items()]
+    lines += [f'- {name}: {sentence(value)}' for name, value in results.protocol.items()]
     return '\n'.join(lines) + '\n'
 
 
@@ -270,9 +270,10 @@ def _cell(row, name):
     return format(value, digits[name]) if name in digits else str(value)
 
 
-def _sentence(value):
+def sentence(value):
+    """Returns a value of the protocol as text."""
     if isinstance(value, dict):
-        return '; '.join(f'{name}: {_sentence(inner)}' for name, inner in value.items())
+        return '; '.join(f'{name}: {sentence(inner)}' for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ', '.join(str(inner) for inner in value)
     return str(value)
@@ -304,7 +305,8 @@ def _csv(rows):
     return buffer.getvalue()
 
 
-def _write_text(path, text):
+def write_text(path, text):
+    """Writes a text file, whole or not at all."""
     with tempfile.NamedTemporaryFile(
         'w', dir=os.path.dirname(path), delete=False, encoding='utf-8'
     ) as file:
