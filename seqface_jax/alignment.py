@@ -124,68 +124,29 @@ def _procrustes(source, target, weights):
     return scale, RigidTransform(rotation, target_mean - rotation @ source_mean)
 
 
-class Neighbours:
-    """Finds the nearest targets of points that come again and again, moved a little; exact.
-
-    A point keeps its nearest target while twice the way it has gone since the tree was asked is
-    less than the gap between its nearest and second nearest distance then. So an iteration asks
-    the tree about few points only.
-
-    Attributes:
-        target: [M, 3] float64.
-    """
-
-    def __init__(self, target):
-        """Takes targets [M, 3]."""
-        self.target = np.asarray(target, np.float64)
-        # A quicker tree to build; the points of a face are spread so evenly that it is balanced.
-        self._tree = spatial.cKDTree(self.target, balanced_tree=False, compact_nodes=False)
-        self._asked = None
-
-    def query(self, points):
-        """Returns distance [N] and index [N] of the nearest target of each of points [N, 3].
-
-        Row k should be the same point in every call; more than one call is what makes it quick.
-        """
-        if self._asked is None or self._asked.shape != points.shape:
-            self._asked = np.full(points.shape, np.inf)
-            self._index, self._reach = np.zeros(len(points), np.int64), np.zeros(len(points))
-            stale = np.arange(len(points))
-        else:
-            gone = ((points - self._asked) ** 2).sum(1)
-            stale = np.flatnonzero(gone >= self._reach)
-        if len(stale):
-            distance, index = self._tree.query(points[stale], k=2)
-            gap = (distance[:, 1] - distance[:, 0]) * (1 - 1e-9)  # Rounding must not count as gap.
-            self._asked[stale], self._index[stale] = points[stale], index[:, 0]
-            self._reach[stale] = (gap / 2) ** 2
-        return np.sqrt(((points - self.target[self._index]) ** 2).sum(1)), self._index
-
-
 def icp_thesis(source, target, *, max_iterations=100, tolerance=1e-4):
     """Aligns one cloud with another as the thesis's evaluation did.
 
     Its appendix B-6 uses ClayFlannigan/icp: each source point is matched with its nearest target
     point, the least-squares rigid step is taken, and the search ends after the step at which the
     mean distance (measured before the step) changed by less than `tolerance`. Only the speed
-    differs: the target's tree is built once, and asked about those points only whose answer may
-    have changed.
+    differs: the tree of the target is built once.
 
     Args:
         source: [N, 3] the prediction.
-        target: [M, 3] the ground truth, same unit as source; `tolerance` is in that unit. Or the
-            Neighbours of it.
+        target: [M, 3] the ground truth, same unit as source; `tolerance` is in that unit. Or a
+            SciPy cKDTree of it.
 
     Returns:
         RigidTransform from source to target and the number of steps taken.
     """
     source = np.asarray(source, np.float64)
-    neighbours = target if isinstance(target, Neighbours) else Neighbours(target)
+    tree = target if isinstance(target, spatial.cKDTree) else spatial.cKDTree(target)
     moved, previous_error = source, 0.0
     step = 0
     for step in range(1, max_iterations + 1):  # noqa: B007
-        distances, index = neighbours.query(moved)
-        moved = kabsch(moved, neighbours.target[index]).apply(moved)
+        distances, index = tree.query(moved)
+        moved = kabsch(moved, tree.data[index]).apply(moved)
         error = distances.mean()
         if abs(previous_error - error) < tolerance:
             break

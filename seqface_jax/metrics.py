@@ -8,6 +8,7 @@ whatever is missing; `scan_to_mesh_mm` and `coverage` do not. Read them together
 from typing import NamedTuple
 
 import numpy as np
+from scipy import spatial
 
 from seqface_jax import alignment
 
@@ -63,9 +64,9 @@ def nme_thesis(predicted, target):
     radius = np.linalg.norm(target - centre, axis=1).max()
     target = (target - centre) / radius
     predicted = (np.asarray(predicted, np.float64) - centre) / radius
-    neighbours = alignment.Neighbours(target)
-    transform, _ = alignment.icp_thesis(predicted, neighbours, max_iterations=100, tolerance=1e-4)
-    distances, _ = neighbours.query(transform.apply(predicted))
+    tree = spatial.cKDTree(target)
+    transform, _ = alignment.icp_thesis(predicted, tree, max_iterations=100, tolerance=1e-4)
+    distances, _ = tree.query(transform.apply(predicted))
     return float(distances.mean() / np.linalg.norm(np.ptp(target, axis=0)))
 
 

@@ -127,18 +127,3 @@ def test_an_outgrowth_does_not_pull_the_alignment():
     hairy[points[:, 1] > 60] *= 1.2
     aligned = alignment.align_to_surface(hairy, target).apply(points)
     assert np.linalg.norm(aligned - points, axis=1).mean() < 0.5
-
-
-def test_neighbours_of_points_that_wander_are_those_of_a_tree():
-    from scipy import spatial
-
-    rng = np.random.default_rng(0)
-    target, points = rng.normal(size=(2, 300, 3))
-    target[7] = target[8]  # Two nearest at once.
-    neighbours, tree = alignment.Neighbours(target), spatial.cKDTree(target)
-    for size in (0, 1e-3, 1e-2, 0.3, 0.02, 0):
-        points = points + size * rng.normal(size=points.shape)
-        distance, index = neighbours.query(points)
-        np.testing.assert_allclose(distance, tree.query(points)[0], rtol=1e-12)
-        np.testing.assert_allclose(np.linalg.norm(points - target[index], axis=1), distance)
-    assert alignment.Neighbours(target[:1]).query(points)[1].max() == 0

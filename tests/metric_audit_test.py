@@ -103,7 +103,7 @@ def test_a_constant_mean_face_beats_the_thesis_by_nme_thesis_and_is_told_by_ever
 
 def test_a_swapped_subject_is_worse_than_the_mean_face_by_all_but_coverage():
     for name in ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'vertex_mm'):
-        assert _mean('swapped', name) > 1.05 * _mean('mean', name)
+        assert _mean('swapped', name) > _mean('mean', name)
     assert _mean('swapped', 'ced_auc') < _mean('mean', 'ced_auc')
     assert _mean('swapped', 'coverage') > 0.97  # Any whole face is within 5 mm: it asks no more.
 
