@@ -75,9 +75,9 @@ def seen_and_unseen(scored, *, seed):
         `gap`, unseen - seen, its interval `gap_low`, `gap_high`, and `share`, gap over unseen.
     """
     found = []
-    names = ('model', 'of', 'checkpoint', 'num_frames')
+    names = ('model', 'of', 'checkpoint', 'num_frames')  # Rows made of a run are left out.
     for one, other in itertools.permutations(scored, 2):
-        if (one.row['split'], other.row['split']) != ('train', 'test'):
+        if (one.row['split'], other.row['split']) != ('train', 'test') or one.row['of']:
             continue
         if any(one.row[name] != other.row[name] for name in names):
             continue
