@@ -142,7 +142,7 @@ def calibration_curve(rows):
             _frames_axis(axes, own)
         above.set_title(split)
     panels[0, 0].set(ylabel='inside the stated 90 % band', ylim=(0, 1))
-    panels[1, 0].set_ylabel('sigma of a coordinate, mm: stated --, true -')
+    panels[1, 0].set_ylabel('sigma, mm: stated --, true -')
     panels[0, -1].legend(fontsize=7)
     return picture
 

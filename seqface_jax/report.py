@@ -32,7 +32,9 @@ def write(path, found, shown, figures_folder):
     """
     with open(_TEMPLATE, encoding='utf-8') as file:
         page = file.read()
-    models = dict.fromkeys(row['model'] for row in found.rows if row['checkpoint'])
+    models = dict.fromkeys(
+        row['model'] for row in found.rows if row['checkpoint'] and not row['of']
+    )
     parts = {
         'TITLE': html.escape(', '.join(name for name in models)),
         'TABLES': ''.join(_table(title, rows) for title, rows in results.tables(found).items()),
