@@ -19,17 +19,15 @@ def network():
     """Returns the model and its variables; the mean map is a sphere of 90 mm."""
     config = tiny.get_config()
     model = models.create(config.model, SIDE)
-    variables = checkpoints.init_variables(model, SIDE, 0)
-    return model, variables
+    return model, quick_jit(lambda: checkpoints.init_variables(model, SIDE, 0))()
 
 
 @pytest.fixture(scope='module')
 def step(network):
-    """Returns a function of frames and mask: loss and the largest gradient of any parameter."""
+    """Returns a function of frames, mask and the target's mm: loss and largest gradient."""
     model, variables = network
 
-    def loss_fn(params, frames, mask):
-        frames = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+    def forward(params, frames):
         prediction, _ = model.apply(
             variables | {'params': params},
             frames,
@@ -37,8 +35,13 @@ def step(network):
             mutable=['batch_stats'],
             rngs={'dropout': jax.random.key(0)},
         )
+        return prediction
+
+    def loss_fn(params, frames, mask, target_mm):
+        frames = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+        prediction = forward(params, frames)
         side = prediction.position_map.shape[-2]
-        target = jnp.full((frames.shape[0], side, side, 3), 80.0)
+        target = jnp.full((frames.shape[0], side, side, 3), target_mm)
         loss = losses.masked_l1(prediction.position_map, target, mask)
         if prediction.log_variance is not None:
             nll = losses.gaussian_nll(
@@ -48,12 +51,12 @@ def step(network):
         return loss.mean(), side
 
     side = jax.eval_shape(
-        functools.partial(model.apply, train=False), variables, jnp.zeros((1, 1, SIDE, SIDE, 3))
+        forward, variables['params'], jnp.zeros((1, 1, SIDE, SIDE, 3))
     ).position_map.shape[-2]
     grad = quick_jit(jax.value_and_grad(lambda *a: loss_fn(*a)[0]))
 
-    def run(frames, mask):
-        loss, grads = grad(variables['params'], frames, mask(side))
+    def run(frames, mask, target_mm=80.0):
+        loss, grads = grad(variables['params'], frames, mask(side), target_mm)
         return float(loss), max(float(jnp.abs(g).max()) for g in jax.tree.leaves(grads))
 
     return run
@@ -109,6 +112,16 @@ def test_loss_and_gradients_are_finite(step, frames, mask):
     loss, largest = step(frames, mask)
     assert np.isfinite(loss) and np.isfinite(largest)
     assert (loss == 0 and largest == 0) == (mask is empty)
+
+
+@pytest.mark.parametrize('target_mm', [0.0, 1e-6, 1e6, 1e9])
+def test_losses_of_any_scale_have_finite_gradients(step, target_mm):
+    loss, largest = step(noise(2), whole, target_mm)
+    assert np.isfinite(loss) and np.isfinite(largest) and largest > 0
+
+
+def test_the_same_step_twice_is_the_same_bit_for_bit(step):
+    assert step(noise(2), whole) == step(noise(2), whole)
 
 
 def test_every_answer_to_a_sequence_of_black_frames_is_finite(network):
