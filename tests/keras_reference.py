@@ -10,20 +10,19 @@ import contextlib
 import os
 from unittest import mock
 
-os.environ['KERAS_BACKEND'] = 'jax'
+os.environ.setdefault('KERAS_BACKEND', 'jax')  # A benchmark builds it on TensorFlow too.
 
-import jax  # noqa: E402
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
 from keras import layers, ops  # noqa: E402
 from keras.src.backend.common import dtypes  # noqa: E402
 
-from seqface_jax.import_keras import KerasLayer  # noqa: E402
-
 
 @contextlib.contextmanager
 def float64():
     """Lets JAX and Keras compute in float64 inside a `with`."""
+    import jax
+
     keras.config.set_floatx('float64')
     # Keras rounds the result of tanh, add, mean, ... to float32 on every backend but TensorFlow.
     rounding = mock.patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, float64='float64')
@@ -81,6 +80,8 @@ def read_layers(model, values=None):
         model: of `build`.
         values: arrays by path of the weight, in place of the weights' own, or None.
     """
+    from seqface_jax.import_keras import KerasLayer  # Not where Keras runs on TensorFlow.
+
     return [
         KerasLayer(
             name=layer.name,

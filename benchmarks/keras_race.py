@@ -1,0 +1,327 @@
+"""A training step of the thesis's network: ours against Keras, in turn, from the same weights.
+
+python -m benchmarks.keras_race --image_size=64                     # CPU
+JAX_PLATFORMS=cuda python -m benchmarks.keras_race --image_size=256 # GPU, with tensorflow[and-cuda]
+
+Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs; `graph`,
+Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its loop;
+`keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from the
+thesis. The first three losses must agree to 0.1 %. Beside the times: peak memory of each process,
+floating-point operations of our step as XLA counts them before it optimises, and the rate of a
+matrix product of this machine, taken in the same turns.
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import sys
+import tempfile
+import time
+
+import numpy as np
+from absl import app, flags
+
+from benchmarks import race
+from seqface_jax import errors
+
+CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
+TOLERANCE = 1e-3  # Of the losses of the first steps, relative.
+CHECKED_STEPS = 3
+LEARNING_RATE, EPSILON = 1e-4, 1e-7
+
+
+def check_installation(contestants):
+    """Raises UserError if what the contestants need is not installed."""
+    needed = {'keras', *(('tensorflow',) if {'graph', 'eager'} & set(contestants) else ())}
+    absent = sorted(name for name in needed if importlib.util.find_spec(name) is None)
+    if absent:
+        raise errors.UserError(
+            f"{' and '.join(absent)} is not installed: pip install -e '.[bench]', best in an "
+            'environment of its own'
+        )
+
+
+def write_inputs(folder, image_size, num_frames, batch_size):
+    """Writes what all contestants start from: weights, ours and Keras's, and one batch.
+
+    Runs in a process of its own, Keras on JAX.
+    """
+    from flax import traverse_util
+
+    from seqface_jax import import_keras, input_pipeline
+    from tests import keras_reference
+
+    rng = np.random.default_rng(0)
+    model = keras_reference.build(image_size, num_frames)
+    keras_reference.randomize(model, rng)
+    _, variables = import_keras.convert(keras_reference.read_layers(model))
+    np.savez(f'{folder}/ours.npz', **traverse_util.flatten_dict(variables, sep='/'))
+    np.savez(f'{folder}/keras.npz', *model.get_weights())
+    shape = (batch_size, num_frames, image_size, image_size, 3)
+    frames = rng.integers(0, 256, shape, np.uint8)
+    normalized = np.asarray(input_pipeline.normalize_frames(frames, 'min_max_bgr'))
+    points = rng.uniform(-1, 1, (batch_size, (image_size // 2) ** 2, 3)).astype(np.float32)
+    np.savez(f'{folder}/batch.npz', frames=frames, normalized=normalized, points=points)
+
+
+def our_step(folder, image_size, num_frames):
+    """Returns a function that takes one step and returns its loss, and the operations of one."""
+    import functools
+
+    import jax
+    import jax.numpy as jnp
+    from flax import traverse_util
+
+    from configs import bu4dfe_thesis
+    from seqface_jax import models, optimizers, train
+
+    config = bu4dfe_thesis.get_config()
+    batch = dict(np.load(f'{folder}/batch.npz'))
+    batch_size = len(batch['frames'])
+    config.data.update(image_size=image_size, num_frames=num_frames, batch_size=batch_size)
+    variables = traverse_util.unflatten_dict(dict(np.load(f'{folder}/ours.npz')), sep='/')
+    model = models.create(config.model, image_size, axis_name=train.AXIS)
+    state = train.TrainState.create(
+        apply_fn=model.apply,
+        params=variables['params'],
+        tx=optimizers.create(config.optimizer, 1_000_000),
+        batch_stats=variables['batch_stats'],
+        constants={'scale_mm': np.float32(1), 'offset_mm': np.zeros(3, np.float32)},
+        ema_params=None,
+    ).replace(step=jnp.zeros((), jnp.int32))
+    devices = train.Devices(batch_size)
+    state = devices.replicate(state)
+    batch |= {'weight': np.ones(batch_size, np.float32), 'row': np.arange(batch_size)}
+    batch = devices.deal(batch, config)
+    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    flops = step.lower(state, batch).cost_analysis()['flops'] * devices.count
+
+    def run():
+        nonlocal state
+        state, metrics = step(state, batch)
+        return float(jax.device_get(metrics['loss']))
+
+    return run, flops
+
+
+def keras_step(folder, image_size, num_frames, kind):
+    """Returns a function that takes one step of Keras and returns its loss.
+
+    Args:
+        folder: of `write_inputs`.
+        image_size, num_frames: of the batch.
+        kind: 'graph', 'eager' or 'keras_jax'.
+    """
+    import keras
+
+    from tests import keras_reference
+
+    batch = np.load(f'{folder}/batch.npz')
+    frames, points = batch['normalized'], batch['points']
+    model = keras_reference.build(image_size, num_frames)
+    model.set_weights(list(np.load(f'{folder}/keras.npz').values()))
+    optimizer = keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON)
+    if kind == 'keras_jax':
+        model.compile(optimizer, loss='mse')
+
+        def run():
+            model.reset_metrics()
+            return float(model.train_on_batch(frames, points))
+
+        return run
+    import tensorflow as tf
+
+    def step(frames, points):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(frames, training=True) - points))
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    step = tf.function(step) if kind == 'graph' else step
+    frames, points = tf.constant(frames), tf.constant(points)
+    return lambda: float(step(frames, points))
+
+
+def compete(name, folder, image_size, num_frames):
+    """Serves one contestant."""
+    flops = None
+    if name == 'ours':
+        step, flops = our_step(folder, image_size, num_frames)
+    elif name == 'matmul':
+        step = race.Matmul().gflops
+    else:
+        step = keras_step(folder, image_size, num_frames, name)
+
+    def start():
+        return {'losses': [step() for _ in range(CHECKED_STEPS)], 'flops': flops}
+
+    def turn():
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        value = step()
+        return {
+            'seconds': time.perf_counter() - begin,
+            'cpu_seconds': time.process_time() - cpu_begin,
+            'value': value,
+        }
+
+    def end():
+        return {'peak_mb': device_peak_mb(name) or race.peak_mb()}
+
+    race.serve({'start': start, 'turn': turn, 'end': end})
+
+
+def device_peak_mb(name):
+    """Returns the peak memory on an accelerator, in MB; None on the CPU."""
+    if name in ('graph', 'eager'):
+        import tensorflow as tf
+
+        if not tf.config.list_physical_devices('GPU'):
+            return None
+        return tf.config.experimental.get_memory_info('GPU:0')['peak'] / 2**20
+    import jax
+
+    statistics = jax.local_devices()[0].memory_stats()
+    return statistics['peak_bytes_in_use'] / 2**20 if statistics else None
+
+
+def measure(contestants, image_size, num_frames, batch_size, repetitions):
+    """Races the contestants.
+
+    Returns:
+        dict of plain numbers.
+
+    Raises:
+        UserError: their losses differ.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        common = [f'--image_size={image_size}', f'--num_frames={num_frames}']
+        common += [f'--batch_size={batch_size}', f'--folder={folder}']
+
+        def start(name):
+            backend = 'tensorflow' if name in ('graph', 'eager') else 'jax'
+            quiet = {'KERAS_BACKEND': backend, 'TF_CPP_MIN_LOG_LEVEL': '3'}
+            arguments = ['-m', 'benchmarks.keras_race', f'--worker={name}', *common]
+            return race.Contestant(arguments, quiet)
+
+        with start('inputs') as writer:
+            writer.ask('write')
+        with contextlib.ExitStack() as stack:
+            names = (*contestants, 'matmul')
+            racing = {name: stack.enter_context(start(name)) for name in names}
+            first = {name: racing[name].ask('start') for name in names}
+            check_losses({name: first[name]['losses'] for name in contestants})
+            turns = race.in_turn(racing, 'turn', repetitions)
+            peaks = {name: racing[name].ask('end')['peak_mb'] for name in contestants}
+
+    def row(name):
+        seconds = [turn['seconds'] for turn in turns[name]]
+        return {
+            'seconds': race.median(seconds),
+            'seconds_min': min(seconds),
+            'cpu_seconds': race.median(turn['cpu_seconds'] for turn in turns[name]),
+            'peak_mb': peaks[name],
+            'losses': first[name]['losses'],
+        }
+
+    rows = {name: row(name) for name in contestants}
+    rates = [turn['value'] for turn in turns['matmul']]
+    measured = {
+        'image_size': image_size,
+        'num_frames': num_frames,
+        'batch_size': batch_size,
+        'repetitions': repetitions,
+        'contestants': rows,
+        'matmul_gflops': race.median(rates),
+    }
+    if 'ours' in rows:
+        gflop = first['ours']['flops'] / 1e9
+        measured['gflop_per_step'] = gflop
+        # The best of each: on a shared machine medians of rates say how busy it is.
+        measured['share_of_matmul'] = gflop / rows['ours']['seconds_min'] / max(rates)
+    return measured
+
+
+def check_losses(losses):
+    """Raises UserError if losses, lists by contestant, are not equal to TOLERANCE."""
+    first = next(iter(losses))
+    for name, values in losses.items():
+        if not np.allclose(values, losses[first], rtol=TOLERANCE):
+            raise errors.UserError(
+                f'{name} and {first} do not compute the same: losses {values} and {losses[first]}'
+            )
+
+
+def table(measured):
+    """Returns the result as Markdown; ratios are to our step."""
+    rows = measured['contestants']
+    ours = rows.get('ours', next(iter(rows.values())))
+    titles = ('', 'median s', 'fastest s', 'CPU s', 'times ours', 'peak MB', 'our peak / its')
+    lines = ['| ' + ' | '.join(titles) + ' |', '|---' * len(titles) + '|']
+    for name, row in rows.items():
+        lines.append(
+            f'| {name} | {row["seconds"]:.3f} | {row["seconds_min"]:.3f} '
+            f'| {row["cpu_seconds"]:.2f} | {row["seconds"] / ours["seconds"]:.2f} | {row["peak_mb"]:.0f} '
+            f'| {ours["peak_mb"] / row["peak_mb"]:.2f} |'
+        )
+    if 'share_of_matmul' in measured:
+        lines.append(
+            f'\n{measured["gflop_per_step"]:.0f} GFLOP a step; matrix product '
+            f'{measured["matmul_gflops"]:.0f} GFLOP/s; our step runs at '
+            f'{measured["share_of_matmul"]:.0%} of that'
+        )
+    return '\n'.join(lines)
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_integer('image_size', 64, 'Side of the frames, pixels: 64, 128 or 256.')
+    flags.DEFINE_integer('num_frames', 8, 'T; 8 in the thesis.')
+    flags.DEFINE_integer('batch_size', 5, 'Sequences in a step; 5 in the thesis.')
+    flags.DEFINE_integer('repetitions', 7, 'Turns.')
+    flags.DEFINE_list('contestants', list(CONTESTANTS), 'Who takes part.')
+    flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
+    flags.DEFINE_string('worker', None, 'Internal: be this contestant.')
+    flags.DEFINE_string('folder', None, 'Internal: where the inputs are.')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    values = flags.FLAGS
+    if values.worker == 'inputs':
+        race.serve(
+            {
+                'write': lambda: write_inputs(
+                    values.folder, values.image_size, values.num_frames, values.batch_size
+                )
+            }
+        )
+        return
+    if values.worker is not None:
+        compete(values.worker, values.folder, values.image_size, values.num_frames)
+        return
+    unknown = sorted(set(values.contestants) - set(CONTESTANTS))
+    if unknown:
+        raise errors.UserError(
+            f'no contestant {", ".join(unknown)}: choose of {", ".join(CONTESTANTS)}'
+        )
+    check_installation(values.contestants)
+    measured = measure(
+        values.contestants,
+        values.image_size,
+        values.num_frames,
+        values.batch_size,
+        values.repetitions,
+    )
+    sys.stdout.write(table(measured) + '\n')
+    if values.output is not None:
+        with open(os.path.expanduser(values.output), 'w') as file:
+            json.dump(measured, file, indent=2)
+
+
+if __name__ == '__main__':
+    define_flags()
+    app.run(main)

@@ -1,0 +1,144 @@
+"""Contestants in processes of their own, asked in turn.
+
+On a machine that others use too, only times taken in turn, one right after the other, compare:
+ask every contestant once, then every one again, and take medians. Each has its own memory, too.
+
+A contestant is a program that calls `serve`; the one that asks starts it with `Contestant`.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ALTERNATING = 'shared machine: medians of alternating repetitions'
+
+
+class Contestant:
+    """A process that answers words with dicts; to be used as a context."""
+
+    def __init__(self, arguments, environment=None):
+        """Starts it; it is ready when `ask` returns.
+
+        Args:
+            arguments: of the Python interpreter: ['-m', 'benchmarks.keras_race', ...].
+            environment: dict of variables that differ, or None.
+        """
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | (environment or {}),
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._process.stdin.close()
+        if exc[0] is not None:
+            self._process.kill()
+        self._process.wait()
+
+    def ask(self, word):
+        """Sends a word, a key of the contestant's `serve`; returns its answer, a dict.
+
+        Raises:
+            RuntimeError: the process has ended; its own words are on stderr.
+        """
+        try:
+            self._process.stdin.write(word + '\n')
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ''
+        if not line:
+            raise RuntimeError(f'a contestant ended when it was asked to {word}')
+        return json.loads(line)
+
+
+def serve(answers):
+    """Answers words from stdin until it closes.
+
+    Args:
+        answers: dict; the word -> a function without arguments that returns plain values.
+    """
+    # What libraries print goes to stderr: stdout is for the answers.
+    out = os.fdopen(os.dup(1), 'w')
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        json.dump(answers[line.strip()](), out)
+        out.write('\n')
+        out.flush()
+
+
+def in_turn(contestants, word, repetitions):
+    """Asks every contestant in turn, again and again.
+
+    Args:
+        contestants: dict of Contestant by name.
+        word: what to ask.
+        repetitions: of the whole turn.
+
+    Returns:
+        dict by name of lists of answers.
+    """
+    answers = {name: [] for name in contestants}
+    for _ in range(repetitions):
+        for name, contestant in contestants.items():
+            answers[name].append(contestant.ask(word))
+    return answers
+
+
+def peak_mb():
+    """Returns the most resident memory that this process has had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def seconds(function, *args):
+    """Calls a function; returns the seconds that it took, JAX's arrays being there."""
+    import jax
+
+    begin = time.perf_counter()
+    jax.block_until_ready(function(*args))
+    return time.perf_counter() - begin
+
+
+class Matmul:
+    """Measures the rate of this machine's matrix products."""
+
+    def __init__(self, side=2048, dtype='float32'):
+        """Compiles a product of two square matrices of `side`."""
+        import jax
+        import jax.numpy as jnp
+
+        self._flops = 2 * side**3
+        x = jax.random.normal(jax.random.key(0), (side, side)).astype(dtype)
+        self._args = (x, x.T + 1)
+        self._product = jax.jit(jnp.matmul)
+        seconds(self._product, *self._args)
+
+    def gflops(self):
+        """Returns the rate of one product, in 10^9 floating-point operations a second."""
+        return self._flops / seconds(self._product, *self._args) / 1e9
+
+
+def median(values):
+    """Returns the median as a float."""
+    return float(np.median(list(values)))
+
+
+def hardware():
+    """Says what this machine is, in a few words."""
+    import jax
+
+    kinds = {device.device_kind for device in jax.local_devices()}
+    cores = len(os.sched_getaffinity(0))
+    return f'{cores} CPU cores, {jax.local_device_count()} x {", ".join(sorted(kinds))}'
