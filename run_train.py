@@ -2,6 +2,10 @@
 
 python run_train.py --config=configs/quickstart.py [--workdir=runs/quickstart]
     [--config.train.num_epochs=20]
+
+On several machines, the same command on each, the workdir on the first one:
+
+python run_train.py ... --coordinator=FIRST:1234 --num_processes=2 --process_id=0   # 1 on the other
 """
 
 import os
@@ -14,6 +18,11 @@ from seqface_jax import errors
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<config> if left out.')
+_COORDINATOR = flags.DEFINE_string(
+    'coordinator', None, "HOST:PORT of the first of several processes, or 'auto' (Slurm, MPI)."
+)
+_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of a training on several machines.')
+_PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
 flags.mark_flags_as_required(['config'])
 
 
@@ -35,13 +44,15 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import train  # JAX takes seconds, --help need not wait.
+    from seqface_jax import distributed, train  # JAX takes seconds, --help need not wait.
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]
     workdir = _WORKDIR.value or os.path.join('runs', name)
-    progress = train.train_and_evaluate(_CONFIG.value, workdir)
-    sys.stdout.write(f'{workdir}: {progress.sentence()}\n')
+    with distributed.job(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
+        progress = train.train_and_evaluate(_CONFIG.value, workdir)
+        if distributed.is_first():
+            sys.stdout.write(f'{workdir}: {progress.sentence()}\n')
 
 
 if __name__ == '__main__':

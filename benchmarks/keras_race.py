@@ -262,8 +262,8 @@ def table(measured):
     for name, row in rows.items():
         lines.append(
             f'| {name} | {row["seconds"]:.3f} | {row["seconds_min"]:.3f} '
-            f'| {row["cpu_seconds"]:.2f} | {row["seconds"] / ours["seconds"]:.2f} | {row["peak_mb"]:.0f} '
-            f'| {ours["peak_mb"] / row["peak_mb"]:.2f} |'
+            f'| {row["cpu_seconds"]:.2f} | {row["seconds"] / ours["seconds"]:.2f} '
+            f'| {row["peak_mb"]:.0f} | {ours["peak_mb"] / row["peak_mb"]:.2f} |'
         )
     if 'share_of_matmul' in measured:
         lines.append(

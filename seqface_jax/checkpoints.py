@@ -157,8 +157,17 @@ class Store:
         import orbax.checkpoint as ocp
 
         if which not in self._managers:
+            options = {}
+            if jax.process_count() > 1:  # No other process takes part: orbax need not wait.
+                alone = jax.process_index()
+                options['multiprocessing_options'] = ocp.options.MultiprocessingOptions(
+                    primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=which
+                )
+                options['create'] = False  # Orbax demands it.
+                os.makedirs(self._folder(which), exist_ok=True)
             self._managers[which] = ocp.CheckpointManager(
-                self._folder(which), options=ocp.CheckpointManagerOptions(max_to_keep=1)
+                self._folder(which),
+                options=ocp.CheckpointManagerOptions(max_to_keep=1, **options),
             )
         return self._managers[which]
 

@@ -170,10 +170,14 @@ class Split:
         """The number of batches of an epoch."""
         return -(-len(self._plan(0, 0)) // self._config.batch_size)
 
-    def batch(self, seed, epoch, index):
+    def batch(self, seed, epoch, index, share=(0, 1)):
         """Returns batch `index` of an epoch: the same for the same arguments, always.
 
         The last batch of an epoch is filled from the epoch's start; `weight` is 0 there.
+
+        Args:
+            seed, epoch, index: which batch.
+            share: (i, n) for the i-th of n equal parts of its rows: B is batch_size / n.
 
         Returns:
             dict of frames uint8 [B, T, H, W, 3], position_map [B, 128, 128, 3] mm, mask
@@ -183,7 +187,10 @@ class Split:
         """
         config = self._config
         plan = self._plan(seed, epoch)
-        places = np.arange(index * config.batch_size, (index + 1) * config.batch_size)
+        part, num_parts = share
+        size = config.batch_size // num_parts
+        rows = np.arange(part * size, (part + 1) * size)
+        places = index * config.batch_size + rows
         groups = [plan[place % len(plan)] for place in places]
         subject_index = np.array([subject for subject, _ in groups], np.int32)
         batch = {
@@ -198,14 +205,14 @@ class Split:
             batch |= {name: np.stack([one[name] for one in maps]) for name in maps[0]}
         batch['weight'] = (places < len(plan)).astype(np.float32)
         batch['subject_index'] = subject_index
-        batch['row'] = np.arange(config.batch_size, dtype=np.int32)
+        batch['row'] = rows.astype(np.int32)
         return batch
 
-    def batches(self, seed, epoch, start=0):
+    def batches(self, seed, epoch, start=0, share=(0, 1)):
         """Iterates over the batches of an epoch from `start` on, read ahead by threads."""
         import grain
 
-        make_batch = functools.partial(self.batch, seed, epoch)
+        make_batch = functools.partial(self.batch, seed, epoch, share=share)
         batches = grain.MapDataset.range(start, self.num_batches()).map(make_batch)
         options = grain.ReadOptions(
             num_threads=self._config.num_threads,

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from seqface_jax import (
     augmentation,
     checkpoints,
+    distributed,
     face_regions,
     input_pipeline,
     losses,
@@ -230,7 +231,7 @@ def mean_losses(config, step, devices, split):
         dict of loss and error_mm.
     """
     sums = {}
-    for batch in split.batches(config.train.seed, VALIDATION_EPOCH):
+    for batch in split.batches(config.train.seed, VALIDATION_EPOCH, share=distributed.share()):
         batch = devices.deal(batch, config)
         sums = _add(sums, jax.device_get(step(batch)))
     return _means(sums)
@@ -255,10 +256,11 @@ def train_and_evaluate(config, workdir):
         UserError: the data, the config or the workdir do not allow it, or the loss is not finite.
     """
     workdir = os.path.abspath(workdir)
-    with checkpoints.lock(workdir):
-        checkpoints.write_config(workdir, config)
-        with contextlib.closing(_Run(config, workdir)) as run:
-            return run.until_end()
+    with contextlib.ExitStack() as stack:
+        if distributed.is_first():
+            stack.enter_context(checkpoints.lock(workdir))
+            checkpoints.write_config(workdir, config)
+        return stack.enter_context(contextlib.closing(_Run(config, workdir))).until_end()
 
 
 class _Run:
@@ -287,7 +289,8 @@ class _Run:
                 'use masked_l1'
             )
         state = create_state(config, model, constants, self._num_batches)
-        self._store = checkpoints.Store(workdir)
+        first = distributed.is_first()
+        self._store = checkpoints.Store(workdir) if first else distributed.Silent()
         state, self._progress = _restore(self._store, state)
         self._state = self._devices.replicate(state)
         self._train_step = self._devices.map(
@@ -296,7 +299,8 @@ class _Run:
         self._eval_step = self._devices.map(
             functools.partial(eval_step, config, model), num_outputs=1, donate=False
         )
-        self._writer = MetricsWriter(workdir, self._progress.step)
+        step = self._progress.step
+        self._writer = MetricsWriter(workdir, step) if first else distributed.Silent()
         self._learning_rate = optimizers.schedule(config.optimizer, self._num_batches)
         self._pending = []
         self._started = time.monotonic() - self._progress.seconds
@@ -331,7 +335,9 @@ class _Run:
 
     def _train_epoch(self, bar):
         progress, options = self._progress, self._config.train
-        batches = self._training.batches(options.seed, progress.epoch, progress.batch)
+        batches = self._training.batches(
+            options.seed, progress.epoch, progress.batch, share=distributed.share()
+        )
         for batch in batches:
             batch = self._devices.deal(batch, self._config)
             self._state, metrics = self._train_step(self._state, batch)
@@ -424,10 +430,10 @@ class _Run:
 
 
 class Devices:
-    """The devices of this machine; the batch is split over them, all else is on each."""
+    """The devices of all processes; the batch is split over them, all else is on each."""
 
     def __init__(self, batch_size):
-        devices = jax.local_devices()
+        devices = jax.devices()
         self.count = len(devices)
         self.platform = devices[0].platform
         if batch_size % self.count:
@@ -455,17 +461,24 @@ class Devices:
         return jax.device_put(tree, self._replicated)
 
     def deal(self, batch, config):
-        """Deals a batch to the devices, without the targets that are not used."""
+        """Deals this process's rows of a batch to its devices, without the unused targets."""
         kept = ['frames', 'weight', 'row', *_TARGETS[config.data.target]]
         if config.train.loss in losses.OF_IMAGE_MAPS:
             kept += ['image_map', 'image_mask']
         batch = {name: batch[name] for name in kept}
-        parts = jax.tree.map(lambda a: a.reshape(self.count, -1, *a.shape[1:]), batch)
-        return jax.device_put(parts, self._split)
+        count = self.count // jax.process_count()
+        parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
+        return jax.make_array_from_process_local_data(self._split, parts)
 
 
 def _restore(store, state):
     """Returns state and progress of `latest`, or the state as it is and no progress."""
+    state, progress = _read_latest(store, state)
+    progress = Progress(**distributed.plain_from_first(dataclasses.asdict(progress)))
+    return distributed.from_first(state), progress
+
+
+def _read_latest(store, state):
     restored = store.restore('latest', state.variables(averaged=False), _training_tree(state))
     if restored is None:
         return state, Progress()
@@ -514,7 +527,9 @@ def _is_better(loss, best):
 
 
 def _progress_bar(step, total):
-    """Shows rate and time left; rarely where nobody watches."""
+    """Shows rate and time left; rarely where nobody watches, not at all for other processes."""
+    if not distributed.is_first():
+        return distributed.Silent()
     interval = 0.5 if sys.stderr.isatty() else 30.0
     return tqdm(
         initial=step, total=total, unit='step', mininterval=interval, maxinterval=2 * interval

@@ -142,7 +142,7 @@ def test_four_devices_train_like_one(tiny_records, tmp_path):
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(monkeypatch):
     device = types.SimpleNamespace(platform='cpu')
-    monkeypatch.setattr(jax, 'local_devices', lambda: [device] * 3)
+    monkeypatch.setattr(jax, 'devices', lambda: [device] * 3)
     with pytest.raises(UserError, match='multiple of 3'):
         train.Devices(8)
 
