@@ -48,6 +48,7 @@ def get_config():
     model.norm = 'batch'
     model.recurrent_activation = 'hard_sigmoid'
     model.output_activation = 'tanh'
+    model.remat = False  # True: longer sequences in the same memory, more time.
 
     config.optimizer.learning_rate = 1e-4
     config.optimizer.decay_factor = 0.5

@@ -40,6 +40,7 @@ FREE_FIELDS = (
     'train.checkpoint_every_steps',
     'train.log_every_steps',
     'train.scan_unroll',
+    'model.remat',
     'eval.',
 )
 # Options that a config.json of an older program lacks, with the value that means what it did.

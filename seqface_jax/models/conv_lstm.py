@@ -68,6 +68,8 @@ class ConvLSTM(nn.Module):
     Attributes:
         features, kernel, stride, recurrent_activation: as of ConvLSTMCell.
         scan_unroll: frames per turn of the loop; 0: all of them on the CPU, one elsewhere.
+        remat: compute the gates again in the backward pass, in place of keeping those of all
+            frames: less memory, more time.
     """
 
     features: int
@@ -75,6 +77,7 @@ class ConvLSTM(nn.Module):
     stride: int = 1
     recurrent_activation: str = 'hard_sigmoid'
     scan_unroll: int = 0
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x, state=None):
@@ -92,7 +95,7 @@ class ConvLSTM(nn.Module):
             zeros = jnp.zeros((x.shape[0], height, width, self.features), x.dtype)
             state = (zeros, zeros)
         scan = nn.scan(
-            ConvLSTMCell,
+            nn.remat(ConvLSTMCell, prevent_cse=False) if self.remat else ConvLSTMCell,
             variable_broadcast='params',
             split_rngs={'params': False},
             in_axes=1,

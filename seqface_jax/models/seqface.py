@@ -3,6 +3,7 @@
 Thomassen, 2022 (the thesis), appendix B-2, is one such pair of lists: configs/bu4dfe_thesis.py.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,13 @@ from seqface_jax.models.sequence_model import SequenceModel
 ENCODER_KINDS = {'conv_lstm': ConvLSTM, 'inverted_residual': InvertedResidual, 'conv': ConvBlock}
 DECODER_KINDS = {'conv_transpose': ConvTranspose, 'resize_conv': ResizeConv}
 OUTPUT_ACTIVATIONS = {'tanh': jnp.tanh, 'linear': lambda x: x}
-_SHARED_FIELDS = ('recurrent_activation', 'scan_unroll', 'norm', 'axis_name')  # Of all layers.
+_SHARED_FIELDS = (
+    'recurrent_activation',
+    'scan_unroll',
+    'remat',
+    'norm',
+    'axis_name',
+)  # Of all layers.
 
 
 class SeqFace(SequenceModel, kw_only=True):
@@ -40,6 +47,8 @@ class SeqFace(SequenceModel, kw_only=True):
         recurrent_activation: of the ConvLSTM gates, a name in RECURRENT_ACTIVATIONS.
         output_activation: a name in OUTPUT_ACTIVATIONS; its result is scaled and shifted to mm by
             the constants scale_mm [] and offset_mm [3].
+        remat: keep no activations inside the layers of the encoder for the backward pass, but
+            compute them again: longer sequences in the same memory, equal gradients.
     """
 
     encoder: Sequence[Mapping[str, Any]]
@@ -47,6 +56,7 @@ class SeqFace(SequenceModel, kw_only=True):
     norm: str = 'batch'
     recurrent_activation: str = 'hard_sigmoid'
     output_activation: str = 'tanh'
+    remat: bool = False
 
     def initial_state(self, batch):
         """Returns the state before the first frame: (c, h) of each ConvLSTM, by its name."""
@@ -128,6 +138,7 @@ class SeqFace(SequenceModel, kw_only=True):
                     **layer,
                     recurrent_activation=self.recurrent_activation,
                     scan_unroll=self.scan_unroll,
+                    remat=self.remat,
                     name=name,
                 )
                 new_state[name], x = conv_lstm(x, state and state[name])
@@ -135,7 +146,9 @@ class SeqFace(SequenceModel, kw_only=True):
                 block = ENCODER_KINDS[kind](
                     **layer, norm=self.norm, axis_name=self.axis_name, name=name
                 )
-                y = block(x.reshape(-1, *x.shape[2:]), train=train)  # [B * T, h, w, C]
+                run = functools.partial(_run_block, train=train)
+                run = nn.remat(run) if self.remat else run
+                y = run(block, x.reshape(-1, *x.shape[2:]))  # [B * T, h, w, C]
                 x = y.reshape(*x.shape[:2], *y.shape[1:])
         return new_state, x
 
@@ -145,3 +158,7 @@ class SeqFace(SequenceModel, kw_only=True):
             layer = dict(layer)
             kind = layer.pop('kind')
             yield f'{part}_{i}_{kind}', kind, layer
+
+
+def _run_block(block, x, *, train):
+    return block(x, train=train)

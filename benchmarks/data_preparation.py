@@ -1,0 +1,80 @@
+"""Preparing raw data: frames and scans a second and core, scaling over workers, memory.
+
+python -m benchmarks.data_preparation --raw_dir=RAW --subjects=F001,F002 --workers=1,2
+
+Prepares the same people of a tree in the layout of BU-4DFE once for each number of workers, each
+in a process and a folder of its own. CPU seconds count all workers; the hours for BU-4DFE (60,600
+frames, of which one scan for each of 101 people is aligned) follow from them, and assume cores of
+this kind that nobody else uses. A CPU-only job.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+
+from absl import app, flags
+
+from benchmarks import race
+from seqface_jax import errors
+
+BU4DFE_FRAMES = 60_600
+
+
+def prepare(raw_dir, subjects, workers, frame_maps):
+    """Prepares once in a fresh process; returns a dict of plain numbers."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, '-m', 'data_prep', 'bu4dfe', f'--raw_dir={raw_dir}']
+        command += [f'--data_dir={folder}', f'--workers={workers}']
+        command += [f'--subjects={",".join(subjects)}'] if subjects else []
+        command += ['--frame_maps'] if frame_maps else []
+        before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run(command, cwd=race.ROOT, capture_output=True, text=True)
+        seconds = time.perf_counter() - begin
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if done.returncode:
+            raise errors.UserError(f'the preparation failed: {done.stderr.strip()[-300:]}')
+        with open(os.path.join(folder, 'bu4dfe', 'report.json')) as file:
+            counts = json.load(file)['counts'].values()
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    frames = sum(count['frames'] for count in counts)
+    return {
+        'workers': workers,
+        'frames': frames,
+        'seconds': seconds,
+        'cpu_seconds': cpu_seconds,
+        'frames_per_cpu_second': frames / cpu_seconds,
+        'largest_process_mb': after.ru_maxrss / 1024,  # Of all so far.
+        'bu4dfe_hours_on_2_cores': BU4DFE_FRAMES * cpu_seconds / frames / 2 / 3600,
+        'bu4dfe_hours_on_16_cores': BU4DFE_FRAMES * cpu_seconds / frames / 16 / 3600,
+    }
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('raw_dir', None, 'A raw tree, such as `data_prep synthetic_raw` writes.')
+    flags.DEFINE_list('subjects', [], 'Only these; all if left out.')
+    flags.DEFINE_list('workers', ['1', '2'], 'Numbers of processes.')
+    flags.DEFINE_bool('frame_maps', False, 'As of data_prep: a map of every scan, too.')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    values = flags.FLAGS
+    if not values.raw_dir:
+        raise errors.UserError('give --raw_dir=FOLDER, a raw tree')
+    rows = [
+        prepare(os.path.abspath(values.raw_dir), values.subjects, int(count), values.frame_maps)
+        for count in values.workers
+    ]
+    sys.stdout.write(json.dumps(rows, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    define_flags()
+    app.run(main)

@@ -1,0 +1,153 @@
+"""A training step of a config on 1, 2, 4 devices: time, operations, share of the matmul rate.
+
+python -m benchmarks.devices --config=configs/bu4dfe.py                     # forced CPU devices
+JAX_PLATFORMS=cuda python -m benchmarks.devices --config=configs/bu4dfe.py --counts=1,2,4
+
+Each count is a process of its own, all asked in turn. Forced CPU devices share the cores, so that
+their efficiency says what splitting costs, not what more machines bring. Random frames and
+targets; the loss of the first step must be the same on every count. FLOP as XLA counts them before
+it optimises.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import sys
+import time
+
+import numpy as np
+from absl import app, flags
+from ml_collections import config_flags
+
+from benchmarks import race
+from seqface_jax import errors
+
+TOLERANCE = 1e-4  # Of the loss of the first step, relative.
+
+
+def make_batch(config):
+    """Returns a batch of random frames and of targets near a sphere of 90 mm."""
+    from seqface_jax import position_map
+    from seqface_jax.losses import OF_IMAGE_MAPS
+
+    if config.train.loss in OF_IMAGE_MAPS:
+        raise errors.UserError(f'this benchmark draws no image maps for {config.train.loss}')
+    rng = np.random.default_rng(0)
+    size, count, num_frames = config.data.image_size, config.data.batch_size, config.data.num_frames
+    sphere = 90 * position_map.ray_directions().astype(np.float32)
+    maps = sphere * rng.uniform(0.9, 1.1, (count, *sphere.shape[:2], 1)).astype(np.float32)
+    return {
+        'frames': rng.integers(0, 256, (count, num_frames, size, size, 3), np.uint8),
+        'position_map': maps,
+        'mask': np.ones(maps.shape[:3], bool),
+        'points': maps.reshape(count, -1, 3),
+        'weight': np.ones(count, np.float32),
+        'row': np.arange(count, dtype=np.int32),
+    }
+
+
+def compete(config):
+    """Serves a training step on all devices of this process."""
+    import jax
+
+    from seqface_jax import models, train
+
+    batch = make_batch(config)
+    devices = train.Devices(config.data.batch_size)
+    model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
+    table = {name: batch[name] for name in ('position_map', 'mask', 'points')}
+    constants = jax.tree.map(np.float32, models.constants(config.model, table))
+    state = devices.replicate(train.create_state(config, model, constants, 1000))
+    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    parts = devices.deal(batch, config)
+    lowered = step.lower(state, parts)
+    matmul = race.Matmul()
+
+    def start():
+        nonlocal state
+        state, metrics = step(state, parts)
+        flops = lowered.cost_analysis()['flops'] * devices.count
+        return {'loss': float(metrics['loss']), 'gflop': flops / 1e9, 'where': race.hardware()}
+
+    def turn():
+        nonlocal state
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        state, metrics = step(state, parts)
+        jax.block_until_ready(metrics)
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
+        return {'seconds': seconds, 'cpu_seconds': cpu_seconds, 'gflops': matmul.gflops()}
+
+    def end():
+        return {'peak_mb': race.peak_mb()}
+
+    race.serve({'start': start, 'turn': turn, 'end': end})
+
+
+def measure(arguments, counts, repetitions):
+    """Returns a dict of plain numbers by number of devices.
+
+    Args:
+        arguments: of this command: the config and its changes.
+        counts: list of int, numbers of devices.
+        repetitions: turns.
+
+    Raises:
+        UserError: the losses differ.
+    """
+    with contextlib.ExitStack() as stack:
+        racing = {}
+        for count in counts:
+            environment = {
+                'XLA_FLAGS': f'--xla_force_host_platform_device_count={count}',
+                'CUDA_VISIBLE_DEVICES': ','.join(map(str, range(count))),
+            }
+            command = ['-m', 'benchmarks.devices', '--worker', *arguments]
+            racing[count] = stack.enter_context(race.Contestant(command, environment))
+        first = {count: racing[count].ask('start') for count in counts}
+        losses = [first[count]['loss'] for count in counts]
+        if not np.allclose(losses, losses[0], rtol=TOLERANCE):
+            raise errors.UserError(f'the losses on {counts} devices differ: {losses}')
+        turns = race.in_turn(racing, 'turn', repetitions)
+        peaks = {count: racing[count].ask('end')['peak_mb'] for count in counts}
+    rows = {}
+    for count in counts:
+        fastest = min(turn['seconds'] for turn in turns[count])
+        rate = max(turn['gflops'] for turn in turns[count])
+        rows[count] = first[count] | {
+            'seconds': race.median(turn['seconds'] for turn in turns[count]),
+            'cpu_seconds': race.median(turn['cpu_seconds'] for turn in turns[count]),
+            'peak_mb': peaks[count],
+            # The best of each: on a shared machine medians of rates say how busy it is.
+            'share_of_matmul': first[count]['gflop'] / fastest / rate,
+        }
+    return rows
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    config_flags.DEFINE_config_file('config', 'configs/bu4dfe.py', 'Whose training step.')
+    flags.DEFINE_list('counts', ['1', '2', '4'], 'Numbers of devices.')
+    flags.DEFINE_integer('repetitions', 5, 'Turns.')
+    flags.DEFINE_bool('worker', False, 'Internal: be one contestant.')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    values = flags.FLAGS
+    if values.worker:
+        compete(values.config)
+        return
+    make_batch(values.config)  # Refuses what cannot be measured before anything is started.
+    arguments = [word for word in sys.argv[1:] if word.startswith('--config')]
+    counts = [int(count) for count in values.counts]
+    rows = measure(arguments, counts, values.repetitions)
+    sys.stdout.write(json.dumps(rows, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    define_flags()
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+    app.run(main)
