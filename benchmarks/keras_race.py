@@ -37,7 +37,7 @@ def check_installation(contestants):
     absent = sorted(name for name in needed if importlib.util.find_spec(name) is None)
     if absent:
         raise errors.UserError(
-            f"{' and '.join(absent)} is not installed: pip install -e '.[bench]', best in an "
+            f"not installed: {', '.join(absent)}: pip install -e '.[bench]', best in an "
             'environment of its own'
         )
 

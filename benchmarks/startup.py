@@ -34,7 +34,7 @@ import time
 from seqface_jax import compilation_cache
 from seqface_jax.reconstruct import Reconstructor
 compilation_cache.turn_on()
-reconstructor = Reconstructor.restore(None)
+reconstructor = Reconstructor.restore(WORKDIR)
 begin = time.perf_counter(), time.process_time()
 reconstructor.compile()
 print(time.perf_counter() - begin[0], time.process_time() - begin[1])
@@ -62,8 +62,9 @@ def run(code, environment=None):
     return {'seconds': seconds, 'cpu_seconds': cpu, 'stdout': done.stdout}
 
 
-def measure(repetitions):
+def measure(workdir, repetitions):
     """Returns medians: dict of name -> {seconds, cpu_seconds}."""
+    stream = STREAM.replace('WORKDIR', repr(workdir))
     found = {}
 
     def keep(name, seconds, cpu_seconds):
@@ -75,7 +76,7 @@ def measure(repetitions):
             keep(f'import {name}', result['seconds'], result['cpu_seconds'])
         with tempfile.TemporaryDirectory() as folder:
             for name in ('cold', 'warm'):
-                result = run(STREAM, {'JAX_COMPILATION_CACHE_DIR': folder})
+                result = run(stream, {'JAX_COMPILATION_CACHE_DIR': folder})
                 keep(
                     f'compile the streamed step, {name} cache',
                     *map(float, result['stdout'].split()),
@@ -91,6 +92,7 @@ def measure(repetitions):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
     flags.DEFINE_integer('repetitions', 3, 'Fresh processes of each kind.')
 
 
@@ -98,7 +100,9 @@ def define_flags():
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    sys.stdout.write(json.dumps(measure(flags.FLAGS.repetitions), indent=2) + '\n')
+    sys.stdout.write(
+        json.dumps(measure(flags.FLAGS.workdir, flags.FLAGS.repetitions), indent=2) + '\n'
+    )
 
 
 if __name__ == '__main__':

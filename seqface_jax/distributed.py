@@ -125,9 +125,10 @@ def _leave(error):
     else:
         sentence = None
         if any(sign in str(error) for sign in _SIGNS_OF_LOSS):
+            reason = ' '.join(str(error).split())[:200]
             sentence = (
-                'another process of this job has ended: start all of them again, and the run goes '
-                'on from its last checkpoint'
+                f'another process of this job has ended or is out of reach ({reason}): start all '
+                'of them again, and the run goes on from its last checkpoint'
             )
     with contextlib.suppress(OSError):  # Nobody may read what it says any more.
         if sentence is None:
