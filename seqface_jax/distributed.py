@@ -108,6 +108,8 @@ def _join(coordinator, num_processes, process_id):
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # Of CPU devices; else none.
     try:
         jax.distributed.initialize(**where, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS)
+        # Gloo waits half a minute for the others to connect: now, while all are at one place.
+        multihost_utils.sync_global_devices('joined')
     except (RuntimeError, ValueError) as error:
         reason = str(error).partition('\n')[0]
         raise UserError(
