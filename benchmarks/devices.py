@@ -56,8 +56,10 @@ def compete(config):
     batch = make_batch(config)
     devices = train.Devices(config.data.batch_size)
     model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
+    frames = np.float32(batch['frames'].reshape(-1, *batch['frames'].shape[2:]) / 255)
     table = {name: batch[name] for name in ('position_map', 'mask', 'points')}
-    constants = jax.tree.map(np.float32, models.constants(config.model, table))
+    constants = models.constants(config.model, table, lambda count: frames[:count])
+    constants = jax.tree.map(np.float32, constants)
     state = devices.replicate(train.create_state(config, model, constants, 1000))
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     parts = devices.deal(batch, config)

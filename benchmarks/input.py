@@ -62,7 +62,8 @@ def steps(config, split, num_batches):
     """Times training steps, what they wait for their batch, and augmentation by itself."""
     devices = train.Devices(config.data.batch_size)
     model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
-    constants = jax.tree.map(np.float32, models.constants(config.model, split.subjects))
+    constants = models.constants(config.model, split.subjects, split.sample_frames)
+    constants = jax.tree.map(np.float32, constants)
     state = devices.replicate(train.create_state(config, model, constants, split.num_batches()))
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     waits, times = [], []
