@@ -194,6 +194,28 @@ def test_two_halves_joined_say_what_all_frames_say_but_for_what_was_remembered(t
     np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
+def test_a_copy_of_any_kept_view_is_no_news_and_an_old_view_is_forgotten():
+    rng = np.random.default_rng(4)
+    views = np.float32(rng.normal(size=(fusion.MAX_VIEWS + 1, 60)))
+    sequence = np.stack([views[0], views[1], 3 * views[0], views[1], *views[2:], views[0]])
+    state = {'views': jnp.zeros((1, fusion.MAX_VIEWS, 60)), 'num_views': jnp.zeros(1)}
+    state, is_new = fusion.compare_views(state, sequence[None])
+    np.testing.assert_array_equal(is_new[0, :4], [1, 1, 0, 0])
+    assert is_new[0, 4:].min() > 0  # The last one's copy has made room for the newest view.
+    assert state['num_views'] == fusion.MAX_VIEWS + 2
+
+
+def test_a_frame_shown_again_changes_neither_the_answer_nor_how_sure_it_is(trained):
+    model, variables, frames = trained
+    state = model.apply(variables, 2, method='initial_state')
+    state, once = apply(model, variables, state, frames[:, 0], method='step')
+    noise = 0.001 * jax.random.normal(jax.random.key(9), frames[:, 0].shape)
+    for _ in range(3):
+        state, again = apply(model, variables, state, frames[:, 0] + noise, method='step')
+    np.testing.assert_allclose(again.position_map, once.position_map, atol=1e-3)
+    np.testing.assert_allclose(again.log_variance, once.log_variance, atol=1e-3)
+
+
 def test_each_frame_lowers_the_variance(trained):
     model, variables, frames = trained
     log_variance = apply(model, variables, frames, train=False).log_variance
