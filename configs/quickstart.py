@@ -39,5 +39,7 @@ def get_config():
     config.train.ema_decay = 0.98
 
     config.eval.num_frames = (1, 8)
+    config.eval.splits = ('test',)
+    config.eval.checkpoints = ('best_validation',)
     config.eval.max_subjects = 27  # All of test.
     return config

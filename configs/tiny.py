@@ -25,4 +25,6 @@ def get_config():
     config.train.log_every_steps = 1
 
     config.eval.num_frames = (1, 2)
+    config.eval.splits = ('train', 'test')
+    config.eval.checkpoints = ('best_training', 'best_validation')
     return config

@@ -1,0 +1,41 @@
+"""The run that comes with the package works right after installation."""
+
+import os
+
+import numpy as np
+import pytest
+from skimage import data
+
+from seqface_jax import checkpoints
+from seqface_jax.reconstruct import Reconstructor
+
+
+@pytest.fixture(scope='module')
+def reconstructor():
+    return Reconstructor.restore()
+
+
+def test_it_finds_a_plausible_face_in_a_real_photograph(reconstructor):
+    state, face = reconstructor.update(reconstructor.initial_state(), data.astronaut())
+    assert state.num_frames == 1
+    width, height, depth = np.ptp(face.vertices, axis=0)
+    assert 120 < width < 170 and 140 < height < 200 and 60 < depth < 110  # mm.
+    nose_tip = face.vertices[face.vertices[:, 2].argmax()]
+    assert abs(nose_tip[0]) < 6
+    assert 0.2 < face.confidence.mean() < 0.8
+
+
+def test_more_frames_make_it_surer(reconstructor):
+    state, first = reconstructor.update(reconstructor.initial_state(), data.astronaut())
+    _, second = reconstructor.update(state, np.ascontiguousarray(data.astronaut()[:, ::-1]))
+    assert second.confidence.mean() > first.confidence.mean()
+
+
+def test_it_is_at_most_10_mb_and_has_a_card():
+    files = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(checkpoints.pretrained())
+        for name in names
+    ]
+    assert sum(os.path.getsize(path) for path in files) < 10e6
+    assert os.path.join(checkpoints.pretrained(), 'CARD.md') in files
