@@ -14,8 +14,8 @@ def commands():
     """Returns the command lines of README's code blocks, continued lines joined."""
     with open(os.path.join(ROOT, 'README.md'), encoding='utf-8') as file:
         text = file.read().replace('\\\n', ' ')
-    blocks = re.findall(r'```\n(.*?)```', text, re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for name, block in blocks if not name for line in block.splitlines()]
     return [line for line in lines if line.startswith(('python ', './'))]
 
 
