@@ -11,10 +11,8 @@ this kind that nobody else uses. A CPU-only job.
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
-import time
 
 from absl import app, flags
 
@@ -27,19 +25,15 @@ BU4DFE_FRAMES = 60_600
 def prepare(raw_dir, subjects, workers, frame_maps):
     """Prepares once in a fresh process; returns a dict of plain numbers."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, '-m', 'data_prep', 'bu4dfe', f'--raw_dir={raw_dir}']
+        command = ['-m', 'data_prep', 'bu4dfe', f'--raw_dir={raw_dir}']
         command += [f'--data_dir={folder}', f'--workers={workers}']
         command += [f'--subjects={",".join(subjects)}'] if subjects else []
         command += ['--frame_maps'] if frame_maps else []
-        before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(command, cwd=race.ROOT, capture_output=True, text=True)
-        seconds = time.perf_counter() - begin
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode:
-            raise errors.UserError(f'the preparation failed: {done.stderr.strip()[-300:]}')
+        seconds, cpu_seconds, process = race.run(command)
+        if process.returncode:
+            raise errors.UserError(f'the preparation failed: {process.stderr.strip()[-300:]}')
         with open(os.path.join(folder, 'bu4dfe', 'report.json')) as file:
             counts = json.load(file)['counts'].values()
-    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     frames = sum(count['frames'] for count in counts)
     return {
         'workers': workers,
@@ -47,7 +41,7 @@ def prepare(raw_dir, subjects, workers, frame_maps):
         'seconds': seconds,
         'cpu_seconds': cpu_seconds,
         'frames_per_cpu_second': frames / cpu_seconds,
-        'largest_process_mb': after.ru_maxrss / 1024,  # Of all so far.
+        'largest_process_mb': race.peak_mb(resource.RUSAGE_CHILDREN),  # Of all so far.
         'bu4dfe_hours_on_2_cores': BU4DFE_FRAMES * cpu_seconds / frames / 2 / 3600,
         'bu4dfe_hours_on_16_cores': BU4DFE_FRAMES * cpu_seconds / frames / 16 / 3600,
     }

@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,9 +98,40 @@ def in_turn(contestants, word, repetitions):
     return answers
 
 
-def peak_mb():
-    """Returns the most resident memory that this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+class Finished(NamedTuple):
+    """A program that has run: what it took with its children, and its CompletedProcess."""
+
+    seconds: float
+    cpu_seconds: float
+    process: subprocess.CompletedProcess
+
+
+def run(arguments, environment=None):
+    """Runs a program of Python to its end.
+
+    Args:
+        arguments, environment: as of Contestant.
+
+    Returns:
+        Finished; its process holds stdout and stderr as text.
+    """
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Finished(seconds, cpu_seconds, process)
+
+
+def peak_mb(who=resource.RUSAGE_SELF):
+    """Returns the most resident memory that this process, or RUSAGE_CHILDREN, has had, in MB."""
+    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def seconds(function, *args):

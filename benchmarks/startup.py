@@ -8,12 +8,8 @@ the wall clock, as they do not depend on who else uses the machine.
 """
 
 import json
-import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 
 from absl import app, flags
 
@@ -42,24 +38,10 @@ print(time.perf_counter() - begin[0], time.process_time() - begin[1])
 
 
 def run(code, environment=None):
-    """Runs Python code in a fresh process.
-
-    Returns:
-        dict of seconds, cpu_seconds, and what it wrote to stdout.
-    """
-    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        cwd=race.ROOT,
-        env=os.environ | (environment or {}),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    seconds = time.perf_counter() - begin
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {'seconds': seconds, 'cpu_seconds': cpu, 'stdout': done.stdout}
+    """Runs Python code in a fresh process; returns a race.Finished."""
+    finished = race.run(['-c', code], environment)
+    finished.process.check_returncode()
+    return finished
 
 
 def measure(workdir, repetitions):
@@ -73,13 +55,13 @@ def measure(workdir, repetitions):
     for _ in range(repetitions):
         for name, code in IMPORTS.items():
             result = run(code)
-            keep(f'import {name}', result['seconds'], result['cpu_seconds'])
+            keep(f'import {name}', result.seconds, result.cpu_seconds)
         with tempfile.TemporaryDirectory() as folder:
             for name in ('cold', 'warm'):
                 result = run(stream, {'JAX_COMPILATION_CACHE_DIR': folder})
                 keep(
                     f'compile the streamed step, {name} cache',
-                    *map(float, result['stdout'].split()),
+                    *map(float, result.process.stdout.split()),
                 )
     return {
         name: {

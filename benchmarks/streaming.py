@@ -11,7 +11,6 @@ last tenth is more than 1.2 times that of the first.
 
 import json
 import os
-import resource
 import sys
 import time
 
@@ -20,6 +19,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from benchmarks import race
 from seqface_jax import checkpoints, compilation_cache, errors, models, position_map
 from seqface_jax.reconstruct import Reconstructor
 from tests.small_raw_tree import draw_face
@@ -89,7 +89,7 @@ def measure(reconstructor, num_frames):
         'resident_before_mb': resident,
         'resident_after_mb': resident_mb(),
         'resident_growth': resident_mb() / resident - 1,
-        'peak_mb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        'peak_mb': race.peak_mb(),
         'find_ms': percentiles(milliseconds[0]),
         'network_ms': percentiles(milliseconds[1]),
         'total_first_tenth_ms': percentiles(total[:tenth]),

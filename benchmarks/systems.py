@@ -159,8 +159,7 @@ def _text(value, digits):
 def _chosen():
     names = flags.FLAGS.systems or list(SYSTEMS)
     for name in names:
-        if name not in SYSTEMS:
-            raise errors.UserError(f"there is no system '{name}': choose of {', '.join(SYSTEMS)}")
+        errors.check_choice(name, SYSTEMS, 'system')
     return names
 
 

@@ -16,7 +16,7 @@ from seqface_jax import (
     video,
     viewer,
 )
-from seqface_jax.errors import UserError
+from seqface_jax.errors import UserError, check_choice
 
 SMOOTHINGS = ('none', 'causal', 'offline')
 
@@ -93,8 +93,8 @@ def run(
     Raises:
         UserError: no such run, file or camera, or no face in any frame.
     """
-    _check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    _check_choice(smooth, SMOOTHINGS, 'smoothing')
+    check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
+    check_choice(smooth, SMOOTHINGS, 'smoothing')
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
         reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
@@ -190,11 +190,6 @@ def _no_face(record, source, stopped):
         f'no face in any of the {record.num_frames} frames of {source} ({record.reasons()}): take '
         'sharp photos that show one face, upright and from the front'
     )
-
-
-def _check_choice(name, choices, what):
-    if name not in choices:
-        raise UserError(f"there is no {what} '{name}': choose of {', '.join(choices)}")
 
 
 def _say(line):

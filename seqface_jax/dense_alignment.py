@@ -101,8 +101,7 @@ class Aligner:
         if face is None:
             return None
         box = face_detection.crop_box(face.box)
-        crop = face_detection.cut_out(photo, box)
-        crop = cv2.resize(crop, (self._size, self._size), interpolation=cv2.INTER_AREA)
+        crop = face_detection.at_size(face_detection.cut_out(photo, box), self._size)
         _, prediction = self._step(self._variables, None, crop[None])
         found = np.asarray(prediction.image_map[0], np.float64)
         return from_image_map(found, photo, box, self._mask, *self._mean)
@@ -171,11 +170,7 @@ def main(argv):
     from seqface_jax import checkpoints, video
 
     values = flags.FLAGS
-    if values.checkpoint not in checkpoints.WHICH:
-        raise errors.UserError(
-            f"there is no checkpoint '{values.checkpoint}': choose of "
-            f'{", ".join(checkpoints.WHICH)}'
-        )
+    errors.check_choice(values.checkpoint, checkpoints.WHICH, 'checkpoint')
     align = Aligner.restore(values.workdir, values.checkpoint)
     os.makedirs(values.output, exist_ok=True)
     count = 0

@@ -15,6 +15,12 @@ class UserError(Exception):
     """Raised for bad input; the entry scripts print its sentence and exit with status 1."""
 
 
+def check_choice(name, choices, what):
+    """Raises UserError unless `name` is one of `choices`; `what` says what they are."""
+    if name not in choices:
+        raise UserError(f"there is no {what} '{name}': choose of {', '.join(choices)}")
+
+
 def exit_on_user_error(main):
     """Wraps an entry point so that a UserError or a full disk ends the program with a sentence."""
 

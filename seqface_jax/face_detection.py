@@ -195,6 +195,13 @@ def cut_out(photo, box, size=CROP_SIZE):
     )
 
 
+def at_size(crop, size):
+    """Returns a square crop as a network of that image size is shown it, [size, size, 3]."""
+    if crop.shape[:2] == (size, size):
+        return crop
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
+
 def _load_cascade(name):
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + name)
     if cascade.empty():

@@ -65,10 +65,7 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
 
     names = tuple(names or protocols.NAMES)
     for name in names:
-        if name not in protocols.NAMES:
-            raise errors.UserError(
-                f"there is no protocol '{name}': choose of {', '.join(protocols.NAMES)}"
-            )
+        errors.check_choice(name, protocols.NAMES, 'protocol')
     frames = tuple(sorted(set(frames)))
     if not frames or frames[0] < 1:
         raise errors.UserError('the numbers of frames must be at least 1')
@@ -132,8 +129,7 @@ class _Run:
         self._step, self._seed = reconstruct.make_step(self._config, model), seed
         data = self._config.data
         data.update(dir=data_dir, name=data_name)
-        if 'frame_maps' in data:
-            data.frame_maps = False  # Nothing here needs them, and Florence has none.
+        data.frame_maps = False  # Nothing here needs them, and Florence has none.
         self._split = input_pipeline.open_dataset(data).split(data.test_split)
 
     def targets(self):
@@ -157,8 +153,7 @@ class _Run:
         from seqface_jax.models import Prediction
 
         data = self._trained_on
-        if 'frame_maps' in data:
-            data.frame_maps = False
+        data.frame_maps = False
         try:
             people = input_pipeline.open_dataset(data).split(data.train_split).subjects
         except errors.UserError as error:
@@ -185,11 +180,7 @@ class _Run:
         for count, prediction in zip(counts, predictions, strict=True):
             condition = predict.Condition(self.name, CHECKPOINT, 'test', count)
             answers = predict.Answers(condition, prediction, ordered, mask, None)
-            if not answers.is_finite():
-                raise errors.UserError(
-                    f'{self.name} answers with numbers that are not finite: train it again with '
-                    'a lower optimizer.learning_rate'
-                )
+            answers.require_finite()
             own = {self._split.subject_ids[index]: answers.of(n) for n, index in enumerate(drawn)}
             yield (
                 count,

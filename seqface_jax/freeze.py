@@ -96,11 +96,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    if flags.FLAGS.checkpoint not in checkpoints.WHICH:
-        raise errors.UserError(
-            f"there is no checkpoint '{flags.FLAGS.checkpoint}': choose of "
-            f'{", ".join(checkpoints.WHICH)}'
-        )
+    errors.check_choice(flags.FLAGS.checkpoint, checkpoints.WHICH, 'checkpoint')
     workdir = flags.FLAGS.workdir or checkpoints.pretrained()
     freeze(flags.FLAGS.output, *checkpoints.load(workdir, flags.FLAGS.checkpoint))
     sys.stdout.write(f'wrote {flags.FLAGS.output}; load it with seqface_jax/frozen.py\n')

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import frame_maps, photo_file
+from seqface_jax import face_detection, frame_maps, photo_file
 from seqface_jax.errors import UserError
 
 VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
@@ -66,7 +66,7 @@ class Dataset:
         self._config = config
         folder = os.path.join(config.dir, config.name)
         kinds = ['frames', 'subjects']
-        if _wants_maps(config):
+        if config.frame_maps:
             kinds.append('frame_maps')
         self._builders = {kind: _builder(folder, kind, config) for kind in kinds}
         self._splits = {}
@@ -250,9 +250,7 @@ class Split:
         if frame is None:
             what = self._records.complaint(record, 'its image is not a JPEG')
             raise BadRecord(f'{what}: prepare again')
-        if frame.shape[:2] != (self.image_size, self.image_size):
-            size = (self.image_size, self.image_size)
-            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        frame = face_detection.at_size(frame, self.image_size)
         return np.ascontiguousarray(frame[..., ::-1])
 
     def _maps(self, record):
@@ -500,10 +498,6 @@ def _frame_index(places):
     return FrameIndex(
         np.array(records), np.array(sequences), np.array(numbers), np.array(yaw_deg, np.float32)
     )
-
-
-def _wants_maps(config):
-    return 'frame_maps' in config and config.frame_maps  # Old runs lack the option.
 
 
 def _subject_table(rows):

@@ -76,6 +76,14 @@ class Answers(NamedTuple):
         """Returns whether every number of every answer is finite."""
         return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(self.prediction))
 
+    def require_finite(self):
+        """Raises UserError where not every number is finite."""
+        if not self.is_finite():
+            raise UserError(
+                f'{self.condition.checkpoint} of {self.condition.model} answers with numbers that '
+                'are not finite: train it again with a lower optimizer.learning_rate'
+            )
+
 
 def to_answer(prediction, *, ordered, mask):
     """Turns one prediction into a surface in mm.

@@ -11,8 +11,8 @@ crop_95mm: Tran et al., 2017; Genova et al., 2018; Deng et al., 2019 (arXiv:1903
     is cropped 95 mm around its nose tip; ICP with one scale per face; root mean square, over the
     scan's vertices, of the distance to the plane of the closest predicted triangle. Their code
     was never published: root mean square, one scale per face and the scan's vertices are what
-    Deng et al.'s author says (microsoft/Deep3DFaceReconstruction, issue 23). Their further cut of
-    the forehead is not described well enough to be repeated.
+    Deng et al.'s author says (github.com/microsoft/Deep3DFaceReconstruction/issues/23). Their
+    further cut of the forehead is not described well enough to be repeated.
 both_directions: Gecer et al., 2019 (GANFIT, arXiv:1902.05978), as in their published script. A
     registered scan (here: its position map) and the prediction are each cropped 95 mm around
     their nose tips (60 mm for subject 28) and carried on to the other by ICP with scale; the mean

@@ -5,7 +5,6 @@ import enum
 import functools
 from typing import Any, NamedTuple
 
-import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -422,10 +421,7 @@ class Reconstructor:
         return Observation(detection, self._resize(crop), sharp, rejection)
 
     def _resize(self, crop):
-        size = (self.config.data.image_size,) * 2
-        if crop.shape[:2] == size:
-            return crop
-        return cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+        return face_detection.at_size(crop, self.config.data.image_size)
 
     def _first(self):
         return self._network.initial_state(self._variables)

@@ -11,7 +11,6 @@ from absl import logging
 from tqdm import tqdm
 
 from seqface_jax import baselines, input_pipeline, models, predict, reconstruct, rows, scoring
-from seqface_jax.errors import UserError
 
 _CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 _SHOWN_SUBJECTS = 2  # In pictures and in the report.
@@ -214,15 +213,14 @@ class SplitEvaluation:
         if not counts:
             return None, None
         count = min(counts, key=lambda count: (abs(count - _SPREAD_FRAMES), count))
-        ordered, condition = reconstruct.is_ordered(run.config), None
-        errors = []
+        ordered, errors = reconstruct.is_ordered(run.config), []
         for number in tqdm(range(self._plan.permutations), 'orders', leave=False):
             shown = []
             for subject, own in zip(self.subjects.ids, frames, strict=True):
                 rng = np.random.default_rng([self._plan.seed, zlib.crc32(subject.encode()), number])
                 shown.append(own.reordered(rng.permutation(min(count, len(own)))))
             (prediction,), _ = predict.stream(step, variables, shown, [count])
-            answers = predict.Answers(condition, prediction, ordered, self._plan.mask, None)
+            answers = predict.Answers(None, prediction, ordered, self._plan.mask, None)
             errors.append(
                 [
                     scoring.error_mm(self.subjects, index, answers.of(index))
@@ -266,11 +264,7 @@ class SplitEvaluation:
     def _score(self, answers):
         """Returns the metrics of each subject, in order; the subjects are spread over threads."""
         condition = answers.condition
-        if not answers.is_finite():
-            raise UserError(
-                f'{condition.checkpoint} of {condition.model} answers with numbers that are not '
-                'finite: train it again with a lower optimizer.learning_rate'
-            )
+        answers.require_finite()
 
         def score_one(index):
             return scoring.score(self.subjects, index, answers.of(index))

@@ -35,13 +35,12 @@ class Source:
         self.shared_files = ()
         folders = layout.subject_folders(raw_dir, _SUBJECT, 'BU-3DFE', 'F0001, M0001, ...')
         folders = {name.upper(): path for name, path in folders.items()}
-        self.missing = _gaps(folders)
+        self.missing = layout.gaps(folders, digits=4)
         self._subjects = []
         for subject_id, folder in sorted(folders.items()):
             frames = _frames(subject_id, folder)
-            sequences = {frame.sequence for frame in frames}
-            absent = [name for name in EXPRESSIONS.values() if name not in sequences]
-            self.missing += [f'{subject_id}/{name}' for name in absent]
+            found = {frame.sequence for frame in frames}
+            self.missing += layout.absent(subject_id, EXPRESSIONS.values(), found)
             self._subjects.append(Subject(subject_id, tuple(frames)))
 
     def subjects(self):
@@ -57,16 +56,6 @@ class Source:
 
     def truth(self, subject_id):
         return None
-
-
-def _gaps(folders):
-    """Returns the ids that are absent below the highest number of each sex."""
-    missing = []
-    for letter in 'FM':
-        numbers = {int(name[1:]) for name in folders if name[0] == letter}
-        expected = range(1, max(numbers, default=0) + 1)
-        missing += [f'{letter}{number:04d}' for number in expected if number not in numbers]
-    return missing
 
 
 def _frames(subject_id, folder):

@@ -30,11 +30,10 @@ class Source:
         folders = layout.subject_folders(raw_dir, _SUBJECT, 'BU-4DFE', 'F001, M001, ...')
         self._folders = {name.upper(): path for name, path in folders.items()}
         self._subjects = []
-        self.missing = _gaps(self._folders)
+        self.missing = layout.gaps(self._folders, digits=3)
         for subject_id, folder in sorted(self._folders.items()):
             sequences = _find_sequences(folder)
-            absent = [name for name in EXPRESSIONS if name not in sequences]
-            self.missing += [f'{subject_id}/{name}' for name in absent]
+            self.missing += layout.absent(subject_id, EXPRESSIONS, sequences)
             frames = [
                 frame
                 for name, path in sorted(sequences.items())
@@ -63,16 +62,6 @@ class Source:
                 f'the truth {path} cannot be read ({error}): write the tree again, or delete the '
                 'file to go without'
             ) from error
-
-
-def _gaps(folders):
-    """Returns the ids that are absent below the highest number of each sex, F027-F031 often."""
-    missing = []
-    for letter in 'FM':
-        numbers = {int(name[1:]) for name in folders if name[0] == letter}
-        expected = range(1, max(numbers, default=0) + 1)
-        missing += [f'{letter}{n:03d}' for n in expected if n not in numbers]
-    return missing
 
 
 def _find_sequences(folder):

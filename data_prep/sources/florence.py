@@ -34,8 +34,7 @@ class Source:
         for subject_id, folder in sorted(folders.items()):
             scans, videos = _scans(folder), _videos(folder)
             found = {*(name for name, _ in scans), *videos}
-            absent = [name for name in (*MODELS, *VIDEOS) if name not in found]
-            self.missing += [f'{subject_id}/{name}' for name in absent]
+            self.missing += layout.absent(subject_id, (*MODELS, *VIDEOS), found)
             frames = [
                 Frame(subject_id, name, index, None, path)
                 for index, (name, path) in enumerate(scans)

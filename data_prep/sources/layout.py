@@ -52,6 +52,21 @@ def match_folders(parent, pattern):
     }
 
 
+def gaps(subject_ids, digits):
+    """Returns the ids such as F027 that are absent below the highest number of each sex."""
+    missing = []
+    for letter in 'FM':
+        numbers = {int(name[1:]) for name in subject_ids if name[0] == letter}
+        expected = range(1, max(numbers, default=0) + 1)
+        missing += [f'{letter}{n:0{digits}d}' for n in expected if n not in numbers]
+    return missing
+
+
+def absent(subject_id, names, found):
+    """Returns 'F003/Angry' for each of a subject's `names` that is not in `found`."""
+    return [f'{subject_id}/{name}' for name in names if name not in found]
+
+
 def subfolder(folder, name):
     """Returns the path of a folder below, whatever its case; None if there is none."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):

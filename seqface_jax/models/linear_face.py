@@ -35,11 +35,9 @@ def radial_components(table, count):
         dict of mean_map [128, 128, 3] mm, on the rays, and basis [K, 128, 128], mm along them.
     """
     rays = grid.ray_directions().astype(np.float32)
+    mean = (mean_face(table)['mean_map'] * rays).sum(axis=-1)
     maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
-    radius = (maps * rays).sum(axis=-1)
-    count_of = mask.sum(axis=0)
-    mean = np.where(count_of > 0, (radius * mask).sum(axis=0) / count_of.clip(1), radius.mean(0))
-    deviations = np.where(mask, radius - mean, 0)
+    deviations = np.where(mask, (maps * rays).sum(axis=-1) - mean, 0)
     return {'mean_map': mean[..., None] * rays, 'basis': _directions(deviations, count)}
 
 

@@ -28,12 +28,11 @@ def whiten(features, count):
     deviations = (features - mean) / np.sqrt(num_frames)
     noise = NOISE * np.square(deviations).sum() / size
     # The smaller of the two Gram matrices has all the eigenvalues that are not zero.
-    if size <= num_frames:
-        variances, vectors = np.linalg.eigh(deviations.T @ deviations)
-        vectors, variances = vectors[:, ::-1][:, :count], variances[::-1][:count]
-    else:
-        variances, vectors = np.linalg.eigh(deviations @ deviations.T)
-        vectors, variances = vectors[:, ::-1][:, :count], variances[::-1][:count]
+    of_features = size <= num_frames
+    gram = deviations.T @ deviations if of_features else deviations @ deviations.T
+    variances, vectors = np.linalg.eigh(gram)
+    variances, vectors = variances[::-1][:count], vectors[:, ::-1][:, :count]
+    if not of_features:
         vectors = deviations.T @ vectors / np.sqrt(variances.clip(1e-12))
     is_spanned = variances > 1e-9 * variances[0]
     directions = np.where(is_spanned, vectors / np.sqrt(variances.clip(0) + noise), 0)
