@@ -5,6 +5,10 @@ training (`alt2`); the profile cascade on the photo and on its mirror image; the
 the frame before, searched for near its old place; then all again for smaller faces. `follow` tries
 the same near the old place only, `find_all` keeps several faces apart. Boxes are (x0, y0, x1, y1)
 in photo pixels.
+
+A cascade's box lies and is sized by a tenth this way or that, and around a mouth at times: the
+regressions of head pose then say where the head is, and the box is put there, so that every crop
+shows a head at the same place and of the same size.
 """
 
 from typing import NamedTuple
@@ -12,7 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax import photo_file
+from seqface_jax import photo_file, pose_regression
 from seqface_jax.errors import UserError
 
 CROP_SIZE = 256  # Pixels, both ways.
@@ -28,6 +32,11 @@ TRACK_SIDE = 48  # Pixels of the remembered patch.
 TRACK_MIN_CORRELATION = 0.6
 FOLLOW_GROWTH = 1.35  # How much a face may grow or shrink between frames.
 SAME_OVERLAP = 0.3  # Intersection over union from which two boxes are of one face.
+# A head is not looked for further from the detected box than this, of its side ...
+SETTLE_REACH = 0.7
+SETTLE_SIZES = (0.6, 2.5)  # ... nor smaller or larger, of that side.
+SETTLED_SHIFT, SETTLED_GROWTH = 0.05, 1.1  # What a last look still changes about a head, at most.
+MIN_LIKENESS = 0.1  # Of a head to the mean face, see pose_regression.
 ALL_NEIGHBORS = 6  # Stricter than MIN_NEIGHBORS: among several boxes nobody picks the best.
 
 cv2.setNumThreads(1)  # Callers run many processes; OpenCV's own threads would fight them.
@@ -77,10 +86,17 @@ class FaceDetector:
         """
         gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         for level, (size, scale, min_side) in enumerate(_searches(gray.shape)):
+            doubtful = None
             for found_by, boxes in self._trials(_copy(gray, size), min_side):
-                if len(boxes):
-                    box = _best_box(boxes / scale, gray.shape, previous)
-                    return Face(box, _patch(gray, box), found_by)
+                if not len(boxes):
+                    continue
+                box = _best_box(boxes / scale, gray.shape, previous)
+                settled = settle(photo, box)
+                if settled is not None:
+                    return Face(settled, _patch(gray, settled), found_by)
+                doubtful = doubtful or Face(box, _patch(gray, box), found_by)
+            if doubtful is not None:  # A drawing, a face half hidden: the cascade's word is taken.
+                return doubtful
             tracked = _track(gray, previous) if level == 0 and previous is not None else None
             if tracked is not None:
                 return tracked
@@ -98,7 +114,7 @@ class FaceDetector:
         Returns:
             A Face, or None if no cascade sees one there.
         """
-        return self._follow(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), previous)
+        return self._follow(photo, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), previous)
 
     def find_all(self, photo, previous=()):
         """Finds the faces of several people.
@@ -115,7 +131,7 @@ class FaceDetector:
         gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         faces, followed = [], []
         for old in previous:
-            face = self._follow(gray, old) or _track(gray, old)
+            face = self._follow(photo, gray, old) or _track(gray, old)
             if face is not None and _is_taken(face.box, faces):
                 face = None  # Two boxes have run into one: the first keeps it.
             followed.append(face)
@@ -126,12 +142,13 @@ class FaceDetector:
         ]:  # The last costs a tenth of a second.
             copy = _copy(gray, size)
             for box in _detect(self._frontal, copy, min_side, False, ALL_NEIGHBORS) / scale:
-                box = box.astype(np.float32)
+                settled = settle(photo, box)
+                box = box.astype(np.float32) if settled is None else settled
                 if not _is_taken(box, faces + new):
                     new.append(Face(box, _patch(gray, box), 'frontal'))
         return followed, sorted(new, key=lambda face: float(face.box[0]))
 
-    def _follow(self, gray, previous):
+    def _follow(self, photo, gray, previous):
         x0, y0, x1, y1 = previous.box
         side = float(x1 - x0)
         searches = _searches(gray.shape)
@@ -150,6 +167,8 @@ class FaceDetector:
             if len(boxes):
                 boxes = (boxes + [left, top, left, top]) / scale
                 box = boxes[np.argmax(overlap(boxes, previous.box))].astype(np.float32)
+                settled = settle(photo, box)
+                box = box if settled is None else settled
                 return Face(box, _patch(gray, box), found_by)
         return None
 
@@ -162,6 +181,39 @@ class FaceDetector:
             ('profile_mirrored', self._profile, True),
         ):
             yield found_by, _detect(cascade, gray, min_side, mirrored, MIN_NEIGHBORS, max_side)
+
+
+def settle(photo, box):
+    """Puts a detected box about the head that it is of.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        box: [4], of a cascade.
+
+    Returns:
+        [4] float32, square, such that crop_box of it is pose_regression's square around the head;
+        None where the regressions lose their way, or what they end at does not look like a face.
+    """
+    box = np.asarray(box, np.float64)
+    camera = pose_regression.assumed_camera(box)
+    square = pose_regression.square_of(pose_regression.regress(photo, crop_box(box), camera))
+    last = pose_regression.regress(photo, square, camera, stages=(1,))
+    settled = pose_regression.square_of(last)
+    side, grown = settled[2] - settled[0], (settled[2] - settled[0]) / (square[2] - square[0])
+    size = side / CROP_SCALE / (box[2] - box[0])
+    middle, before = (settled[:2] + settled[2:]) / 2, (square[:2] + square[2:]) / 2
+    moved = np.abs(middle - (box[:2] + box[2:]) / 2).max() / (box[2] - box[0])
+    if (
+        np.abs(middle - before).max() > SETTLED_SHIFT * side
+        or not 1 / SETTLED_GROWTH < grown < SETTLED_GROWTH
+        or moved > SETTLE_REACH
+        or not SETTLE_SIZES[0] < size < SETTLE_SIZES[1]
+        or pose_regression.likeness(photo, last) < MIN_LIKENESS
+    ):
+        return None
+    half = side / CROP_SCALE / 2
+    middle = middle - [0, CROP_SHIFT_DOWN * 2 * half]
+    return np.concatenate([middle - half, middle + half]).astype(np.float32)
 
 
 def crop_box(face_box, scale=CROP_SCALE, shift_down=CROP_SHIFT_DOWN):

@@ -1,39 +1,37 @@
 """Head pose: the reconstructed face laid over a photo, until its looks agree with the photo's.
 
-No landmarks. Two linear regressions from oriented gradients (data_prep/synthetic/head_pose.py) give
-a first pose, the second on a crop that the first has centred. Then what a face looks like in the
+No landmarks. Two linear regressions (pose_regression.py, which also says what a camera is) give a
+first pose. Then what a face looks like in the
 position map's grid (the mean face's looks or, where it is known, the person's own texture) is
 carried into the photo by the 3D points of the reconstruction, and the six numbers are refined by
 Gauss-Newton steps until brightness agrees, both sides freed of slow changes (light, skin) and
 scaled to equal contrast: Lucas and Kanade, 1981, on a 3D model, coarse to fine, with robust weights
 because expressions, glasses and hair are not in the reference.
-
-Camera: a pinhole without distortion. Its frame is the canonical frame's for a frontal face: +x to
-the right of the photo, +y up, +z from the face to the camera, which sits at the origin and looks
-along -z. A point (x, y, z) mm is seen at column u + f x / -z, row v - f y / -z, with focal length f
-in pixels and principal point (u, v); pixel (0, 0) reaches from 0 to 1 either way.
 """
 
-import functools
-import os
 from typing import NamedTuple
 
 import cv2
-import jax
 import numpy as np
-from scipy import spatial
+from scipy.spatial.transform import Rotation
 
 from seqface_jax import face_detection, position_map
 from seqface_jax.alignment import RigidTransform
-from seqface_jax.models.oriented_gradients import OrientedGradients
+from seqface_jax.pose_regression import (
+    CENTRE,
+    SQUARE_MM,
+    Camera,
+    Pose,
+    assumed_camera,
+    crop_of,
+    known,
+    map_normals,
+    regress,
+    square_of,
+)
 
-DISTANCE_MM = 1000.0  # Of camera and face, where the focal length is not known.
-FACE_BOX_MM = 157.0  # Side of a detected box, on the face; mean over synthetic people.
 MIN_SCORE = 0.25  # Below it the pose is a guess.
-CENTRE = np.array([0.0, 0.0, 60.0])  # The face turns about it, mm.
-SQUARE_MM = 220.0  # Side of the crop that is looked at, on the face.
-_REGRESSED_PX = 64  # Side of that crop for the regressions; 8 directions, cells of 4 pixels.
-_REFINED_PX = 128  # And for the refinement.
+_REFINED_PX = 128  # Side of the crop of SQUARE_MM that is looked at.
 _MAP_PIXEL_MM = 2.1  # About, on the cheek.
 _WINDOW_MM = 20.0  # Brightness is compared with that of its surroundings so far.
 _MIN_CONTRAST = 2.0  # Gray levels: below it lies noise.
@@ -46,60 +44,6 @@ _INDEPENDENT_MM = 12.0  # Points nearer to each other than this say the same.
 _ROBUST = 1.5  # Residuals beyond this many usual ones count less and less.
 _MIN_COS = 0.25  # Points seen flatter than this do not count.
 _TINY_STEP = 1e-3  # Of _SPREAD.
-
-
-class Camera(NamedTuple):
-    """A pinhole camera, as above.
-
-    Attributes:
-        focal_px: focal length, pixels.
-        centre: [2] principal point, column and row, pixels.
-    """
-
-    focal_px: float
-    centre: np.ndarray
-
-    def project(self, points):
-        """Returns where points [..., 3] mm of the camera's frame are seen, [..., 2] pixels."""
-        scale = self.focal_px / np.maximum(-points[..., 2:], 1.0)
-        return self.centre + scale * points[..., :2] * np.array([1.0, -1.0])
-
-
-class Pose(NamedTuple):
-    """Where a head is in one photo.
-
-    Attributes:
-        transform: RigidTransform, canonical frame to camera frame, mm.
-        camera: Camera.
-        score: correlation of reference and photo, -1 to 1; below MIN_SCORE do not trust it.
-    """
-
-    transform: RigidTransform
-    camera: Camera
-    score: float
-
-    def project(self, points):
-        """Returns where canonical points [..., 3] mm are seen, [..., 2] pixels of the photo."""
-        return self.camera.project(self.transform.apply(points))
-
-    @property
-    def angles_rad(self):
-        """[3] yaw (to the subject's left), pitch (down) and roll (to the subject's right)."""
-        return spatial.transform.Rotation.from_matrix(self.transform.rotation).as_euler('YXZ')
-
-
-def assumed_camera(box):
-    """Returns a Camera that looks straight at a detected face from DISTANCE_MM.
-
-    What a photo of unknown lens allows: depth is then right up to a factor, angles are relative
-    to the line from the camera to the face, and what is near is seen larger about as it should be.
-
-    Args:
-        box: [4] x0, y0, x1, y1, as face_detection.Face.box.
-    """
-    x0, y0, x1, y1 = (float(value) for value in box)
-    focal_px = (x1 - x0) / FACE_BOX_MM * DISTANCE_MM
-    return Camera(focal_px, np.array([(x0 + x1) / 2, (y0 + y1) / 2]))
 
 
 def fit(photo, box, points, mask, *, camera=None, looks=None):
@@ -118,8 +62,8 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
         Pose.
     """
     camera = assumed_camera(box) if camera is None else camera
-    start = regress(photo, box, camera)
-    looks = _resized(_known()['looks'].astype(np.float32) if looks is None else looks, len(mask))
+    start = regress(photo, face_detection.crop_box(box), camera)
+    looks = _resized(known()['looks'].astype(np.float32) if looks is None else looks, len(mask))
     looks = np.where(mask, looks, np.nan)
     square = square_of(start)
     crop = cv2.cvtColor(crop_of(photo, square, _REFINED_PX), cv2.COLOR_RGB2GRAY)
@@ -133,106 +77,6 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
         state = _refine(state, home, reference, image, small, steps)
     transform = RigidTransform(state.rotation, state.centre - state.rotation @ CENTRE)
     return Pose(transform, camera, float(state.score))
-
-
-def regress(photo, box, camera):
-    """Returns the Pose that the two regressions say; its score is 0."""
-    known = _known()
-    square = face_detection.crop_box(box).astype(np.float64)
-    for weights, bias in zip(known['weights'].astype(np.float32), known['bias'], strict=True):
-        features = gradients(crop_of(photo, square)[None])[0]
-        found = _pose_of(features @ weights + bias, square, camera)
-        square = square_of(found)
-    return found
-
-
-def square_of(pose):
-    """Returns the square around a head, [4] x0, y0, x1, y1 in pixels: SQUARE_MM about CENTRE."""
-    centre = pose.transform.apply(CENTRE)
-    half = SQUARE_MM / 2 * pose.camera.focal_px / np.linalg.norm(centre)
-    middle = pose.camera.project(centre)
-    return np.concatenate([middle - half, middle + half])
-
-
-def crop_of(photo, square, side=_REGRESSED_PX):
-    """Returns the pixels of a square, [side, side, 3] uint8; beyond the photo its edge goes on."""
-    zoom = side / (square[2] - square[0])
-    if zoom < 0.5:  # Each pixel must see all that it stands for.
-        photo = cv2.resize(photo, None, fx=2 * zoom, fy=2 * zoom, interpolation=cv2.INTER_AREA)
-        return crop_of(photo, np.asarray(square) * 2 * zoom, side)
-    # OpenCV's places are pixel middles, ours are pixel corners.
-    shift = -zoom * np.asarray(square[:2]) + 0.5 * zoom - 0.5
-    motion = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
-    return cv2.warpAffine(photo, motion, (side, side), borderMode=cv2.BORDER_REPLICATE)
-
-
-def answer_of(pose, square):
-    """Returns what the regressions should say of a square, [6]; the inverse of `_pose_of`.
-
-    Rotation vector [3] relative to the ray through the square's middle; where CENTRE is seen from
-    the middle, [2], in sides; logarithm of its size, SQUARE_MM over what the side spans.
-    """
-    side, middle = square[2] - square[0], (square[:2] + square[2:]) / 2
-    centre = pose.transform.apply(CENTRE)
-    turn = _towards(pose.camera, middle) @ pose.transform.rotation
-    size = pose.camera.focal_px / np.linalg.norm(centre) * SQUARE_MM / side
-    shift = (pose.camera.project(centre) - middle) / side
-    return np.concatenate([_vector(turn), shift, [np.log(size)]])
-
-
-def gradients(crops):
-    """Returns the oriented gradients of crops [N, 64, 64, 3] uint8, [N, 2048] float32."""
-    features = _gradients(crops.astype(np.float32) / 255)
-    return np.asarray(features).reshape(len(crops), -1)
-
-
-@jax.jit
-def _gradients(crops):
-    return OrientedGradients(features=8, stride=4).apply({}, crops, train=False)
-
-
-@functools.cache
-def _known():
-    """Returns the arrays of head_pose.npz."""
-    with np.load(os.path.join(os.path.dirname(__file__), 'head_pose.npz')) as arrays:
-        return dict(arrays)
-
-
-def _pose_of(answer, square, camera):
-    side, middle = square[2] - square[0], (square[:2] + square[2:]) / 2
-    rotation = _towards(camera, middle).T @ _matrix(answer[:3])
-    distance = camera.focal_px * SQUARE_MM / (side * np.exp(answer[5]))
-    ray = _ray(camera, middle + answer[3:5] * side)
-    return Pose(RigidTransform(rotation, distance * ray - rotation @ CENTRE), camera, 0.0)
-
-
-def _ray(camera, place):
-    """Returns the unit direction from the camera through a place of the photo, [3]."""
-    x, y = (place - camera.centre) / camera.focal_px
-    return np.array([x, -y, -1.0]) / np.linalg.norm([x, y, 1.0])
-
-
-def _towards(camera, place):
-    """Returns the shortest rotation that carries the ray through a place onto -z, [3, 3]."""
-    ray = _ray(camera, place)
-    axis = np.cross(ray, [0, 0, -1.0])
-    sine = np.linalg.norm(axis)
-    return _matrix(axis / max(sine, 1e-12) * np.arctan2(sine, -ray[2]))
-
-
-def _matrix(vector):
-    return spatial.transform.Rotation.from_rotvec(vector).as_matrix()
-
-
-def _vector(matrix):
-    return spatial.transform.Rotation.from_matrix(matrix).as_rotvec()
-
-
-def map_normals(points):
-    """Returns the unit normals of a position map [S, S, 3], outwards, [S, S, 3]."""
-    down, across = np.gradient(np.asarray(points, np.float64), axis=(0, 1))
-    normals = np.cross(down, across)
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
 
 
 class _State(NamedTuple):
@@ -309,7 +153,7 @@ def _refine(pose, home, reference, image, camera, steps):
         size = np.abs(step / _SPREAD).max()
         step = step / max(1.0, size)
         shift = np.array([step[3], step[4], 0.0])
-        rotation = _matrix(step[:3]) @ pose.rotation
+        rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ pose.rotation
         pose = _State(rotation, pose.centre * np.exp(step[5]) + shift)
         if size < _TINY_STEP:
             break
@@ -340,7 +184,8 @@ def _offset(pose, home):
     """Returns how far a pose has gone from where it began, [6] as _SPREAD."""
     grown = pose.centre[2] / home.centre[2]
     shift = pose.centre[:2] / grown - home.centre[:2]
-    return np.concatenate([_vector(pose.rotation @ home.rotation.T), shift, [np.log(grown)]])
+    turn = Rotation.from_matrix(pose.rotation @ home.rotation.T).as_rotvec()
+    return np.concatenate([turn, shift, [np.log(grown)]])
 
 
 def _look(pose, reference, image, camera):

@@ -235,6 +235,24 @@ def test_the_gradient_reaches_every_parameter(trained):
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
+def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants():
+    encoder = ({'kind': 'unwrapped_gradients', 'features': 4, 'stride': 8}, FIELDS['encoder'][1])
+    fields = FIELDS | {'encoder': encoder, 'feature_size': 5}
+    model = models.create(fields, 32)
+    constants = models.constants(fields, random_table(np.random.default_rng(0), 6), sample_frames)
+    frames = jax.random.uniform(jax.random.key(3), (1, 2, 32, 32, 3))
+    variables = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()
+    shapes = {name: leaf.shape for name, leaf in variables['constants'].items()}
+    assert shapes == {name: np.shape(leaf) for name, leaf in constants.items()}
+    assert shapes['feature_mean'] == ((4 * 4 + 16 * 16) * 4,)
+    params = jax.jit(functools.partial(random_params, model))(frames)
+    variables = {'params': params, 'constants': constants}
+    prediction = apply(model, variables, frames, train=False)
+    assert prediction.position_map.shape == (1, 2, 128, 128, 3)
+    assert np.isfinite(prediction.position_map).all()
+    assert np.abs(prediction.position_map - constants['mean_map']).max() > 1e-2
+
+
 def test_dropout_is_on_in_training_only(trained):
     _, variables, frames = trained
     model = models.create(FIELDS | {'dropout': 0.5}, 32)

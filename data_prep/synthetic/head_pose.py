@@ -2,10 +2,11 @@
 
 python -m data_prep.synthetic.head_pose --people=240 --photos=6 --ict_dir=ICT-FaceKit/FaceXModel
 
-writes seqface_jax/head_pose.npz, which the package carries: `looks`, the mean brightness of
-synthetic people in the position map's grid, and two linear regressions from the oriented gradients
-of a crop to the pose of its head (`weights`, `bias`), learnt by ridge regression on photos of
-synthetic people, half of them made of ICT-FaceKit's face (MIT licence) where its folder is given.
+writes seqface_jax/head_pose.npz, which the package carries: `looks` and `points`, the mean
+brightness and shape of synthetic people in the position map's grid, and two linear regressions from
+the oriented gradients of a crop to the pose of its head (`weights`, `bias`), learnt by ridge
+regression on photos of synthetic people, half of them made of ICT-FaceKit's face (MIT licence)
+where its folder is given.
 It says the regressions' errors on people left out. About 15 minutes on one core.
 """
 
@@ -19,10 +20,13 @@ from scipy import linalg
 from tqdm import tqdm
 
 import seqface_jax
+from data_prep import position_map as cast_map
+from data_prep.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.camera import Camera
 from data_prep.synthetic.person import Person, rotation_matrix
-from seqface_jax import face_detection, pose, position_map
+from seqface_jax import alignment, face_detection, position_map
+from seqface_jax import pose_regression as pose
 
 _SEED = 20_000  # Other people than those of any raw tree's default seed.
 _CAST_FROM_MM = 400.0  # Rays start outside the head.
@@ -91,7 +95,7 @@ def photos(person, count, rng):
         surface = person.surface(weights, max(0.0, rng.uniform(-3, 1)), rotation, centre)
         scene = renderer.make_scene(surface, person.triangles)
         photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
-        transform = pose.RigidTransform(rotation, centre - place)
+        transform = alignment.RigidTransform(rotation, centre - place)
         yield photo, pose.Pose(transform, seen_by, 1.0)
 
 
@@ -135,12 +139,19 @@ def learn(people, count, kinds):
             'regression {}: median errors {:.1f}, {:.1f}, {:.1f} degrees about x, y, z, '
             '{:.1f} and {:.1f} mm, {:.1f} % of size'.format(stage + 1, *medians)
         )
-        weights.append(fitted[0].astype(np.float16))
+        weights.append(fitted[0].astype(np.float16))  # Enough, and half the size.
         biases.append(fitted[1].astype(np.float32))
     drawn = (unwrapped(*draw_person(number, kinds)) for number in range(people // 2))
     looks = np.mean(list(drawn), axis=0)
     arrays = {'weights': np.stack(weights), 'bias': np.stack(biases)}
+    shapes = (_shape(draw_person(number, kinds)[0]) for number in range(people // 2))
+    arrays['points'] = np.mean(list(shapes), axis=0)[::2, ::2].astype(np.float16)
     return {**arrays, 'looks': np.round(looks).astype(np.uint8)}, lines
+
+
+def _shape(person):
+    scan = Scan(np.float32(person.neutral), np.int32(person.model.triangles))
+    return cast_map.position_map(scan)[0]
 
 
 def _ridge(features, answers):

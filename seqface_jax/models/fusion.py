@@ -14,7 +14,6 @@ What frames say of one function has an error in common (of the network, of the p
 no number of them averages out: its variance bounds the precision of their sum.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ import numpy as np
 from flax import linen as nn
 
 from seqface_jax import position_map as grid
-from seqface_jax.models import fields, whitening
+from seqface_jax.models import fields, unwrapping, whitening
 from seqface_jax.models.conv_lstm import ConvLSTM
 from seqface_jax.models.linear_face import radial_components
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
@@ -34,9 +33,11 @@ from seqface_jax.models.sequence_model import SequenceModel
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
+    'unwrapped_gradients': unwrapping.UnwrappedGradients,
     'conv': ConvBlock,
     'inverted_residual': InvertedResidual,
 }
+FIRST_KINDS = ('oriented_gradients', 'unwrapped_gradients')
 MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
 # Of the logits that weigh evidence: a step of Adam that makes all frames worthless is never undone.
 CAUTION = 0.1
@@ -53,9 +54,10 @@ class Fusion(SequenceModel, kw_only=True):
 
     Attributes:
         encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class;
-            the first is 'oriented_gradients', which learns nothing. The measurements read its
-            principal directions, linearly and through a hidden layer; that one reads the last
-            layer too.
+            the first is 'oriented_gradients' or 'unwrapped_gradients', which learn nothing. The
+            measurements read its principal directions, linearly and through a hidden layer; that
+            one reads the last layer too. After 'unwrapped_gradients' layers go on from the
+            gradients of the frame.
         feature_size: R, principal directions of the first layer's features, see whitening.
         memory_features: channels of the ConvLSTM over the encoder's last features.
         memory_stride: of its input convolution, in pixels of those features.
@@ -116,10 +118,9 @@ class Fusion(SequenceModel, kw_only=True):
         super().check_fields(values)
         given = ('norm', 'axis_name')
         fields.check_layers(values['encoder'], ENCODER_KINDS, 'model.encoder', given)
-        if not values['encoder'] or values['encoder'][0]['kind'] != 'oriented_gradients':
-            raise fields.ModelConfigError(
-                "model.encoder must begin with a layer of kind 'oriented_gradients'"
-            )
+        if not values['encoder'] or values['encoder'][0]['kind'] not in FIRST_KINDS:
+            kinds = ' or '.join(map(repr, FIRST_KINDS))
+            raise fields.ModelConfigError(f'model.encoder must begin with a layer of kind {kinds}')
         stride = values.get('training_stride', 1)
         if stride < 1 or grid.SIZE % stride:
             raise fields.ModelConfigError(
@@ -132,19 +133,20 @@ class Fusion(SequenceModel, kw_only=True):
 
         Returns:
             mean_map [128, 128, 3] mm, basis [K, 128, 128] mm along the rays of the map (see
-            linear_face), feature_mean [n] and feature_directions [n, R] (see whitening).
+            linear_face), feature_mean [n] and feature_directions [n, R] (see whitening), and for
+            'unwrapped_gradients' pose_weights and pose_bias (see unwrapping).
         """
+        constants = radial_components(table, values['code_size'])
+        if values['encoder'][0]['kind'] == 'unwrapped_gradients':
+            constants |= unwrapping.regressions()
         frames = sample_frames(SAMPLED_FRAMES)
         frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
-        layer = {name: value for name, value in values['encoder'][0].items() if name != 'kind'}
-        look = jax.jit(functools.partial(OrientedGradients(**layer).apply, {}, train=False))
+        look = jax.jit(lambda part: _look(values['encoder'][0], part, constants)[1])
         features = [
-            np.asarray(look(part - 0.5)).reshape(len(part), -1)
-            for part in np.array_split(frames, -(-len(frames) // 256))
+            np.asarray(look(part)) for part in np.array_split(frames, -(-len(frames) // 256))
         ]
         mean, directions = whitening.whiten(np.concatenate(features), values['feature_size'])
-        face = radial_components(table, values['code_size'])
-        return face | {'feature_mean': mean, 'feature_directions': directions}
+        return constants | {'feature_mean': mean, 'feature_directions': directions}
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
@@ -152,7 +154,7 @@ class Fusion(SequenceModel, kw_only=True):
             return self._decode(state['precision'][:, None], state['evidence'][:, None], 1)
         if state is None:
             state = self.initial_state(frames.shape[0])
-        first, features = self._encode(frames, train)
+        rows, features = self._encode(frames, train)
         conv_lstm = ConvLSTM(
             self.memory_features,
             stride=self.memory_stride,
@@ -162,7 +164,7 @@ class Fusion(SequenceModel, kw_only=True):
         memory, remembered = conv_lstm(features, state['memory'])
         # Frame t is judged by the memory of the frames before it.
         before = jnp.concatenate([state['memory'][1][:, None], remembered[:, :-1]], axis=1)
-        whitened = self._whiten(first)
+        whitened = self._whiten(rows)
         state, is_new = compare_views(state, whitened)
         measured, precision = self._measure(whitened, features, before, train)  # Each [B, T, D].
         precision *= is_new[..., None]
@@ -178,23 +180,34 @@ class Fusion(SequenceModel, kw_only=True):
         return state, self._decode(precision_sum, evidence, self.training_stride if train else 1)
 
     def _encode(self, frames, train):
-        """Returns what the first and the last layer make of each frame, [B, T, h, w, C]."""
-        x = frames.reshape(-1, *frames.shape[2:]) - 0.5
-        outputs = []
-        for i, layer in enumerate(self.encoder):
-            layer = dict(layer)
-            kind = layer.pop('kind')
-            if kind != 'oriented_gradients':
-                layer |= {'norm': self.norm, 'axis_name': self.axis_name}
+        """Returns the rows that the first layer makes of each frame [B, T, n], and what the last
+        makes of it [B, T, h, w, C]."""
+        x, rows = self._begin(frames.reshape(-1, *frames.shape[2:]))
+        for i, layer in enumerate(self.encoder[1:], 1):
+            kind, layer = _kind(layer)
+            layer |= {'norm': self.norm, 'axis_name': self.axis_name}
             x = ENCODER_KINDS[kind](**layer, name=f'encoder_{i}_{kind}')(x, train=train)
-            outputs.append(x.reshape(*frames.shape[:2], *x.shape[1:]))
-        return outputs[0], outputs[-1]
+        return rows.reshape(*frames.shape[:2], -1), x.reshape(*frames.shape[:2], *x.shape[1:])
 
-    def _whiten(self, first):
-        """Returns the principal directions [B, T, R] of the first layer's features."""
-        first = first.reshape(*first.shape[:2], -1)  # Where a feature is matters: no pooling.
-        size = first.shape[-1]
-        deviation = first - self.constant('feature_mean', (size,))
+    def _begin(self, frames):
+        constants = {}
+        if self.encoder[0]['kind'] == 'unwrapped_gradients':
+            constants = {
+                'mean_map': self._mean_map(),
+                'pose_weights': self.constant('pose_weights', unwrapping.WEIGHTS_SHAPE),
+                'pose_bias': self.constant('pose_bias', unwrapping.WEIGHTS_SHAPE[1:]),
+            }
+        return _look(self.encoder[0], frames, constants)
+
+    def _mean_map(self):
+        if self.has_variable('constants', 'mean_map'):  # It cannot be declared twice.
+            return self.get_variable('constants', 'mean_map')
+        return self.constant('mean_map', (grid.SIZE, grid.SIZE, 3))
+
+    def _whiten(self, rows):
+        """Returns the principal directions [B, T, R] of the first layer's rows [B, T, n]."""
+        size = rows.shape[-1]  # Where a feature is matters: nothing was pooled.
+        deviation = rows - self.constant('feature_mean', (size,))
         return deviation @ self.constant('feature_directions', (size, self.feature_size))
 
     def _measure(self, whitened, features, before, train):
@@ -225,7 +238,7 @@ class Fusion(SequenceModel, kw_only=True):
     def _decode(self, precision, evidence, stride):
         """Returns the Prediction of sums over frames, each [B, T, D], at every stride-th pixel."""
         shape = (grid.SIZE, grid.SIZE)
-        mean_map = self.constant('mean_map', (*shape, 3))[::stride, ::stride]
+        mean_map = self._mean_map()[::stride, ::stride]
         basis = self.constant('basis', (self.code_size, *shape))[:, ::stride, ::stride]
         rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
         functions = self.param(
@@ -246,6 +259,22 @@ class Fusion(SequenceModel, kw_only=True):
         along_ray = jnp.einsum('btkl,khw,lhw->bthw', covariance, basis, basis)
         variance = along_ray / 3 + outside[::stride, ::stride]
         return Prediction(position_map, jnp.log(variance + MIN_VARIANCE_MM2))
+
+
+def _kind(layer):
+    """Returns the kind of an encoder layer and its other fields."""
+    layer = dict(layer)
+    return layer.pop('kind'), layer
+
+
+def _look(layer, frames, constants):
+    """Returns what a first layer makes of frames [N, H, H, 3]: a grid, and all of it in rows."""
+    kind, layer = _kind(layer)
+    if kind == 'oriented_gradients':
+        cells = OrientedGradients(**layer).apply({}, frames, train=False)
+        return cells, cells.reshape(len(cells), -1)
+    cells, face = unwrapping.UnwrappedGradients(**layer).apply({}, frames, constants)
+    return cells, jnp.concatenate([part.reshape(len(cells), -1) for part in (cells, face)], axis=1)
 
 
 def compare_views(state, whitened):
