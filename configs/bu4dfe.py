@@ -13,7 +13,7 @@ def get_config():
     model = config.model
     model.name = 'fusion'
     model.encoder = (  # Sides at 256 pixels in the comments.
-        {'kind': 'oriented_gradients', 'features': 8, 'stride': 8},  # 32
+        {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8},  # 32
         {'kind': 'conv', 'features': 64},
         {'kind': 'inverted_residual', 'features': 96, 'stride': 2, 'expansion': 4, 'repeats': 3},
         {'kind': 'inverted_residual', 'features': 160, 'stride': 2, 'expansion': 4, 'repeats': 2},

@@ -1,4 +1,4 @@
-"""The flagship as two CPU cores train it: on realistic synthetic people, at 64 pixels.
+"""The flagship as two CPU cores train it: on realistic synthetic people, at 128 pixels.
 
 README, "Results", gives the commands that make the data, the time and the figures.
 """
@@ -11,7 +11,7 @@ def get_config():
     config = quickstart.get_config()
 
     config.data.dir = 'data/ict'
-    config.model.feature_size = 448
+    config.model.feature_size = 768
     config.model.hidden_features = 192
     config.model.measurements = 128
 

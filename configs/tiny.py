@@ -7,6 +7,7 @@ def get_config():
     """Returns options for 64 pixels, 2 frames and a network of a few thousand parameters."""
     config = quickstart.get_config()
 
+    config.data.image_size = 64
     config.data.num_frames = 2
     config.data.batch_size = 2
     config.data.num_threads = 2

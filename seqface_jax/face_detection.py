@@ -196,23 +196,35 @@ def settle(photo, box):
     """
     box = np.asarray(box, np.float64)
     camera = pose_regression.assumed_camera(box)
-    square = pose_regression.square_of(pose_regression.regress(photo, crop_box(box), camera))
-    last = pose_regression.regress(photo, square, camera, stages=(1,))
-    settled = pose_regression.square_of(last)
-    side, grown = settled[2] - settled[0], (settled[2] - settled[0]) / (square[2] - square[0])
-    size = side / CROP_SCALE / (box[2] - box[0])
-    middle, before = (settled[:2] + settled[2:]) / 2, (square[:2] + square[2:]) / 2
-    moved = np.abs(middle - (box[:2] + box[2:]) / 2).max() / (box[2] - box[0])
-    if (
-        np.abs(middle - before).max() > SETTLED_SHIFT * side
-        or not 1 / SETTLED_GROWTH < grown < SETTLED_GROWTH
-        or moved > SETTLE_REACH
-        or not SETTLE_SIZES[0] < size < SETTLE_SIZES[1]
-        or pose_regression.likeness(photo, last) < MIN_LIKENESS
-    ):
-        return None
-    half = side / CROP_SCALE / 2
-    middle = middle - [0, CROP_SHIFT_DOWN * 2 * half]
+    first = pose_regression.regress(photo, crop_box(box), camera)
+    last = pose_regression.regress(photo, pose_regression.square_of(first), camera, stages=(1,))
+    return _box_of(last) if _agree(first, last) and _is_face(photo, box, last) else None
+
+
+def _agree(first, last):
+    """Returns whether the last look has found the head where the one before has."""
+    before, after = pose_regression.square_of(first), pose_regression.square_of(last)
+    side, grown = after[2] - after[0], (after[2] - after[0]) / (before[2] - before[0])
+    shift = np.abs(after[:2] + after[2:] - before[:2] - before[2:]).max() / 2
+    return shift < SETTLED_SHIFT * side and 1 / SETTLED_GROWTH < grown < SETTLED_GROWTH
+
+
+def _is_face(photo, box, found):
+    """Returns whether a Pose is near the detected box, and the photo shows a face there."""
+    settled, side = _box_of(found), box[2] - box[0]
+    shift = np.abs(settled[:2] + settled[2:] - box[:2] - box[2:]).max() / 2
+    if shift > SETTLE_REACH * side:
+        return False
+    if not SETTLE_SIZES[0] < (settled[2] - settled[0]) / side < SETTLE_SIZES[1]:
+        return False
+    return pose_regression.likeness(photo, found) >= MIN_LIKENESS
+
+
+def _box_of(pose):
+    """Returns the box, [4] float32, whose crop is the square around a head."""
+    square = pose_regression.square_of(pose)
+    half = (square[2] - square[0]) / CROP_SCALE / 2
+    middle = (square[:2] + square[2:]) / 2 - [0, CROP_SHIFT_DOWN * 2 * half]
     return np.concatenate([middle - half, middle + half]).astype(np.float32)
 
 
