@@ -76,6 +76,41 @@ def test_rolled_and_unrolled_scans_agree_with_their_gradients():
     )
 
 
+@pytest.mark.parametrize('scan_unroll', [1, 3])
+def test_a_late_gradient_of_the_kernels_equals_that_of_the_plain_scan(monkeypatch, scan_unroll):
+    module = ConvLSTM(features=4, stride=2, scan_unroll=scan_unroll)
+    variables = init(module)
+    state = tuple(jax.random.normal(jax.random.key(i), (2, 5, 4, 4)) for i in (2, 3))
+
+    def loss(variables, frames, state):
+        (c, h), outputs = module.apply(variables, frames, state)
+        return jnp.sum(jnp.sin(outputs)) + jnp.sum(c * h)
+
+    def value_and_gradients(is_late):
+        monkeypatch.setattr(ConvLSTM, '_is_kernel_late', lambda *args: is_late)
+        run = quick_jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
+        return run(variables, FRAMES, state)
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        value_and_gradients(True),
+        value_and_gradients(False),
+    )
+
+
+def test_kernels_are_late_where_they_outnumber_the_gates_of_a_frame_but_not_under_remat():
+    def is_late(side, **fields):
+        module = ConvLSTM(features=8, **fields)
+        x = jnp.zeros((1, 2, side, side, 8))
+        return module._is_kernel_late(x, (jnp.zeros((1, side, side, 8)),) * 2)
+
+    on_cpu = jax.default_backend() == 'cpu'
+    # 9 * 16 * 32 numbers in the kernels; 32 gates in each pixel.
+    assert is_late(11) == on_cpu
+    assert not is_late(12)
+    assert not is_late(11, remat=True)
+
+
 @pytest.mark.parametrize('shape', [(2, 5, 4, 6), (1, 20, 19, 3)])  # By matmul, and by XLA.
 @pytest.mark.parametrize('stride', [1, 2])
 def test_convolve_equals_the_convolution_of_xla(shape, stride):

@@ -18,6 +18,23 @@ def turn():
 race.serve({'turn': turn, 'end': lambda: {'peak_mb': race.peak_mb()}})
 """
 
+FORGETFUL = """
+from benchmarks import race
+
+
+def fill():
+    b'x' * 200 * 2**20
+    return {'peak_mb': race.peak_mb()}
+
+
+def forget():
+    race.forget_peak()
+    return {'peak_mb': race.peak_mb()}
+
+
+race.serve({'fill': fill, 'forget': forget})
+"""
+
 
 def test_contestants_answer_in_turn_and_have_their_own_memory():
     with (
@@ -51,8 +68,14 @@ def test_contestants_of_different_losses_are_refused():
 
 
 def test_ratios_are_to_our_step():
-    row = {'seconds': 1.0, 'seconds_min': 0.9, 'cpu_seconds': 1.5, 'peak_mb': 500}
-    text = keras_race.table(
-        {'contestants': {'ours': row, 'graph': row | {'seconds': 2.0, 'peak_mb': 1000}}}
-    )
-    assert '| graph | 2.000 | 0.900 | 1.50 | 2.00 | 1000 | 0.50 |' in text
+    ours = {'seconds': 1.0, 'seconds_min': 0.9, 'cpu_seconds': 1.5}
+    ours |= {'peak_mb': 500, 'step_peak_mb': 300}
+    graph = ours | {'seconds': 2.0, 'cpu_seconds': 1.8, 'peak_mb': 1000, 'step_peak_mb': 400}
+    text = keras_race.table({'contestants': {'ours': ours, 'graph': graph}})
+    assert '| graph | 2.000 | 0.900 | 1.80 | 2.00 | 1.20 | 1000 | 0.50 | 400 | 0.75 |' in text
+
+
+def test_a_forgotten_peak_is_counted_no_more():
+    with race.Contestant(['-c', FORGETFUL]) as contestant:
+        before, after = (contestant.ask(word)['peak_mb'] for word in ('fill', 'forget'))
+    assert before - after > 150

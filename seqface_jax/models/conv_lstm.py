@@ -1,5 +1,7 @@
 """The convolutional LSTM of Keras: only its input convolution is strided."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -39,23 +41,26 @@ class ConvLSTMCell(nn.Module):
     recurrent_activation: str
 
     @nn.compact
-    def __call__(self, carry, x):
+    def __call__(self, carry, inputs):
         """Returns the next (c, h) and h; each [B, H / stride, W / stride, features].
 
         Args:
             carry: (c, h).
-            x: [B, H, W, C].
+            inputs: x [B, H, W, C] and None, or None and what `convolve_input` makes of it.
         """
-        c, h = carry
-        size = (self.kernel, self.kernel)
-        glorot, orthogonal = nn.initializers.glorot_uniform(), nn.initializers.orthogonal()
-        kernel = self.param('kernel', glorot, (*size, x.shape[-1], 4 * self.features))
-        recurrent = self.param(
-            'recurrent_kernel', orthogonal, (*size, h.shape[-1], kernel.shape[-1])
-        )
-        bias = self.param('bias', _forget_bias, kernel.shape[-1:])
+        (c, h), (x, z) = carry, inputs
+        size, width = (self.kernel, self.kernel), 4 * self.features
+        params = {}
+        if z is None:
+            glorot = nn.initializers.glorot_uniform()
+            params['kernel'] = self.param('kernel', glorot, (*size, x.shape[-1], width))
+        orthogonal = nn.initializers.orthogonal()
+        recurrent = self.param('recurrent_kernel', orthogonal, (*size, h.shape[-1], width))
+        if z is None:
+            params['bias'] = self.param('bias', _forget_bias, (width,))
+            z = convolve_input(params, x, self.stride)
         gate = RECURRENT_ACTIVATIONS[self.recurrent_activation]
-        z = convolve(x, kernel, self.stride) + bias + convolve(h, recurrent)
+        z = z + convolve(h, recurrent)
         z_input, z_forget, z_cell, z_output = jnp.split(z, 4, axis=-1)
         c = gate(z_forget) * c + gate(z_input) * jnp.tanh(z_cell)
         h = gate(z_output) * jnp.tanh(c)
@@ -102,8 +107,68 @@ class ConvLSTM(nn.Module):
             out_axes=1,
             unroll=self.scan_unroll or default_unroll(x.shape[1]),
         )
-        cell = scan(self.features, self.kernel, self.stride, self.recurrent_activation, name='cell')
-        return cell(state, x)
+        fields = (self.features, self.kernel, self.stride, self.recurrent_activation)
+        cell = scan(*fields, name='cell')
+        if self.is_initializing() or not self._is_kernel_late(x, state):
+            return cell(state, (x, None))
+        params = cell.variables['params']
+        z = convolve_input(params, x.reshape(-1, *x.shape[2:]), self.stride)
+        z = z.reshape(*x.shape[:2], *z.shape[1:])
+        apply = scan(*fields, parent=None).apply
+
+        def run(recurrent, state, z):
+            return apply({'params': {'recurrent_kernel': recurrent}}, state, (None, z))
+
+        return run_with_late_kernel(run, params['recurrent_kernel'], state, z)
+
+    def _is_kernel_late(self, x, state):
+        """Whether `run_with_late_kernel` is the better form: it depends on what is larger.
+
+        It keeps the gates of all frames, the plain form adds up kernels frame by frame. Measured
+        on the CPU only.
+        """
+        kernel_size = self.kernel**2 * (x.shape[-1] + self.features) * 4 * self.features
+        return jax.default_backend() == 'cpu' and not self.remat and kernel_size > 4 * state[0].size
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def run_with_late_kernel(run, recurrent, state, z):
+    """Runs a ConvLSTM; the gradient of the recurrent kernel is that of one convolution.
+
+    The derivative of a scan adds up the gradients of all frames, arrays of the kernel's size. Here
+    the way back over time yields the gradient of z only, and one convolution of all frames after
+    it that of the kernel; equal but for rounding.
+
+    Args:
+        run: a function of the other arguments that returns what `ConvLSTM` does.
+        recurrent: [kernel, kernel, features, 4 * features].
+        state: (c, h) before the first frame.
+        z: [B, T, H / stride, W / stride, 4 * features], of `convolve_input`.
+    """
+    return run(recurrent, state, z)
+
+
+def _run_forward(run, recurrent, state, z):
+    outputs, backward = jax.vjp(functools.partial(run, recurrent), state, z)
+    h = jnp.concatenate([state[1][:, None], outputs[1][:, :-1]], axis=1)  # Before each frame.
+    return outputs, (backward, recurrent, h)
+
+
+def _run_backward(run, residuals, gradients):
+    del run
+    backward, recurrent, h = residuals
+    d_state, dz = backward(gradients)
+    h, folded_dz = (array.reshape(-1, *array.shape[2:]) for array in (h, dz))
+    (d_recurrent,) = jax.vjp(functools.partial(convolve, h), recurrent)[1](folded_dz)
+    return d_recurrent, d_state, dz
+
+
+run_with_late_kernel.defvjp(_run_forward, _run_backward)
+
+
+def convolve_input(params, x, stride):
+    """Returns what frames add to the gates, [N, H / stride, W / stride, 4 * features]."""
+    return convolve(x, params['kernel'], stride) + params['bias']
 
 
 def default_unroll(num_frames):
