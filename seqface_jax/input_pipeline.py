@@ -243,7 +243,7 @@ class Split:
                 f'degrees and one by more than {limits[1]}: set data.front_max_yaw_deg and '
                 'data.side_min_yaw_deg, or prepare data of larger turns with --frame_maps'
             )
-        return plan
+        return [(subject, frames[: config.num_frames]) for subject, frames in plan]
 
     def _frame(self, record):
         frame = self._cache.get(record)

@@ -17,8 +17,12 @@ class Run(NamedTuple):
     config: object
     dataset: input_pipeline.Dataset
     models: dict  # Checkpoint -> (step, variables).
-    foreign: bool  # Whether it was trained on other records than it is scored on.
     trained_on: object  # The `data` section of its own records.
+
+    @property
+    def foreign(self):
+        """Whether it was trained on other records than it is scored on."""
+        return _place(self.trained_on) != _place(self.config.data)
 
     @property
     def main_checkpoint(self):
@@ -84,8 +88,7 @@ def load(workdirs, options):
             step = step or reconstruct.make_step(config, model)  # Compiled once per run.
             models[checkpoint] = (step, jax.device_put(variables))
         dataset = input_pipeline.open_dataset(config.data)
-        foreign = _place(trained_on) != own
-        runs[workdir] = Run(name, config, dataset, models, foreign, trained_on)
+        runs[workdir] = Run(name, config, dataset, models, trained_on)
     return runs
 
 
