@@ -186,8 +186,9 @@ def main(argv):
     import jax
     import numpy as np
 
-    from seqface_jax import checkpoints, evaluate, train
+    from seqface_jax import checkpoints, compilation_cache, evaluate, train
 
+    compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
     workdirs, parameters = [], {}
     for name in _chosen():
         config = system_config(name, flags.FLAGS.scale)
