@@ -22,7 +22,8 @@ def get_config():
     data.validation_split = 'validation'
     data.test_split = 'test'
     data.frame_maps = False  # Batches also hold each frame's own maps; see data_prep --frame_maps.
-    data.draw = 'sequences'  # What a training example is: 'sequences', or 'pairs' for two views.
+    # What a training example is: 'sequences', or 'pairs' of two views (num_frames 1: the first).
+    data.draw = 'sequences'
     data.front_max_yaw_deg = 45.0  # Of a pair: the frontal frame is turned by less ...
     data.side_min_yaw_deg = 45.0  # ... and the one from the side by more.
     data.num_threads = 4  # Of the reader.

@@ -2,8 +2,8 @@
 
 Its network, loss, augmentation and schedule. Reported: 0.0134 on MICC Florence by the thesis's
 metric, hand-posed. For records prepared with --frame_maps, of heads that turn beyond 45 degrees
-(for less, lower data.front_max_yaw_deg and data.side_min_yaw_deg). With data.draw='sequences'
-and data.num_frames=1 the same network never sees a side: what a single image is worth.
+(for less, lower data.front_max_yaw_deg and data.side_min_yaw_deg). With data.num_frames=1 the
+same network is trained on the same frontal frames alone: what a single image is worth.
 """
 
 from configs import default

@@ -84,7 +84,7 @@ def _plan(run, options):
     if options.permutations < 0 or options.permutations == 1:
         raise UserError('the order spread takes at least 2 permutations, or 0 to leave it out')
     maximum = config.eval.max_subjects if options.max_subjects is None else options.max_subjects
-    training = run.dataset.split(config.data.train_split)
+    training = run.training_people()
     return split_evaluation.Plan(
         frames,
         splits,
@@ -110,6 +110,8 @@ def _protocol(plan, workdirs, runs):
         'num_frames': list(plan.frames),
         'seed': plan.seed,
         'max_subjects': plan.max_subjects,
+        'baselines': 'mean_face and random_subject are of the training split of these records; '
+        "where they have none, of the first run's own",
         'selection': 'rows on test are marked if the run chose its checkpoint, or was trained, on '
         'subjects of test',
         'crop': '95 mm around the nose tip of the scan',

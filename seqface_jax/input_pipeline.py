@@ -71,6 +71,13 @@ class Dataset:
         self._builders = {kind: _builder(folder, kind, config) for kind in kinds}
         self._splits = {}
 
+    def has(self, split):
+        """Returns whether there is anybody in a TFDS split expression."""
+        try:
+            return self._builders['subjects'].info.splits[split].num_examples > 0
+        except ValueError:  # TFDS knows no such split.
+            return False
+
     def split(self, split):
         """Returns the Split of a TFDS split expression such as 'validation+test'; read once."""
         if split not in self._splits:
@@ -236,7 +243,7 @@ class Split:
                 f'degrees and one by more than {limits[1]}: set data.front_max_yaw_deg and '
                 'data.side_min_yaw_deg, or prepare data of larger turns with --frame_maps'
             )
-        return plan
+        return [(subject, frames[: config.num_frames]) for subject, frames in plan]
 
     def _frame(self, record):
         frame = self._cache.get(record)

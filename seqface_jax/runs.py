@@ -17,12 +17,37 @@ class Run(NamedTuple):
     config: object
     dataset: input_pipeline.Dataset
     models: dict  # Checkpoint -> (step, variables).
-    foreign: bool  # Whether it was trained on other records than it is scored on.
+    trained_on: object  # The `data` section of its own records.
+
+    @property
+    def foreign(self):
+        """Whether it was trained on other records than it is scored on."""
+        return _place(self.trained_on) != _place(self.config.data)
 
     @property
     def main_checkpoint(self):
         """The checkpoint that a person uses: best_validation where it is evaluated."""
         return 'best_validation' if 'best_validation' in self.models else next(iter(self.models))
+
+    def training_people(self):
+        """Returns the input_pipeline.Split that baselines are made of.
+
+        That of the records scored on; where they are test only, as MICC Florence, the run's own.
+
+        Raises:
+            UserError: there are no such people.
+        """
+        expression = self.config.data.train_split
+        if not self.foreign or self.dataset.has(expression):
+            return self.dataset.split(expression)
+        try:
+            return input_pipeline.open_dataset(self.trained_on).split(expression)
+        except UserError as error:
+            data = self.config.data
+            raise UserError(
+                f'the records of {data.name} in {data.dir} hold nobody to train on, so the '
+                f'baselines take the people that {self.name} was trained on, but {error}'
+            ) from error
 
     def selection(self, checkpoint, split, subject_ids):
         """Says whether the run has seen the subjects that it is scored on as unseen."""
@@ -45,10 +70,11 @@ def load(workdirs, options):
     runs, records = {}, None
     for workdir, name in zip(workdirs, names, strict=True):
         config = checkpoints.read_config(workdir)
-        trained_on = (os.path.abspath(config.data.dir), config.data.name)
+        config.data.frame_maps = False  # Only training needs them; test records may have none.
+        trained_on = config.data.copy_and_resolve_references()
         config.data.dir = options.data_dir or config.data.dir
         config.data.name = options.data_name or config.data.name
-        own = (os.path.abspath(config.data.dir), config.data.name)
+        own = _place(config.data)
         if records not in (None, own):
             raise UserError(
                 f'{workdir} was trained on {config.data.name} in {config.data.dir}, not on the '
@@ -62,5 +88,9 @@ def load(workdirs, options):
             step = step or reconstruct.make_step(config, model)  # Compiled once per run.
             models[checkpoint] = (step, jax.device_put(variables))
         dataset = input_pipeline.open_dataset(config.data)
-        runs[workdir] = Run(name, config, dataset, models, trained_on != own)
+        runs[workdir] = Run(name, config, dataset, models, trained_on)
     return runs
+
+
+def _place(data):
+    return os.path.abspath(data.dir), data.name

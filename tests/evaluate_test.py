@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import checkpoints, evaluate, input_pipeline, models, predict, reconstruct
+from seqface_jax import checkpoints, evaluate, input_pipeline, models, predict, reconstruct, runs
 from seqface_jax.errors import UserError
+from tests import conftest
 
 
 def make_run(workdir, data_dir, *, seed=0, num_frames=(1, 3), **data):
@@ -128,6 +130,42 @@ def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_t
     assert marks['small', 'best_validation'] is None
     unordered = next(row for row in rows if row['model'] == 'old')
     assert unordered['vertex_mm'] is None and unordered['p_metric'] == 'scan_to_mesh_mm'
+
+
+@pytest.fixture(scope='module')
+def test_only_records(tmp_path_factory):
+    """Returns a data_dir with the records 'tiny' of two people of test, without maps of frames."""
+    data_dir = tmp_path_factory.mktemp('test_only')
+    conftest.write_records(data_dir, splits={'test': ('F006', 'M006')})
+    shutil.rmtree(data_dir / 'tiny' / 'frame_maps')
+    return data_dir
+
+
+def test_records_of_test_alone_are_scored_beside_the_mean_face_of_the_run_s_own(
+    tiny_records, test_only_records, tmp_path
+):
+    make_run(tmp_path / 'run', tiny_records, frame_maps=True)
+    options = evaluate.Options(
+        frames=(1,),
+        splits=('test',),
+        checkpoints=('best_validation',),
+        data_dir=str(test_only_records),
+    )
+    found = evaluate.evaluate([str(tmp_path / 'run')], options)
+    assert {row['model'] for row in found} >= {'mean_face', 'random_subject', 'run'}
+    (run,) = runs.load([str(tmp_path / 'run')], options).values()
+    assert run.training_people().subject_ids == sorted(conftest.SPLITS['train'])
+
+
+def test_records_of_test_alone_and_no_training_people_anywhere_are_said(
+    tiny_records, test_only_records, tmp_path
+):
+    config, _, _ = make_run(tmp_path / 'run', tiny_records)
+    config.data.dir = str(tmp_path / 'gone')
+    checkpoints.write_config(str(tmp_path / 'run'), config)
+    options = evaluate.Options(splits=('test',), data_dir=str(test_only_records))
+    with pytest.raises(UserError, match='hold nobody to train on, so the baselines'):
+        evaluate.evaluate([str(tmp_path / 'run')], options)
 
 
 def test_wrong_wishes_are_refused(evaluated):

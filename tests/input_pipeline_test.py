@@ -296,6 +296,14 @@ def test_every_frontal_frame_is_paired_with_one_from_the_side():
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(pairs, again, strict=True))
 
 
+def test_pairs_of_one_frame_are_their_frontal_frames(tiny_records):
+    config = toy_model.get_config(tiny_records).data
+    limits = {'front_max_yaw_deg': 15.0, 'side_min_yaw_deg': 25.0}
+    config.update(draw='pairs', num_frames=1, **limits)
+    yaw_deg = input_pipeline.open_dataset(config).split('train').batch(0, 0, 0)['yaw_deg']
+    assert yaw_deg.shape[1] == 1 and (np.abs(yaw_deg) < 15).all()
+
+
 def test_records_that_name_code_of_their_own_are_refused(damaged):
     (path,) = glob.glob(f'{damaged.dir}/tiny/frames/*/features.json')
     with open(path) as file:

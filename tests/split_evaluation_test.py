@@ -89,7 +89,7 @@ def evaluated(tmp_path_factory):
     config = tiny.get_config()
     variables = {'constants': {'mean_map': MEAN, 'basis': BUMP_MM[None]}}
     run = runs_lib.Run(
-        'mean_grey', config, Dataset(), {'best_validation': (step, variables)}, foreign=False
+        'mean_grey', config, Dataset(), {'best_validation': (step, variables)}, config.data
     )
     options = evaluate.Options(
         frames=(1, 2, 4, 64), checkpoints=('best_validation',), splits=('train', 'test')
