@@ -44,7 +44,7 @@ _IMAGE = _GENTLE | {
     'data.side_min_yaw_deg': 25.0,
     'optimizer.learning_rate': 1e-3,
     'optimizer.clip_norm': 1.0,
-    'train.num_epochs': 20,
+    'train.num_epochs': 10,
 }
 _PAIR = {'model.width': 0.5, 'model.features': 6}
 _R2N2 = _GENTLE | {
@@ -56,9 +56,10 @@ _R2N2 = _GENTLE | {
     'model.state_features': 32,
     'model.decoder_features': (32, 32, 16, 8),
     'optimizer.learning_rate': 1e-3,
-    'train.num_epochs': 20,
+    'train.num_epochs': 10,
 }
 _SMALL = {
+    'quickstart': {'train.num_epochs': 10},
     'bu4dfe_thesis': {'data.image_size': 64, 'train.num_epochs': 2},
     'prnet': _IMAGE | {'model.features': 6},
     'front_side': _IMAGE | _PAIR,

@@ -34,8 +34,8 @@ def get_config():
     config.model.measurements = 96
 
     config.optimizer.learning_rate = 6e-3
-    config.optimizer.decay_every_epochs = 12
-    config.train.num_epochs = 36
+    config.optimizer.decay_every_epochs = 5
+    config.train.num_epochs = 16
     config.train.ema_decay = 0.98
 
     config.eval.num_frames = (1, 8)
