@@ -204,9 +204,10 @@ def test_the_faces_of_frames_count_by_their_weight(tiny_records):
     batch = input_pipeline.open_dataset(config.data).split('train').batch(0, 0, 0)
     batch = jax.tree.map(lambda leaf: leaf[0], train.Devices(4).deal(batch, config))
     batch['frame_mask'] = np.ones_like(batch['frame_mask'])  # One frame has no map.
-    batch['frame_map'] = np.repeat(batch['position_map'][:, None], 3, axis=1) + [0, 0.5, 0]
-    neutral = np.repeat(batch['position_map'][:, None], 3, axis=1)
-    moved = models.Prediction(neutral + 9, frame_map=neutral + 9 + [0, 2, 0])
+    batch['frame_map'] = np.repeat(batch['position_map'][:, None], 3, axis=1)
+    batch['frame_map'] = batch['frame_map'] + np.float32([0, 0.5, 0])
+    predicted = np.repeat(batch['position_map'][:, None], 3, axis=1) + 9
+    moved = models.Prediction(predicted, frame_map=predicted + np.float32([0, 2, 0]))
     with_faces, error_mm = train.sequence_losses(config, moved, batch, {})
     config.train.frame_weight = 0.0
     without, _ = train.sequence_losses(config, moved, batch, {})
