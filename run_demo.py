@@ -19,7 +19,9 @@ _MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at t
 _FACES = flags.DEFINE_bool('faces', False, 'Also write faces.npy, the face after every frame.')
 _SMOOTH = flags.DEFINE_string('smooth', 'none', 'Of faces.npy over time: none, causal, offline.')
 _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from the frames.")
-_ANIMATE = flags.DEFINE_bool('animate', False, 'Also face_animated.glb, the face as it improved.')
+_ANIMATE = flags.DEFINE_bool(
+    'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
+)
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)

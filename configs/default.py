@@ -69,6 +69,7 @@ def get_config():
     # (the thesis's), 'image_mse' (Lium's), 'rotated_views', 'voxels' (3D-R2N2's).
     train.loss = 'masked_l1'
     train.uncertainty_weight = 0.0  # Of the likelihood term, for a model that says its variance.
+    train.frame_weight = 0.0  # Of the error of the frames' own faces; see configs/expressions.py.
     train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
     train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.

@@ -48,6 +48,7 @@ _ADDED_FIELDS = {
     'data.on_bad_record': 'fail',
     'data.frame_maps': False,
     'data.draw': 'sequences',
+    'train.frame_weight': 0.0,
 }
 _READ_ERRORS = (
     ValueError,

@@ -41,8 +41,9 @@ def over_frames(scored, *, seed):
 def between(scored, *, seed):
     """Compares the runs with what they should beat, at equal numbers of frames, paired by subject.
 
-    Each run with the average of its answers to single frames and with its answer to copies of the
-    first frame, and the runs of one checkpoint with each other.
+    Each run with the average of its answers to single frames, with its answer to copies of the
+    first frame and with its answer without expressions, and the runs of one checkpoint with each
+    other.
 
     Returns:
         list of flat dict: split, num_frames, checkpoint, first, second, metric, and what
@@ -58,7 +59,9 @@ def between(scored, *, seed):
             continue  # Two runs are compared once.
         if b['of'] not in (None, a['model']):
             continue
-        metric, values, reference = rows.paired(one.scores, other.scores)
+        # The same neutral faces: they differ by what they say of the frames.
+        metrics = ('frame_mm',) if b['model'] == rows.NO_EXPRESSION else rows.MAIN_METRICS
+        metric, values, reference = rows.paired(one.scores, other.scores, metrics)
         if metric is None:
             continue
         names = {'first': a['model'], 'second': b['model'], 'metric': metric}
@@ -101,7 +104,8 @@ def _series(scored):
     """Returns lists of rows.Scored of one model, checkpoint and split, by number of frames."""
     groups = {}
     for own in scored:
-        if own.row['num_frames'] is not None:
+        is_copy = own.row['model'] == rows.NO_EXPRESSION  # Of its run, but for frame_mm.
+        if own.row['num_frames'] is not None and not is_copy:
             groups.setdefault(tuple(own.row[name] for name in _IDENTITY), []).append(own)
     return [sorted(own, key=lambda one: one.row['num_frames']) for own in groups.values()]
 

@@ -71,7 +71,8 @@ def run(
     Writes into `output`: the face as face.ply, face.obj and face.glb, all with its colours where
     the head's pose was found in a frame; face.png (frames and face), state.npz (to go on from),
     frames.csv (which frame was used, or why not) and, if asked, face_animated.glb, the face as it
-    improved, and faces.npy, [T, V, 3] float32 mm, the face after each used frame. A first Ctrl-C
+    improved, face_expressions.glb, the final face as its expression moved (of a network that says
+    it), and faces.npy, [T, V, 3] float32 mm, the face after each used frame. A first Ctrl-C
     ends the stream and writes all of it.
 
     Args:
@@ -84,7 +85,7 @@ def run(
         faces: whether to write faces.npy.
         smooth: one of SMOOTHINGS, of faces.npy.
         texture: whether to gather the face's colours.
-        animate: whether to write face_animated.glb.
+        animate: whether to write face_animated.glb and face_expressions.glb.
         page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:

@@ -38,6 +38,7 @@ class Record:
         self._painter = None if face_mask is None else face_painter.FacePainter(face_mask)
         self._keyframes = [] if keep_keyframes else None
         self._next_keyframe = 1
+        self._expressions, self._express_every = [], 1
 
     def __enter__(self):
         self._files = contextlib.ExitStack()
@@ -105,7 +106,17 @@ class Record:
             self._keyframes.append(moment.face.vertices)
             grown = int(np.ceil(_KEYFRAME_GROWTH * self._num_used))
             self._next_keyframe = max(self._num_used + 1, grown)
+        if self._keyframes is not None and moment.face.frame_vertices is not None:
+            self._keep_expression(moment.face)
         return self._paint(moment)
+
+    def _keep_expression(self, face):
+        """Keeps how the face of every so many-th frame differs from the neutral one."""
+        if (self._num_used - 1) % self._express_every:
+            return
+        self._expressions.append(face.frame_vertices - face.vertices)
+        if len(self._expressions) > export.MAX_KEYFRAMES:
+            self._expressions, self._express_every = self._expressions[::2], 2 * self._express_every
 
     def _paint(self, moment):
         if self._painter is None:
@@ -150,6 +161,12 @@ class Record:
         if self._keyframes is not None:
             paths.append(self._path('face_animated.glb'))
             self.face.save(paths[-1], self._animation())
+        if self._expressions:
+            paths.append(self._path('face_expressions.glb'))
+            seconds = _KEYFRAME_S * np.arange(len(self._expressions))
+            # Moves the final face: what was wrong with earlier ones is no expression.
+            moving = self.face.vertices + np.stack(self._expressions)
+            self.face.save(paths[-1], export.Animation(moving, seconds))
         if self._keep_faces:
             self._raw.flush()
             paths.append(self._path('faces.npy'))

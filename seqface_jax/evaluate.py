@@ -124,6 +124,11 @@ def _protocol(plan, workdirs, runs):
         'nme_thesis': 'for comparison with the thesis only: a collapsed prediction scores 0',
         'vertex_mm': 'distance of equal map pixels to the synthetic truth; null without truth, '
         'or for unordered predictions',
+        'frame_mm': 'as vertex_mm, of the face with the expression of the last frame to that '
+        "frame's own map (a mean face: to the maps of the last frames of all rows); null where no "
+        'network says it',
+        'no_expression': "a run's neutral face, taken for that of the last frame: what its "
+        'frame_mm must beat',
         'averaged_single_frames': "the mean of a run's answers to each frame alone",
         'repeated_first_frame': "a run's answer to that many copies of the first frame: copies "
         'tell nothing new, so neither its error nor sigma_mm should shrink',

@@ -39,7 +39,7 @@ def freeze(path, config, model, variables):
     def step(weights, state, frames):
         variables = jax.tree.unflatten(weight_tree, weights)
         state = jax.tree.unflatten(state_tree, state)
-        state, vertices, confidence = network.step(variables, state, frames)
+        state, vertices, confidence, _ = network.step(variables, state, frames)
         return jax.tree.leaves(state), vertices, confidence
 
     size = config.data.image_size

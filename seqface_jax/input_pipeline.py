@@ -173,6 +173,35 @@ class Split:
             for name in frame_maps.FrameMaps._fields
         }
 
+    @property
+    def has_frame_maps(self):
+        """Whether `frame_maps` can be asked."""
+        return self._map_records is not None
+
+    def sample_deformations(self, count):
+        """Returns how about `count` frames, or all, differ from the neutral face of their subject.
+
+        Args:
+            count: of frames, evenly over the subjects.
+
+        Returns:
+            dict of deformation [M, 128, 128] float32, mm along the map's rays, M at most `count`,
+            and deformation_mask [M, 128, 128] bool; for where the config asks for frame_maps.
+        """
+        places = [
+            (subject, frame)
+            for subject, index in enumerate(self.frame_index)
+            for frame in range(len(index.records))
+        ]
+        chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
+        deformations, masks = [], []
+        for subject, frame in (places[index] for index in chosen):
+            maps = self.frame_maps(subject, [frame])
+            neutral = np.linalg.norm(self.subjects['position_map'][subject], axis=-1)
+            deformations.append(np.linalg.norm(maps['frame_map'][0], axis=-1) - neutral)
+            masks.append(maps['frame_mask'][0] & self.subjects['mask'][subject].astype(bool))
+        return {'deformation': np.stack(deformations), 'deformation_mask': np.stack(masks)}
+
     def num_batches(self):
         """The number of batches of an epoch."""
         return -(-len(self._plan(0, 0)) // self._config.batch_size)

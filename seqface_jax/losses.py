@@ -105,6 +105,29 @@ def masked_l1(predicted, target, mask):
     return _masked_mean(distance_mm(predicted, target[:, None]), mask)
 
 
+def frame_l1(frame_map, position_map, batch):
+    """Averages how far the predicted movement of each point by the expression is from the true one.
+
+    The movement only: what a neutral face lacks is for the other terms to say.
+
+    Args:
+        frame_map, position_map: [B, T, S, S, 3] mm, of a Prediction.
+        batch: dict of frame_map [B, T, M, M, 3] mm, frame_mask [B, T, M, M], position_map
+            [B, M, M, 3] mm and mask [B, M, M]; if the prediction is of the last frame only, that
+            one counts.
+
+    Returns:
+        [B] mm, over the pixels that are valid in both maps; 0 if there are none.
+    """
+    num_frames, side = frame_map.shape[1], frame_map.shape[-2]
+    last = slice(-num_frames, None)
+    of_frames, mask = at_side(batch['frame_map'][:, last], batch['frame_mask'][:, last], side)
+    neutral, neutral_mask = at_side(batch['position_map'], batch['mask'], side)
+    error = distance_mm(frame_map - position_map, of_frames - neutral[:, None])
+    mask = mask & neutral_mask[:, None]
+    return (error * mask).sum(axis=(1, 2, 3)) / jnp.maximum(mask.sum(axis=(1, 2, 3)), 1)
+
+
 def index_mse(predicted, target, scale_mm):
     """Averages the squared coordinate error after the last frame, in units of `scale_mm`.
 

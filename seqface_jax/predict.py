@@ -28,6 +28,8 @@ class Answer(NamedTuple):
         log_variance: [S, S], log of the variance in mm^2 of each coordinate of position_map, or
             None where the model does not say how sure it is.
         voxels: models.Voxels of one subject, or None where the model gives none.
+        frame_map: [S, S, 3] mm, the face with the expression of the last frame, pixel by pixel
+            beside position_map, or None where the model gives none.
     """
 
     vertices: np.ndarray
@@ -35,6 +37,7 @@ class Answer(NamedTuple):
     position_map: np.ndarray | None = None
     log_variance: np.ndarray | None = None
     voxels: Any = None
+    frame_map: np.ndarray | None = None
 
 
 class Condition(NamedTuple):
@@ -58,6 +61,8 @@ class Answers(NamedTuple):
         mask: [128, 128] bool, the pixels of an ordered map that are face.
         seconds: per subject, to predict; None for what looks at no frame.
         fewest_frames: that any subject showed: a subject may have fewer than the condition says.
+        last_frames: [S], which of each subject's frames was shown last; None for what looks at no
+            frame, or at none in particular.
     """
 
     condition: Condition
@@ -66,6 +71,7 @@ class Answers(NamedTuple):
     mask: np.ndarray
     seconds: float | None
     fewest_frames: int | None = None
+    last_frames: np.ndarray | None = None
 
     def of(self, index):
         """Returns the Answer about one subject."""
@@ -108,6 +114,7 @@ def to_answer(prediction, *, ordered, mask):
         prediction.position_map,
         prediction.log_variance,
         prediction.voxels,
+        prediction.frame_map,
     )
 
 

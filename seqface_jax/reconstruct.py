@@ -38,6 +38,9 @@ class Face:
             ones from a network that does not say how sure it is.
         uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
         texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
+        frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
+            vertex beside the neutral one; None from a network that does not say it, or from a state
+            alone.
     """
 
     vertices: np.ndarray
@@ -45,6 +48,7 @@ class Face:
     confidence: np.ndarray
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
+    frame_vertices: np.ndarray | None = None
 
     def save(self, path, animation=None):
         """Writes the mesh in the format of the path's ending, one of export.FORMATS.
@@ -163,14 +167,15 @@ class FaceNetwork:
         """Takes one more frame [1, S, S, 3] uint8 RGB into account.
 
         Returns:
-            The next state, vertices [V, 3] mm and confidence [V], as of Face.
+            The next state, vertices [V, 3] mm, confidence [V] and frame_vertices [V, 3] mm or
+            None, as of Face.
         """
         frames = input_pipeline.normalize_frames(frames, self._normalization)
         state, prediction = self.model.apply(variables, state, frames, method='step')
         return state, *self._vertices(prediction)
 
     def read_state(self, variables, state):
-        """Returns vertices [V, 3] mm and confidence [V] of a state, without a frame."""
+        """Returns the same but for the state, of a state without a frame."""
         return self._vertices(self.model.apply(variables, state, method='read_state'))
 
     def triangles_of(self, vertices):
@@ -183,9 +188,12 @@ class FaceNetwork:
     def _vertices(self, prediction):
         pixels = slice(None) if self._pixels is None else self._pixels
         vertices = prediction.position_map.reshape(-1, 3)[pixels]
-        if prediction.log_variance is None:
-            return vertices, jnp.ones(len(vertices))
-        return vertices, 1 / (1 + jnp.exp(0.5 * prediction.log_variance.reshape(-1)[pixels]))
+        confidence = jnp.ones(len(vertices))
+        if prediction.log_variance is not None:
+            confidence = 1 / (1 + jnp.exp(0.5 * prediction.log_variance.reshape(-1)[pixels]))
+        if prediction.frame_map is None:
+            return vertices, confidence, None
+        return vertices, confidence, prediction.frame_map.reshape(-1, 3)[pixels]
 
 
 def _map_side(model, variables, image_size):
@@ -297,11 +305,9 @@ class Reconstructor:
             return state, None
         self.compile()
         network = self._first() if state.network is None else state.network
-        network, vertices, confidence = self._step(
-            self._variables, network, observation.frame[None]
-        )
+        network, *arrays = self._step(self._variables, network, observation.frame[None])
         state = State(network, observation.detection, state.num_frames + 1)
-        return state, self._face(vertices, confidence)
+        return state, self._face(*arrays)
 
     def face(self, state):
         """Returns the Face that a state stands for, without a further photo.
@@ -426,9 +432,12 @@ class Reconstructor:
     def _first(self):
         return self._network.initial_state(self._variables)
 
-    def _face(self, vertices, confidence):
+    def _face(self, vertices, confidence, frame_vertices):
         vertices = np.asarray(vertices)
-        return Face(vertices, self._network.triangles_of(vertices), np.asarray(confidence))
+        face = Face(vertices, self._network.triangles_of(vertices), np.asarray(confidence))
+        if frame_vertices is None:
+            return face
+        return dataclasses.replace(face, frame_vertices=np.asarray(frame_vertices))
 
     @functools.cached_property
     def _fingerprint(self):

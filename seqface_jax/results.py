@@ -21,6 +21,7 @@ _COLUMNS = (
     ('mesh_to_scan_mm', 'mesh to scan, mm: mean / median / p90'),
     ('coverage', 'coverage'),
     ('vertex_mm', 'vertex_mm [95 % interval]'),
+    ('frame_mm', 'frame_mm [95 % interval]'),
     ('ced_auc', 'CED area'),
     ('coverage_90', '90 % band holds'),
     ('sigma_mm', 'stated sigma, mm'),
@@ -31,9 +32,10 @@ _COLUMNS = (
     ('p_value', 'p against mean_face'),
     ('seconds_per_sequence', 'seconds'),
 )
-# Columns of models that give voxels, or say how sure they are; what is not always measured.
+# Columns of models that give voxels or the frames' faces, or say how sure they are; what is not
+# always measured.
 _OPTIONAL = ('voxel_iou', 'voxel_ap', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm')
-_OPTIONAL += ('order_spread',)
+_OPTIONAL += ('order_spread', 'frame_mm')
 _THESIS_CHECKPOINTS = ('best_training', 'best_validation')
 _THESIS_SPLITS = ('train', 'test')
 
@@ -258,7 +260,7 @@ def _cell(row, name):
         return '-'
     if name in _SUMMARIES:
         return f'{value["mean"]:.2f} / {value["median"]:.2f} / {value["p90"]:.2f}'
-    if name == 'vertex_mm':
+    if name in ('vertex_mm', 'frame_mm'):
         return _with_interval(value, *(row['intervals'].get(name) or (None, None)))
     if name == 'model':
         return _name(row)

@@ -4,6 +4,9 @@ from typing import NamedTuple
 
 from seqface_jax import scoring, statistics
 
+NO_EXPRESSION = 'no_expression'  # The row of a run's neutral faces, taken for those of the frames.
+MAIN_METRICS = ('vertex_mm', 'scan_to_mesh_mm')
+
 
 class Scored(NamedTuple):
     """A row and what it averages.
@@ -58,7 +61,7 @@ def _p_value(scores, reference, seed):
     return (statistics.paired_p_value(own, other, seed=seed), name) if name else (None, None)
 
 
-def paired(scores, reference, names=('vertex_mm', 'scan_to_mesh_mm')):
+def paired(scores, reference, names=MAIN_METRICS):
     """Returns the first of `names` that is known of every subject in both, and its columns.
 
     Returns:

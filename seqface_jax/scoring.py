@@ -10,7 +10,7 @@ from seqface_jax.errors import UserError
 SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 METRICS = ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm')
 METRICS += ('ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm', 'order_spread')
-METRICS += ('voxel_iou', 'voxel_ap')
+METRICS += ('voxel_iou', 'voxel_ap', 'frame_mm')
 REGIONS = ('region_vertex_mm', 'region_scan_to_mesh_mm')  # Dicts: of nose, mouth, ...
 
 
@@ -67,13 +67,15 @@ def load_subjects(split, count, draw):
     )
 
 
-def score(subjects, index, answer):
+def score(subjects, index, answer, frame_maps=()):
     """Computes every metric of one answer.
 
     Args:
         subjects: Subjects.
         index: which of them.
         answer: predict.Answer.
+        frame_maps: list of (map [128, 128, 3] mm, mask [128, 128] bool), the faces of frames that
+            frame_mm is about.
 
     Returns:
         dict of METRICS (metrics.Summary, float, or None where a metric is not defined; the order
@@ -95,6 +97,7 @@ def score(subjects, index, answer):
         'ced': ced,
         'ced_auc': metrics.ced_auc(ced),
         'order_spread': None,
+        'frame_mm': frame_mm(answer, frame_maps),
         **_score_map(answer, subjects, index),
         **_score_voxels(answer.voxels, subjects, index),
     }
@@ -109,6 +112,28 @@ def error_mm(subjects, index, answer):
     predicted = surface.Surface(answer.vertices, answer.triangles)
     hits = metrics.scan_hits(scan, predicted, metrics.align(scan, predicted))
     return metrics.scan_to_mesh_mm(hits).mean
+
+
+def frame_mm(answer, frame_maps):
+    """Computes how far an answer is from the faces of frames, expression and all.
+
+    As metrics.vertex_mm, of the answer's frame_map; of one that has none, of its neutral face.
+
+    Args: as of `score`.
+
+    Returns:
+        float, mm, the mean over frames that have a map; None if there are none, or the answer is
+        not ordered.
+    """
+    predicted = answer.position_map if answer.frame_map is None else answer.frame_map
+    if predicted is None:
+        return None
+    side, found = len(predicted), []
+    for true_map, mask in frame_maps:
+        stride = len(true_map) // side
+        truth = true_map[::stride, ::stride], surface.resize_mask(mask, side)
+        found.append(metrics.vertex_mm(predicted, *truth))
+    return mean(found)
 
 
 def _truth(answer, subjects, index):

@@ -87,6 +87,10 @@ class SplitEvaluation:
         self._counts = _limit(plan.frames, first, plan.max_subjects)
         self.subjects = scoring.load_subjects(first, plan.max_subjects, self._draw)
         self._shown, self._timelines = {}, []
+        # The frames' own faces matter where a run says what they are.
+        maps = any(run.config.model.get('expression_size', 0) for run in runs.values())
+        maps_of = [split for split in self._splits.values() if maps and split.has_frame_maps]
+        self._maps_of = next(iter(maps_of), None)
 
     def run(self):
         """Returns the split's list of rows.Scored; mean_face comes first."""
@@ -154,10 +158,14 @@ class SplitEvaluation:
         spread_at, spread = None, None
         if main and reads not in _CHOSEN_VIEWS and self._plan.permutations:
             spread_at, spread = self._order_spread(run, step, variables, frames, counts)
+        neutral = []
         for answers in self._stream(run, condition, step, variables, frames, counts):
             yield answers, spread if answers.condition.num_frames == spread_at else None
+            if answers.prediction.frame_map is not None and self._maps_of:
+                neutral.append(self._without_expression(answers))
         if not main:
             return
+        yield from ((answers, None) for answers in neutral)
         self._timelines.append(self._timeline(run, condition, step, variables, frames, counts))
         derived = condition._replace(of=run.name)
         yield from ((answers, None) for answers in self._oracle(derived, variables))
@@ -187,7 +195,33 @@ class SplitEvaluation:
                 self._plan.mask,
                 seconds[place],
                 min(count, fewest),
+                None if single else [own.drawn[min(count, len(own)) - 1] for own in frames],
             )
+
+    def _without_expression(self, answers):
+        """Returns the same answers as if every frame's face were the neutral one."""
+        condition = answers.condition
+        return answers._replace(
+            condition=condition._replace(model=rows.NO_EXPRESSION, of=condition.model),
+            prediction=answers.prediction._replace(frame_map=None),
+        )
+
+    def _frame_maps(self, answers, index):
+        """Returns the faces of frames that an answer about one subject is compared with.
+
+        That of the last frame which it has seen; what looks at no frame is compared with those of
+        all the rows.
+        """
+        condition = answers.condition
+        if self._maps_of is None or (condition.num_frames and answers.last_frames is None):
+            return ()
+        if condition.num_frames:
+            frames = [answers.last_frames[index]]
+        else:
+            drawn = self.subjects.drawn[index]
+            frames = [drawn[min(count, len(drawn)) - 1] for count in self._counts]
+        maps = self._maps_of.frame_maps(index, frames)
+        return list(zip(maps['frame_map'], maps['frame_mask'], strict=True))
 
     def _oracle(self, condition, variables):
         """Yields the best answer of a linear face space, where the model has one."""
@@ -267,7 +301,8 @@ class SplitEvaluation:
         answers.require_finite()
 
         def score_one(index):
-            return scoring.score(self.subjects, index, answers.of(index))
+            frame_maps = self._frame_maps(answers, index)
+            return scoring.score(self.subjects, index, answers.of(index), frame_maps)
 
         parts = [condition.split, condition.model, condition.of, condition.checkpoint]
         parts.append(condition.num_frames)

@@ -38,6 +38,7 @@ from seqface_jax.metrics_writer import MetricsWriter
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
+SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
 _TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
 
@@ -141,6 +142,9 @@ def sequence_losses(config, prediction, batch, constants):
     if config.train.uncertainty_weight and prediction.log_variance is not None:
         nll = losses.gaussian_nll(predicted, prediction.log_variance, target, mask)
         loss += config.train.uncertainty_weight * nll
+    if config.train.frame_weight:
+        frame_mm = losses.frame_l1(prediction.frame_map, predicted, batch)
+        loss += config.train.frame_weight * frame_mm
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
 
 
@@ -275,9 +279,13 @@ class _Run:
         self._training = dataset.split(config.data.train_split)
         self._validation = dataset.split(config.data.validation_split)
         self._num_batches = self._training.num_batches()
+        table = self._training.subjects
+        if config.train.frame_weight:
+            _check_frame_weight(config)
+            table = table | self._training.sample_deformations(SAMPLED_MAPS)
         constants = jax.tree.map(
             np.float32,
-            models.constants(config.model, self._training.subjects, self._training.sample_frames),
+            models.constants(config.model, table, self._training.sample_frames),
         )
         model = models.create(
             config.model,
@@ -467,10 +475,25 @@ class Devices:
         kept = ['frames', 'weight', 'row', *_TARGETS[config.data.target]]
         if config.train.loss in losses.OF_IMAGE_MAPS:
             kept += ['image_map', 'image_mask']
+        if config.train.frame_weight:
+            kept += ['frame_map', 'frame_mask']
         batch = {name: batch[name] for name in kept}
         count = self.count // jax.process_count()
         parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
         return jax.make_array_from_process_local_data(self._split, parts)
+
+
+def _check_frame_weight(config):
+    """Raises UserError where the data or the network have no faces of single frames."""
+    lacking = []
+    if not config.data.frame_maps:
+        lacking.append('data.frame_maps=True (records prepared with --frame_maps)')
+    if not config.model.get('expression_size', 0):
+        lacking.append('a model.expression_size above 0 (of the model fusion)')
+    if config.data.target != 'position_map':
+        lacking.append('data.target=position_map')
+    if lacking:
+        raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
 
 
 def _restore(store, state):

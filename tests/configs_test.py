@@ -38,6 +38,8 @@ def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
     model = models.create(config.model, config.data.image_size)
     record, _ = conftest.make_person('F001')
     table = {key: record[key][None] for key in ('position_map', 'mask', 'points')}
+    mask = table['mask']
+    table |= {'deformation': np.zeros(mask.shape, np.float32), 'deformation_mask': mask}
     size = config.data.image_size
     blank = np.zeros((1, size, size, 3), np.float32)
     constants = models.constants(config.model, table, lambda count: blank)

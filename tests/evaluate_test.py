@@ -78,6 +78,7 @@ def test_rows_hold_what_the_format_promises(evaluated):
     names |= {'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm', 'p_value'}
     names |= {'of', 'seconds_per_sequence', 'intervals', 'protocol', 'selection', 'p_metric'}
     names |= {'voxel_iou', 'voxel_ap', 'ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm'}
+    names |= {'frame_mm'}
     names |= {'order_spread', 'region_vertex_mm', 'region_scan_to_mesh_mm', 'fewest_frames'}
     for row in _rows(evaluated):
         assert set(row) == names

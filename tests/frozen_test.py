@@ -28,7 +28,7 @@ def _live():
     network = FaceNetwork(config, model, variables)
     step, state = jax.jit(network.step), network.initial_state(variables)
     for crop in CROPS:
-        state, vertices, confidence = step(variables, state, crop[None])
+        state, vertices, confidence, _ = step(variables, state, crop[None])
     return network.triangles, np.asarray(vertices), np.asarray(confidence)
 
 

@@ -253,6 +253,83 @@ def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants():
     assert np.abs(prediction.position_map - constants['mean_map']).max() > 1e-2
 
 
+@pytest.fixture(scope='module')
+def expressive(trained):
+    """The network of `trained` with a head for expressions, its variables, and the same frames."""
+    _, variables, frames = trained
+    fields = FIELDS | {'expression_size': 2}
+    model = models.create(fields, 32)
+    params = jax.jit(functools.partial(random_params, model))(frames[:1, :1])
+    params = params | variables['params']  # The identity's own.
+    rays = grid.ray_directions()
+    deformation = np.stack([rays[..., 0], rays[..., 1] ** 2, rays[..., 0] + rays[..., 1] ** 2])
+    table = random_table(np.random.default_rng(0), 6) | {
+        'deformation': np.float32(deformation),
+        'deformation_mask': np.ones(deformation.shape, bool),
+    }
+    constants = models.constants(fields, table, sample_frames)
+    return model, {'params': params, 'constants': constants}, frames
+
+
+def test_a_head_for_expressions_changes_no_identity(trained, expressive):
+    model, variables, frames = trained
+    expected = apply(model, variables, frames, train=False)
+    model, variables, _ = expressive
+    found = apply(model, variables, frames, train=False)
+    assert expected.frame_map is None and found.frame_map.shape == found.position_map.shape
+    np.testing.assert_allclose(found.position_map, expected.position_map, atol=1e-4)
+
+
+def test_the_face_of_a_frame_is_moved_along_the_rays_within_the_space_of_expressions(expressive):
+    model, variables, frames = expressive
+    found = apply(model, variables, frames, train=False)
+    moved = np.float64(found.frame_map - found.position_map)
+    along = (moved * grid.ray_directions()).sum(axis=-1)
+    np.testing.assert_allclose(moved, along[..., None] * grid.ray_directions(), atol=1e-4)
+    basis = np.float64(variables['constants']['expression_basis']).reshape(2, -1)
+    along = along.reshape(-1, basis.shape[1])
+    assert np.abs(along).max() > 0.05
+    np.testing.assert_allclose(along @ np.linalg.pinv(basis) @ basis, along, atol=1e-3)
+
+
+def test_an_expression_is_the_frame_s_own_whatever_was_seen_before(expressive):
+    model, variables, frames = expressive
+    found = apply(model, variables, frames, train=False)
+    moved = found.frame_map - found.position_map
+    state = model.apply(variables, 2, method='initial_state')
+    _, alone = apply(model, variables, state, frames[:, 2], method='step')
+    np.testing.assert_allclose(alone.frame_map - alone.position_map, moved[:, 2], atol=1e-3)
+    last = apply(model, variables, frames, train=False, last_only=True)
+    np.testing.assert_allclose(last.frame_map - last.position_map, moved[:, 2:], atol=1e-3)
+    assert np.abs(moved[:, 0] - moved[:, 2]).max() > 0.05
+
+
+def test_learning_expressions_moves_no_identity_and_reaches_the_whole_head(expressive):
+    model, variables, frames = expressive
+
+    def loss(params):
+        prediction = model.apply(variables | {'params': params}, frames, train=False)
+        return jnp.abs(prediction.frame_map).mean()
+
+    grads = jax.jit(jax.grad(loss))(variables['params'])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        is_head = path[0].key.startswith('expression')
+        assert (np.abs(leaf).max() > 0) == is_head, jax.tree_util.keystr(path)
+
+
+def test_an_untrained_head_answers_with_the_neutral_face(expressive):
+    model, variables, frames = expressive
+    params = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()['params']
+    found = apply(model, variables | {'params': params}, frames, train=False)
+    np.testing.assert_allclose(found.frame_map, found.position_map, atol=1e-5)
+
+
+def test_a_head_without_maps_of_frames_to_learn_from_is_named():
+    with pytest.raises(ModelConfigError, match='data.frame_maps=True'):
+        table = random_table(np.random.default_rng(0), 6)
+        models.constants(FIELDS | {'expression_size': 2}, table, sample_frames)
+
+
 def test_dropout_is_on_in_training_only(trained):
     _, variables, frames = trained
     model = models.create(FIELDS | {'dropout': 0.5}, 32)
@@ -269,6 +346,7 @@ def test_dropout_is_on_in_training_only(trained):
         ({'encoder': ({'kind': 'conv_lstm', 'features': 3},)}, 'oriented_gradients'),
         ({'encoder': (3,)}, "write a dict with 'kind'"),
         ({'training_stride': 3}, 'divisor of 128'),
+        ({'expression_size': -1}, 'below 0'),
         ({'encoder': ({'kind': 'conv', 'features': 3},)}, "begin with a layer of kind 'oriented"),
     ],
 )

@@ -74,6 +74,21 @@ def test_a_batch_has_the_promised_shapes_and_types(training):
     }
 
 
+def test_deformations_are_those_of_the_frames_beyond_the_neutral_face(config):
+    config = config.copy_and_resolve_references()
+    config.frame_maps = True
+    split = input_pipeline.open_dataset(config).split('train')
+    split.subjects['position_map'] = split.subjects['position_map'] * np.float32(0.98)
+    found = split.sample_deformations(1000)
+    assert found['deformation'].shape == (5 * 7, 128, 128)
+    radius = np.linalg.norm(conftest.make_person(split.subject_ids[0])[0]['position_map'], axis=-1)
+    np.testing.assert_allclose(found['deformation'][0], 0.02 * radius, atol=0.01)
+    known = found['deformation_mask'].reshape(5, 7, 128, 128).any(axis=(2, 3))
+    np.testing.assert_array_equal(known.sum(axis=1), 6)  # The last frame has no map.
+    assert not found['deformation_mask'][:, :3].any()
+    assert len(split.sample_deformations(4)['deformation']) == 4
+
+
 def test_every_frame_of_a_split_is_read_once_an_epoch(training):
     seen = frames_of(training, 0, 0, real_only=True)
     assert len(seen) == 5 * 7

@@ -33,6 +33,35 @@ def test_the_gradient_of_a_perfect_prediction_is_0():
     np.testing.assert_array_equal(grad, 0)
 
 
+def _frame_batch():
+    """Two frames of 4 x 4: half of the first has moved by 2 mm, the second has no map."""
+    neutral = np.full((1, 4, 4, 3), 50, np.float32)
+    batch = {
+        'position_map': neutral,
+        'mask': np.ones((1, 4, 4), bool),
+        'frame_map': np.repeat(neutral[:, None], 2, axis=1),
+        'frame_mask': np.zeros((1, 2, 4, 4), bool),
+    }
+    batch['frame_map'][:, 0, 2:, :, 1] -= 2
+    batch['frame_mask'][:, 0] = True
+    return batch
+
+
+def test_a_frame_s_face_is_judged_by_how_it_moves_where_both_maps_are_known():
+    batch = _frame_batch()
+    neutral = jnp.full((1, 2, 2, 2, 3), 77.0)  # Of another face, at half the side.
+    np.testing.assert_allclose(losses.frame_l1(neutral, neutral, batch), 1.0)
+    opened = neutral.at[:, :, 1, :, 1].add(-2)
+    np.testing.assert_allclose(losses.frame_l1(opened, neutral, batch), 0, atol=1e-6)
+    batch['mask'][:, 2:] = False
+    np.testing.assert_allclose(losses.frame_l1(neutral, neutral, batch), 0, atol=1e-6)
+
+
+def test_the_face_of_the_last_frame_alone_is_judged_by_that_frame():
+    last = jnp.zeros((1, 1, 2, 2, 3))
+    assert losses.frame_l1(last + 9, last, _frame_batch()) == 0  # It has no map.
+
+
 def test_index_mse_looks_at_the_last_frame_only_in_units_of_the_scale():
     predicted = np.full((1, 3, 4, 4, 3), 1e6, np.float32)
     predicted[:, -1] = 20

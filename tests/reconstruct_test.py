@@ -66,7 +66,7 @@ def test_the_face_of_a_still_person_comes_to_rest():
     still = rng.integers(40, 215, (1, 32, 32, 3))
     for _ in range(45):
         frame = still + rng.integers(-40, 41, still.shape)
-        state, vertices, _ = step(variables, state, frame.astype(np.uint8))
+        state, vertices, *_ = step(variables, state, frame.astype(np.uint8))
         faces.append(vertices)
     jitter = smoothing.jitter(np.stack(faces))
     assert jitter[0] > 0.15 and jitter[28:].max() < 0.05
@@ -79,6 +79,19 @@ def test_the_answer_is_a_mesh_with_confidence(reconstructor):
     assert face.triangles.min() == 0 and face.triangles.max() == count - 1
     assert face.confidence.shape == (count,)
     assert ((face.confidence > 0) & (face.confidence <= 1)).all()
+
+
+def test_the_answer_tells_the_expression_of_the_photo_where_the_network_does(reconstructor):
+    _, face = _stream(reconstructor, _photos(1))
+    assert face.frame_vertices is None
+    reconstructor = Reconstructor(*small_run.make(expression_size=2))
+    state, face = _stream(reconstructor, _photos(1))
+    assert face.frame_vertices.shape == face.vertices.shape
+    apart = face.frame_vertices - face.vertices
+    assert np.abs(apart).max() > 0.01
+    along = (apart * face.vertices).sum(axis=1) / np.linalg.norm(face.vertices, axis=1)
+    np.testing.assert_allclose(np.abs(along), np.linalg.norm(apart, axis=1), atol=1e-3)  # Of rays.
+    assert reconstructor.face(state).frame_vertices is None
 
 
 def test_a_photo_without_a_face_changes_nothing_and_says_so(reconstructor):

@@ -54,6 +54,15 @@ def test_the_files_hold_the_rows(tmp_path):
         assert next(csv.DictReader(file))['subject'] == 'F001'
 
 
+def test_the_error_of_the_frames_own_faces_is_a_column_where_it_is_known():
+    intervals = {'frame_mm': [1.25, 1.75]}
+    known = _row(frame_mm=1.5, intervals=intervals)
+    table = results.tables(_results([_row(frame_mm=None), known | {'model': 'mean_face'}]))['Rows']
+    place = table[0].index('frame_mm [95 % interval]')
+    assert [row[place] for row in table[1:]] == ['-', '1.50 [1.25, 1.75]']
+    assert 'frame_mm' not in ' '.join(results.tables(_results([_row()]))['Rows'][0])
+
+
 def test_a_markdown_row_is_readable():
     line = results.markdown(_results([_row(selection='selected on test')])).splitlines()[4]
     cells = [cell.strip() for cell in line.strip('|').split('|')]

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from seqface_jax import (
     video,
 )
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruct import Reconstructor
+from seqface_jax.reconstruct import Face, Reconstructor
 from tests import small_run
 from tests.small_raw_tree import draw_face
 
@@ -231,6 +232,36 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
             record.add(moment)
     assert len(painted) == pytest.approx(1000 + 1000 / 2 + 1000 / 4, abs=2)
     assert 60 < len(record._keyframes) < 80
+
+
+def test_the_expressions_move_the_final_face(tmp_path, film, monkeypatch):
+    expressive = Reconstructor(*small_run.make(expression_size=2))
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: expressive)
+    kept, save = {}, Face.save
+
+    def keep(face, path, animation=None):
+        kept[os.path.basename(path)] = face, animation
+        save(face, path, animation)
+
+    monkeypatch.setattr(Face, 'save', keep)
+    demo.run(None, film, str(tmp_path), max_frames=3, animate=True, texture=False)
+    face, animation = kept['face_expressions.glb']
+    assert len(animation.vertices) == len(animation.seconds) == 3
+    last = face.frame_vertices
+    np.testing.assert_allclose(animation.vertices[-1], last, atol=1e-4)
+    assert np.abs(animation.vertices[0] - last).max() > 1e-3
+    assert (tmp_path / 'face_expressions.glb').stat().st_size > 0
+
+
+def test_a_long_video_keeps_few_expressions_evenly(tmp_path, reconstructor):
+    face = Face(np.zeros((4, 3), np.float32), None, np.ones(4))
+    with demo_record.Record(str(tmp_path), keep_keyframes=True) as record:
+        for number in range(200):
+            record._num_used += 1
+            moved = np.full((4, 3), number, np.float32)
+            record._keep_expression(dataclasses.replace(face, frame_vertices=moved))
+    kept = [int(moved[0, 0]) for moved in record._expressions]
+    assert kept == list(range(0, 200, 8))
 
 
 def test_offline_smoothing_on_disk_is_that_of_all_vertices_at_once(tmp_path):

@@ -28,6 +28,24 @@ def test_a_perfect_answer_scores_the_noise_of_the_scan():
     assert found['scan_to_mesh_mm'].mean < 0.2 and found['vertex_mm'] is None
 
 
+def test_the_face_of_a_frame_is_compared_with_that_frame_and_a_neutral_one_stands_in():
+    neutral = bumpy_face.position_map_of(0)
+    mask = bumpy_face.mask_of(neutral)
+    smiling = np.where(face_regions.regions()['mouth'][..., None], 1.05 * neutral, neutral)
+    frames = [(smiling, mask), (neutral, np.zeros_like(mask))]  # The second has no map.
+
+    def frame_mm(prediction, frames, ordered=True):
+        answer = predict.to_answer(prediction, ordered=ordered, mask=mask)
+        return scoring.frame_mm(answer, frames)
+
+    assert frame_mm(models.Prediction(neutral, frame_map=smiling), frames) < 1e-4
+    assert frame_mm(models.Prediction(neutral), frames) > 0.1
+    half = models.Prediction(neutral[::2, ::2], frame_map=smiling[::2, ::2])
+    assert frame_mm(half, frames) < 1e-4
+    assert frame_mm(models.Prediction(neutral), frames[1:]) is None
+    assert frame_mm(models.Prediction(neutral), frames, ordered=False) is None
+
+
 def test_a_dent_in_the_cheeks_shows_in_their_region_only():
     face = bumpy_face.position_map_of(0)
     mask = bumpy_face.mask_of(face)

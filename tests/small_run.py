@@ -12,12 +12,14 @@ IMAGE_SIZE = 32
 
 
 @functools.cache
-def make(seed=0, target='position_map'):
+def make(seed=0, target='position_map', expression_size=0):
     """Returns config, model and variables whose every layer has random weights."""
     config = tiny.get_config()
     config.data.update(image_size=IMAGE_SIZE, target=target)
     config.model.encoder = ({'kind': 'oriented_gradients', 'features': 4, 'stride': 8},)
     config.model.memory_features = 2
+    if expression_size:
+        config.model.expression_size = expression_size
     model = models.create(config.model, IMAGE_SIZE)
     shapes = jax.eval_shape(lambda: checkpoints.init_variables(model, IMAGE_SIZE, 0))
     rng = np.random.default_rng(seed)
@@ -52,4 +54,6 @@ def _people(rng, count=6):
         'position_map': maps,
         'mask': np.ones(maps.shape[:3], bool),
         'points': maps.reshape(count, -1, 3),
+        'deformation': modes,
+        'deformation_mask': np.ones((2, *maps.shape[1:3]), bool),
     }

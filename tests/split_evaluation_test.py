@@ -54,9 +54,20 @@ class Split:
             for own in self.frames_by_subject
         ]
 
-    def frames(self, index, frames):
+    has_frame_maps = True
+
+    def frame_maps(self, index, frames):
+        """The noise of a frame is an expression: a strength of the bump of its own."""
+        radius = self._strengths(index, frames)[:, None, None, None] * BUMP_MM[..., None]
+        maps = np.float32(MEAN + radius * position_map.ray_directions(SIDE))
+        return {'frame_map': maps, 'frame_mask': self.subjects['mask'][[index] * len(frames)]}
+
+    def _strengths(self, index, frames):
         noise = np.random.default_rng(index).normal(0, NOISE, 6)[list(frames)]
-        grey = 128 + GREY * (STRENGTHS[self.name][index] + noise)
+        return STRENGTHS[self.name][index] + noise
+
+    def frames(self, index, frames):
+        grey = 128 + GREY * self._strengths(index, frames)
         return np.uint8(np.rint(grey))[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
 
 
@@ -78,8 +89,11 @@ def step(variables, state, frames):
     code = total / (count + NOISE**2)  # The posterior of N(0, 1).
     directions = position_map.ray_directions(SIDE)
     maps = MEAN + code[:, None, None, None] * BUMP_MM[..., None] * directions
+    frame_map = MEAN + grey[:, None, None, None] * BUMP_MM[..., None] * directions
     variance = (BUMP_MM**2 + 1e-3) * (NOISE**2 / (count + NOISE**2))[:, None, None] / 3
-    return (total, count, grey), models.Prediction(np.float32(maps), np.log(variance))
+    return (total, count, grey), models.Prediction(
+        np.float32(maps), np.log(variance), frame_map=np.float32(frame_map)
+    )
 
 
 @pytest.fixture(scope='module')
@@ -87,6 +101,7 @@ def evaluated(tmp_path_factory):
     """Returns the eval folder of the network called 'mean_grey'."""
     workdir = str(tmp_path_factory.mktemp('runs') / 'mean_grey')
     config = tiny.get_config()
+    config.model.expression_size = 1
     variables = {'constants': {'mean_map': MEAN, 'basis': BUMP_MM[None]}}
     run = runs_lib.Run(
         'mean_grey', config, Dataset(), {'best_validation': (step, variables)}, config.data
@@ -135,6 +150,27 @@ def test_the_face_space_holds_these_faces_and_their_order_hardly_matters(evaluat
     assert spread[1] is spread[2] is spread[4] is None
 
 
+def test_the_faces_of_frames_are_scored_beside_the_neutral_and_the_mean_one(evaluated):
+    rows, neutral = _rows(evaluated, 'mean_grey'), _rows(evaluated, 'no_expression')
+    mean, averaged = (_rows(evaluated, name) for name in ('mean_face', 'averaged_single_frames'))
+    for count in (1, 2, 4, 6):
+        # The grey tells the frame's own face; the neutral one lacks its noise.
+        assert rows[count]['frame_mm'] < 0.2 * neutral[count]['frame_mm']
+        assert neutral[count]['of'] == 'mean_grey'
+        assert neutral[count]['vertex_mm'] == rows[count]['vertex_mm']
+    assert mean[None]['frame_mm'] > 5 * rows[6]['frame_mm'] and averaged[2]['frame_mm'] is None
+    (compared,) = [
+        own
+        for own in _results(evaluated)['comparisons']
+        if (own['second'], own['num_frames'], own['split']) == ('no_expression', 6, 'test')
+    ]
+    assert compared['metric'] == 'frame_mm' and compared['difference'] < 0
+    models_with_curves = {own['model'] for own in _results(evaluated)['curves']}
+    assert 'no_expression' not in models_with_curves and 'mean_grey' in models_with_curves
+    with open(os.path.join(evaluated, 'table.md')) as file:
+        assert 'frame_mm [95 % interval]' in file.read()
+
+
 def test_curves_comparisons_and_gaps_are_written(evaluated):
     with open(os.path.join(evaluated, 'curves.csv'), newline='') as file:
         curves = [row for row in csv.DictReader(file) if row['metric'] == 'vertex_mm']
@@ -148,6 +184,7 @@ def test_curves_comparisons_and_gaps_are_written(evaluated):
     assert {(own['first'], own['second']) for own in found['comparisons']} == {
         ('mean_grey', 'averaged_single_frames'),
         ('mean_grey', 'repeated_first_frame'),
+        ('mean_grey', 'no_expression'),
     }
     gaps = {(own['model'], own['num_frames']) for own in found['seen_unseen']}
     assert ('mean_grey', 4) in gaps and ('mean_face', None) in gaps

@@ -198,6 +198,31 @@ def test_the_likelihood_term_trains_the_variance(tiny_records):
     assert np.abs(state.params['out']['bias'].reshape(8, 8, 4)[..., 3]).min() > 0
 
 
+def test_the_faces_of_frames_count_by_their_weight(tiny_records):
+    config = toy_model.get_config(tiny_records)
+    config.data.frame_maps, config.train.frame_weight = True, 2.0
+    batch = input_pipeline.open_dataset(config.data).split('train').batch(0, 0, 0)
+    batch = jax.tree.map(lambda leaf: leaf[0], train.Devices(4).deal(batch, config))
+    batch['frame_mask'] = np.ones_like(batch['frame_mask'])  # One frame has no map.
+    batch['frame_map'] = np.repeat(batch['position_map'][:, None], 3, axis=1)
+    batch['frame_map'] = batch['frame_map'] + np.float32([0, 0.5, 0])
+    predicted = np.repeat(batch['position_map'][:, None], 3, axis=1) + 9
+    moved = models.Prediction(predicted, frame_map=predicted + np.float32([0, 2, 0]))
+    with_faces, error_mm = train.sequence_losses(config, moved, batch, {})
+    config.train.frame_weight = 0.0
+    without, _ = train.sequence_losses(config, moved, batch, {})
+    np.testing.assert_allclose(with_faces - without, 2 * 1.5, rtol=1e-4)
+    np.testing.assert_allclose(error_mm, 9 * 3**0.5, rtol=1e-4)
+
+
+def test_faces_of_frames_without_maps_or_a_head_are_refused(tiny_records, tmp_path):
+    config = toy_model.get_config(tiny_records)
+    config.train.frame_weight = 1.0
+    wanted = r'train\.frame_weight needs data\.frame_maps=True.* and a model\.expression_size'
+    with pytest.raises(UserError, match=wanted):
+        train.train_and_evaluate(config, str(tmp_path))
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny_records, tmp_path):
     config = toy_model.get_config(tiny_records)
     config.optimizer.learning_rate = float('inf')

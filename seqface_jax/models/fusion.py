@@ -12,6 +12,9 @@ has counted (its last MAX_VIEWS are kept), and by what a ConvLSTM remembers of t
 
 What frames say of one function has an error in common (of the network, of the person's looks) that
 no number of them averages out: its variance bounds the precision of their sum.
+
+An expression is a frame's own: where it is asked for, each frame also says how its face differs
+from the neutral one, in the linear space of such differences, and nothing of that is remembered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +28,7 @@ from flax import linen as nn
 from seqface_jax import position_map as grid
 from seqface_jax.models import fields, unwrapping, whitening
 from seqface_jax.models.conv_lstm import ConvLSTM
-from seqface_jax.models.linear_face import radial_components
+from seqface_jax.models.linear_face import expression_components, radial_components
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
@@ -67,6 +70,8 @@ class Fusion(SequenceModel, kw_only=True):
         dropout: share of what the hidden layer reads and says that is dropped in training.
         norm: of the per-frame blocks, a name in models.norm.NORMS.
         training_stride: in training only every so many-th row and column of the map is computed.
+        expression_size: E, directions in which the face of a frame may differ from the neutral one;
+            0: the frames' own faces are not predicted.
     """
 
     encoder: Sequence[Mapping[str, Any]]
@@ -79,6 +84,7 @@ class Fusion(SequenceModel, kw_only=True):
     dropout: float = 0.0
     norm: str = 'group'
     training_stride: int = 1
+    expression_size: int = 0
 
     def initial_state(self, batch):
         """Returns the state before the first frame: an empty memory and no evidence."""
@@ -126,6 +132,8 @@ class Fusion(SequenceModel, kw_only=True):
             raise fields.ModelConfigError(
                 f'model.training_stride is {stride}: choose a divisor of {grid.SIZE}'
             )
+        if values.get('expression_size', 0) < 0:
+            raise fields.ModelConfigError('model.expression_size is below 0')
 
     @staticmethod
     def make_constants(values, table, sample_frames):
@@ -133,10 +141,20 @@ class Fusion(SequenceModel, kw_only=True):
 
         Returns:
             mean_map [128, 128, 3] mm, basis [K, 128, 128] mm along the rays of the map (see
-            linear_face), feature_mean [n] and feature_directions [n, R] (see whitening), and for
-            'unwrapped_gradients' pose_weights and pose_bias (see unwrapping).
+            linear_face), feature_mean [n] and feature_directions [n, R] (see whitening), for
+            'unwrapped_gradients' pose_weights and pose_bias (see unwrapping), and with
+            expression_size expression_basis [E, 128, 128] mm along the rays, of the deformations
+            in the table.
         """
         constants = radial_components(table, values['code_size'])
+        if values.get('expression_size', 0):
+            if 'deformation' not in table:
+                raise fields.ModelConfigError(
+                    'model.expression_size needs maps of the frames to learn from: set '
+                    'data.frame_maps=True and a train.frame_weight above 0'
+                )
+            basis = expression_components(table, values['expression_size'])
+            constants['expression_basis'] = basis
         if values['encoder'][0]['kind'] == 'unwrapped_gradients':
             constants |= unwrapping.regressions()
         frames = sample_frames(SAMPLED_FRAMES)
@@ -175,9 +193,15 @@ class Fusion(SequenceModel, kw_only=True):
             'precision': precision_sum[:, -1],
             'evidence': evidence[:, -1],
         }
+        expression = self._express(whitened, features, train) if self.expression_size else None
         if last_only:
             precision_sum, evidence = precision_sum[:, -1:], evidence[:, -1:]
-        return state, self._decode(precision_sum, evidence, self.training_stride if train else 1)
+            expression = expression if expression is None else expression[:, -1:]
+        stride = self.training_stride if train else 1
+        prediction = self._decode(precision_sum, evidence, stride)
+        if expression is not None:
+            prediction = self._deform(prediction, expression, stride)
+        return state, prediction
 
     def _encode(self, frames, train):
         """Returns the rows that the first layer makes of each frame [B, T, n], and what the last
@@ -212,18 +236,7 @@ class Fusion(SequenceModel, kw_only=True):
 
     def _measure(self, whitened, features, before, train):
         """Returns what each frame measures, and how precisely; each [B, T, D]."""
-        # So that a step of Adam moves the answer by little, however many directions there are.
-        whitened = whitened / np.sqrt(self.feature_size)
-        x = whitened
-        if len(self.encoder) > 1:
-            last = features.reshape(*features.shape[:2], -1)
-            x = jnp.concatenate([x, last / np.sqrt(last.shape[-1])], axis=-1)
-
-        def drop(x, name):
-            return nn.Dropout(self.dropout, deterministic=not train, name=name)(x)
-
-        hidden = nn.Dense(self.hidden_features, name='hidden')(drop(x, 'drop_input'))
-        hidden = drop(nn.silu(hidden), 'drop_hidden')
+        whitened, hidden = self._hide(whitened, features, train, '')
         zeros = nn.initializers.zeros  # Starts at the mean face.
         size = self.measurements
         measured = nn.Dense(size, kernel_init=zeros, name='linear')(whitened)
@@ -234,6 +247,44 @@ class Fusion(SequenceModel, kw_only=True):
         novelty = nn.silu(nn.Dense(self.hidden_features // 2, name='novelty_hidden')(seen))
         novelty = nn.sigmoid(CAUTION * nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
         return measured, precision * novelty
+
+    def _hide(self, whitened, features, train, prefix):
+        """Returns what the linear layers read [B, T, R], and a hidden layer over it."""
+        # So that a step of Adam moves the answer by little, however many directions there are.
+        whitened = whitened / np.sqrt(self.feature_size)
+        x = whitened
+        if len(self.encoder) > 1:
+            last = features.reshape(*features.shape[:2], -1)
+            x = jnp.concatenate([x, last / np.sqrt(last.shape[-1])], axis=-1)
+
+        def drop(x, name):
+            return nn.Dropout(self.dropout, deterministic=not train, name=prefix + name)(x)
+
+        hidden = nn.Dense(self.hidden_features, name=f'{prefix}hidden')(drop(x, 'drop_input'))
+        return whitened, drop(nn.silu(hidden), 'drop_hidden')
+
+    def _express(self, whitened, features, train):
+        """Returns what each frame says of its own expression, [B, T, E].
+
+        It reads what the identity reads, through layers of its own: learning expressions moves no
+        identity.
+        """
+        whitened, hidden = self._hide(
+            whitened, jax.lax.stop_gradient(features), train, 'expression_'
+        )
+        zeros = nn.initializers.zeros  # Starts at the neutral face.
+        size = self.expression_size
+        code = nn.Dense(size, kernel_init=zeros, name='expression_linear')(whitened)
+        return code + nn.Dense(size, kernel_init=zeros, name='expression')(hidden)
+
+    def _deform(self, prediction, expression, stride):
+        """Adds frame_map to a Prediction whose map has every stride-th pixel."""
+        shape = (self.expression_size, grid.SIZE, grid.SIZE)
+        basis = self.constant('expression_basis', shape)[:, ::stride, ::stride]
+        rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
+        neutral = jax.lax.stop_gradient(prediction.position_map)
+        moved = jnp.einsum('bte,ehw->bthw', expression, basis)[..., None] * rays
+        return prediction._replace(frame_map=neutral + moved)
 
     def _decode(self, precision, evidence, stride):
         """Returns the Prediction of sums over frames, each [B, T, D], at every stride-th pixel."""

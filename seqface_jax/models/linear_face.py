@@ -41,8 +41,24 @@ def radial_components(table, count):
     return {'mean_map': mean[..., None] * rays, 'basis': _directions(deviations, count)}
 
 
+def expression_components(table, count):
+    """Computes the directions along which faces of frames differ from neutral ones.
+
+    Args:
+        table: dict of deformation [M, 128, 128] mm, how much further out along the map's rays the
+            face of a frame is than the neutral one of the same person, and deformation_mask
+            [M, 128, 128].
+        count: E, of directions.
+
+    Returns:
+        [E, 128, 128] mm, as basis of radial_components, but about no movement instead of the mean.
+    """
+    values = np.where(table['deformation_mask'], table['deformation'], 0).astype(np.float32)
+    return _directions(np.concatenate([values, values[:, :, ::-1]]), count)
+
+
 def _directions(deviations, count):
-    """Returns the `count` principal components of deviations [N, ...] from the mean."""
+    """Returns the `count` principal components of deviations [N, ...] from what is usual."""
     shape = deviations.shape[1:]
     deviations = deviations.reshape(len(deviations), -1)
     variances, vectors = np.linalg.eigh(deviations @ deviations.T)

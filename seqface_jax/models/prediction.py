@@ -30,6 +30,8 @@ class Prediction(NamedTuple):
         voxels: Voxels.
         views: dict of what a network that draws a second view made on its way, see
             models/rotate_render.py.
+        frame_map: [B, T, S, S, 3] mm, the face with the expression of each frame, pixel by pixel
+            beside position_map, which is neutral.
     """
 
     position_map: Any
@@ -37,3 +39,4 @@ class Prediction(NamedTuple):
     image_map: Any = None
     voxels: Any = None
     views: Any = None
+    frame_map: Any = None

@@ -1,0 +1,17 @@
+"""cpu.py, and beside the neutral face that of every frame, with its expression.
+
+For records prepared with --frame_maps: a frame without a scan of its own teaches no expression.
+Not yet trained by us.
+"""
+
+from configs import cpu
+
+
+def get_config():
+    """Returns the options of cpu.py with the head for expressions."""
+    config = cpu.get_config()
+
+    config.data.frame_maps = True
+    config.model.expression_size = 24
+    config.train.frame_weight = 1.0
+    return config
