@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from seqface_jax import pose, texture
 from seqface_jax.alignment import RigidTransform
@@ -10,7 +11,7 @@ _LEFT, _RIGHT = (200, 60, 40), (40, 90, 210)  # Of the photo.
 
 
 def _pose(yaw=0.0, score=1.0):
-    turn = pose.spatial.transform.Rotation.from_euler('Y', yaw).as_matrix()
+    turn = Rotation.from_euler('Y', yaw).as_matrix()
     return pose.Pose(RigidTransform(turn, [0, 0, -1000] - turn @ pose.CENTRE), _CAMERA, score)
 
 
