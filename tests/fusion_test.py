@@ -346,6 +346,7 @@ def test_dropout_is_on_in_training_only(trained):
         ({'encoder': ({'kind': 'conv_lstm', 'features': 3},)}, 'oriented_gradients'),
         ({'encoder': (3,)}, "write a dict with 'kind'"),
         ({'training_stride': 3}, 'divisor of 128'),
+        ({'encoder': ({'kind': 'unwrapped_gradients', 'stride': 12},)}, 'divisor of 128'),
         ({'expression_size': -1}, 'below 0'),
         ({'encoder': ({'kind': 'conv', 'features': 3},)}, "begin with a layer of kind 'oriented"),
     ],

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import pose_regression, position_map
+from seqface_jax import pose_regression
 from seqface_jax.models import unwrapping
 from tests import bumpy_face
 from tests.pose_regression_test import mean_looking
@@ -74,7 +74,3 @@ def test_what_is_turned_away_says_nothing_and_the_face_moves_less_than_the_frame
 
     # The nose, the mouth and the cheek that both show: at one place only once unwrapped.
     assert likeness(face, slice(3, 9)) > likeness(whole) + 0.1
-
-
-def test_the_map_has_whole_cells():
-    assert position_map.SIZE % 8 == 0

@@ -127,6 +127,12 @@ class Fusion(SequenceModel, kw_only=True):
         if not values['encoder'] or values['encoder'][0]['kind'] not in FIRST_KINDS:
             kinds = ' or '.join(map(repr, FIRST_KINDS))
             raise fields.ModelConfigError(f'model.encoder must begin with a layer of kind {kinds}')
+        first = values['encoder'][0]
+        if first['kind'] == 'unwrapped_gradients' and grid.SIZE % first.get('stride', 8):
+            raise fields.ModelConfigError(
+                f"model.encoder begins with a stride of {first['stride']}: choose a divisor of "
+                f'{grid.SIZE}'
+            )
         stride = values.get('training_stride', 1)
         if stride < 1 or grid.SIZE % stride:
             raise fields.ModelConfigError(
