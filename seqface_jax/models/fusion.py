@@ -130,7 +130,7 @@ class Fusion(SequenceModel, kw_only=True):
         first = values['encoder'][0]
         if first['kind'] == 'unwrapped_gradients' and grid.SIZE % first.get('stride', 8):
             raise fields.ModelConfigError(
-                f"model.encoder begins with a stride of {first['stride']}: choose a divisor of "
+                f'model.encoder begins with a stride of {first["stride"]}: choose a divisor of '
                 f'{grid.SIZE}'
             )
         stride = values.get('training_stride', 1)
