@@ -142,8 +142,7 @@ class FaceDetector:
         ]:  # The last costs a tenth of a second.
             copy = _copy(gray, size)
             for box in _detect(self._frontal, copy, min_side, False, ALL_NEIGHBORS) / scale:
-                settled = settle(photo, box)
-                box = box.astype(np.float32) if settled is None else settled
+                box = _settle_or_keep(photo, box)
                 if not _is_taken(box, faces + new):
                     new.append(Face(box, _patch(gray, box), 'frontal'))
         return followed, sorted(new, key=lambda face: float(face.box[0]))
@@ -166,9 +165,7 @@ class FaceDetector:
         for found_by, boxes in self._trials(window, max(24, sides[0]), max(25, sides[1])):
             if len(boxes):
                 boxes = (boxes + [left, top, left, top]) / scale
-                box = boxes[np.argmax(overlap(boxes, previous.box))].astype(np.float32)
-                settled = settle(photo, box)
-                box = box if settled is None else settled
+                box = _settle_or_keep(photo, boxes[np.argmax(overlap(boxes, previous.box))])
                 return Face(box, _patch(gray, box), found_by)
         return None
 
@@ -199,6 +196,11 @@ def settle(photo, box):
     first = pose_regression.regress(photo, crop_box(box), camera)
     last = pose_regression.regress(photo, pose_regression.square_of(first), camera, stages=(1,))
     return _box_of(last) if _agree(first, last) and _is_face(photo, box, last) else None
+
+
+def _settle_or_keep(photo, box):
+    settled = settle(photo, box)
+    return box.astype(np.float32) if settled is None else settled
 
 
 def _agree(first, last):

@@ -23,6 +23,7 @@ from seqface_jax.pose_regression import (
     Camera,
     Pose,
     assumed_camera,
+    correlation,
     crop_of,
     known,
     map_normals,
@@ -215,7 +216,7 @@ def _look(pose, reference, image, camera):
     by_z = (by_x * points[:, 0] + by_y * points[:, 1]) * inverse_depth
     by_point = np.stack([by_x, by_y, by_z], axis=1)
     jacobian = np.column_stack([np.cross(turned, by_point), by_x, by_y, by_point @ pose.centre])
-    return values, jacobian, weights, _correlation(values, reference.values, weights)
+    return values, jacobian, weights, correlation(values, reference.values, weights)
 
 
 def _sample(image, place):
@@ -224,9 +225,3 @@ def _sample(image, place):
     x, y = (np.resize(place[:, k] - 0.5, (rows, columns)).astype(np.float32) for k in (0, 1))
     found = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return found.reshape(-1, image.shape[2])[: len(place)].astype(np.float64)
-
-
-def _correlation(x, y, weights):
-    x, y = (values - np.average(values, weights=weights) for values in (x, y))
-    product = (weights * x) @ y
-    return product / np.sqrt(max(((weights * x) @ x) * ((weights * y) @ y), 1e-12))

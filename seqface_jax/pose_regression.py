@@ -130,9 +130,14 @@ def likeness(photo, pose):
     read, looks = (
         _level(image.astype(np.float32), weights) for image in (read.mean(axis=-1), looks)
     )
-    read, looks = (image - np.average(image, weights=weights) for image in (read, looks))
-    size = np.sqrt((weights * read**2).sum() * (weights * looks**2).sum())
-    return float((weights * read * looks).sum() / max(size, 1e-9))
+    return float(correlation(*(array.ravel() for array in (read, looks, weights))))
+
+
+def correlation(x, y, weights):
+    """Returns the weighted correlation of x [N] and y [N], -1 to 1; 0 if one does not vary."""
+    x, y = (values - np.average(values, weights=weights) for values in (x, y))
+    product = (weights * x) @ y
+    return product / np.sqrt(max(((weights * x) @ x) * ((weights * y) @ y), 1e-12))
 
 
 def _level(image, weights):

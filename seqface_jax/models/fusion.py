@@ -223,16 +223,11 @@ class Fusion(SequenceModel, kw_only=True):
         constants = {}
         if self.encoder[0]['kind'] == 'unwrapped_gradients':
             constants = {
-                'mean_map': self._mean_map(),
+                'mean_map': self.constant('mean_map', (grid.SIZE, grid.SIZE, 3)),
                 'pose_weights': self.constant('pose_weights', unwrapping.WEIGHTS_SHAPE),
                 'pose_bias': self.constant('pose_bias', unwrapping.WEIGHTS_SHAPE[1:]),
             }
         return _look(self.encoder[0], frames, constants)
-
-    def _mean_map(self):
-        if self.has_variable('constants', 'mean_map'):  # It cannot be declared twice.
-            return self.get_variable('constants', 'mean_map')
-        return self.constant('mean_map', (grid.SIZE, grid.SIZE, 3))
 
     def _whiten(self, rows):
         """Returns the principal directions [B, T, R] of the first layer's rows [B, T, n]."""
@@ -295,7 +290,7 @@ class Fusion(SequenceModel, kw_only=True):
     def _decode(self, precision, evidence, stride):
         """Returns the Prediction of sums over frames, each [B, T, D], at every stride-th pixel."""
         shape = (grid.SIZE, grid.SIZE)
-        mean_map = self._mean_map()[::stride, ::stride]
+        mean_map = self.constant('mean_map', (*shape, 3))[::stride, ::stride]
         basis = self.constant('basis', (self.code_size, *shape))[:, ::stride, ::stride]
         rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
         functions = self.param(

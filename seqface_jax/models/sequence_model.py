@@ -90,6 +90,8 @@ class SequenceModel(nn.Module, kw_only=True):
 
     def constant(self, name, shape):
         """Returns a constant of the training data; ones until it is set."""
+        if self.has_variable('constants', name):  # Several parts of a network may read it.
+            return self.get_variable('constants', name)
         return self.variable('constants', name, jnp.ones, shape).value
 
     def _run(self, state, frames, *, train, last_only):
