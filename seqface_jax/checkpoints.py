@@ -49,6 +49,7 @@ _ADDED_FIELDS = {
     'data.frame_maps': False,
     'data.draw': 'sequences',
     'train.frame_weight': 0.0,
+    'train.compute_dtype': 'float32',
 }
 _READ_ERRORS = (
     ValueError,

@@ -33,11 +33,12 @@ from seqface_jax import (
     optimizers,
     voxels,
 )
-from seqface_jax.errors import UserError
+from seqface_jax.errors import UserError, check_choice
 from seqface_jax.metrics_writer import MetricsWriter
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
+COMPUTE_DTYPES = ('float32', 'bfloat16')
 SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
 _TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
@@ -148,6 +149,25 @@ def sequence_losses(config, prediction, batch, constants):
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
 
 
+def _lower_precision(config, frames):
+    """Returns frames as train.compute_dtype wants them, and a function that does so to params.
+
+    The derivative of the cast brings gradients back to float32.
+    """
+    name = config.train.compute_dtype
+    if name == 'float32':
+        return frames, lambda params: params
+    exact = models.exact_layers(config.model)
+
+    def lower(params):
+        return {
+            layer: tree if layer in exact else jax.tree.map(lambda leaf: leaf.astype(name), tree)
+            for layer, tree in params.items()
+        }
+
+    return frames.astype(name), lower
+
+
 def _loss(config, prediction, batch, target, mask, constants):
     """Returns the loss that config.train.loss names, [B]."""
     name = config.train.loss
@@ -189,8 +209,10 @@ def train_step(config, state, batch):
         batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
     frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
     dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
+    frames, lower = _lower_precision(config, frames)
 
     def loss_fn(params):
+        params = lower(params)
         prediction, updates = state.apply_fn(
             state.variables(averaged=False) | {'params': params},
             frames,
@@ -248,12 +270,13 @@ def is_due(count, every):
     return every > 0 and count % every == 0
 
 
-def train_and_evaluate(config, workdir):
+def train_and_evaluate(config, workdir, max_seconds=None):
     """Trains until the last epoch or until the losses stop falling; goes on where it stopped.
 
     Args:
         config: as of configs/default.py.
         workdir: folder of the run; made if it is not there.
+        max_seconds: also ends with the epoch in which the run is that old; None: does not.
 
     Returns:
         the Progress at the end.
@@ -266,14 +289,19 @@ def train_and_evaluate(config, workdir):
         if distributed.is_first():
             stack.enter_context(checkpoints.lock(workdir))
             checkpoints.write_config(workdir, config)
-        return stack.enter_context(contextlib.closing(_Run(config, workdir))).until_end()
+        run = stack.enter_context(contextlib.closing(_Run(config, workdir, max_seconds)))
+        return run.until_end()
 
 
 class _Run:
     """A run in its loop: what is read, what is stepped, where it is written."""
 
-    def __init__(self, config, workdir):
+    def __init__(self, config, workdir, max_seconds):
+        check_choice(config.train.compute_dtype, COMPUTE_DTYPES, 'train.compute_dtype')
+        if config.train.compute_dtype != 'float32':
+            models.exact_layers(config.model)  # Refuses before anything is read.
         self._config = config
+        self._max_seconds = math.inf if max_seconds is None else max_seconds
         self._devices = Devices(config.data.batch_size)
         dataset = input_pipeline.open_dataset(config.data)
         self._training = dataset.split(config.data.train_split)
@@ -330,7 +358,7 @@ class _Run:
         progress, options = self._progress, self._config.train
         with _progress_bar(progress.step, options.num_epochs * self._num_batches) as bar:
             bar.write(self.describe(), file=sys.stderr)
-            while progress.epoch < options.num_epochs and not self._is_stale():
+            while progress.epoch < options.num_epochs and not self._is_over():
                 self._train_epoch(bar)
                 self._end_epoch(bar)
         return progress
@@ -339,9 +367,10 @@ class _Run:
         self._store.close()
         self._writer.close()
 
-    def _is_stale(self):
+    def _is_over(self):
         limit = self._config.train.early_stop_epochs
-        return 0 < limit <= self._progress.stale_epochs
+        is_stale = 0 < limit <= self._progress.stale_epochs
+        return is_stale or self._progress.seconds >= self._max_seconds
 
     def _train_epoch(self, bar):
         progress, options = self._progress, self._config.train

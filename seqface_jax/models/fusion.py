@@ -165,7 +165,12 @@ class Fusion(SequenceModel, kw_only=True):
             constants |= unwrapping.regressions()
         frames = sample_frames(SAMPLED_FRAMES)
         frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
-        look = jax.jit(lambda part: _look(values['encoder'][0], part, constants)[1])
+
+        @jax.jit
+        @jax.default_matmul_precision('highest')
+        def look(part):
+            return _look(values['encoder'][0], part, constants)[1]
+
         features = [
             np.asarray(look(part)) for part in np.array_split(frames, -(-len(frames) // 256))
         ]
@@ -174,6 +179,12 @@ class Fusion(SequenceModel, kw_only=True):
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
+        # A GPU would round what it multiplies to 10 bits: whitening, which enlarges small
+        # differences, and the inversion of the precision lose the face in that.
+        with jax.default_matmul_precision('highest'):
+            return self._run_exactly(state, frames, train, last_only)
+
+    def _run_exactly(self, state, frames, train, last_only):
         if frames is None:
             return self._decode(state['precision'][:, None], state['evidence'][:, None], 1)
         if state is None:

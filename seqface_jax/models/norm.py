@@ -32,8 +32,9 @@ class BatchNorm(nn.Module):
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
         if not train:
             return _normalize(x, moving_mean.value, moving_var.value, scale, bias)
-        mean = self._average(x)
-        var = self._average(jnp.square(x - mean))
+        exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        mean = self._average(exact)
+        var = self._average(jnp.square(exact - mean))
         if not self.is_initializing():
             count = x.size // x.shape[-1] * self._num_devices()
             unbiased_var = var * (count / max(count - 1, 1))
@@ -72,4 +73,4 @@ NORMS = {'batch': BatchNorm, 'group': GroupNorm}
 
 
 def _normalize(x, mean, var, scale, bias):
-    return (x - mean) * (scale / jnp.sqrt(var + EPSILON)) + bias
+    return ((x - mean) * (scale / jnp.sqrt(var + EPSILON)) + bias).astype(x.dtype)

@@ -93,6 +93,12 @@ class SeqFace(SequenceModel, kw_only=True):
             if name in values:
                 fields.choose(choices, values[name], f'model.{name}')
 
+    @classmethod
+    def exact_layers(cls, values):
+        """Returns the last layer, which says the millimetres."""
+        last = len(values['decoder']) - 1
+        return (f'decoder_{last}_{values["decoder"][last]["kind"]}',)
+
     @staticmethod
     def make_constants(values, table, sample_frames):
         """Computes scale_mm and offset_mm from the subjects of the training split.
@@ -122,6 +128,8 @@ class SeqFace(SequenceModel, kw_only=True):
         for i, (name, kind, layer) in enumerate(self._layers('decoder')):
             if i > 0:
                 x = jax.nn.relu(x)
+            if i + 1 == len(self.decoder):  # bfloat16 has steps of half a millimetre at a cheek.
+                x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
             x = DECODER_KINDS[kind](**layer, name=name)(x)
         unit = OUTPUT_ACTIVATIONS[self.output_activation](x)  # [B * T, S, S, 3]
         scale_mm = self.variable('constants', 'scale_mm', lambda: jnp.float32(100.0)).value

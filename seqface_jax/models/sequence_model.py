@@ -64,6 +64,22 @@ class SequenceModel(nn.Module, kw_only=True):
         """Checks the fields of a config; raises ModelConfigError."""
         fields.check(cls, [name for name in values if name not in GIVEN], 'model', GIVEN)
 
+    @classmethod
+    def exact_layers(cls, values):
+        """Returns the names of the layers whose parameters stay float32 in a bfloat16 step.
+
+        Args:
+            values: the fields of the config.
+
+        Raises:
+            ModelConfigError: this network is not made for less than float32.
+        """
+        del values
+        raise fields.ModelConfigError(
+            f"train.compute_dtype='bfloat16' is not for {cls.__name__}: its answer would lose "
+            "millimetres; set 'float32'"
+        )
+
     @staticmethod
     def make_constants(values, table, sample_frames):
         """Computes the collection 'constants' from the subjects of the training split.
