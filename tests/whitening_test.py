@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from seqface_jax.models import whitening
 from seqface_jax.models.whitening import NOISE, whiten
 
 
@@ -22,3 +23,15 @@ def test_directions_that_the_frames_do_not_span_are_zero():
     _, directions = whiten(features, 5)
     assert np.abs(directions[:, :2]).min() > 0
     np.testing.assert_array_equal(directions[:, 2:], 0)
+
+
+def test_the_directions_of_a_large_matrix_are_those_of_a_small_one(monkeypatch):
+    rng = np.random.default_rng(2)
+    spread = np.diag(0.95 ** np.arange(300))
+    features = rng.normal(size=(400, 300)) @ spread @ np.linalg.qr(rng.normal(size=(300, 300)))[0]
+    _, exact = whiten(features, 40)
+    monkeypatch.setattr(whitening, 'EXACT_SIZE', 100)
+    _, nearly = whiten(features, 40)
+    assert not np.array_equal(exact, nearly)
+    signs = np.sign((exact * nearly).sum(axis=0))
+    np.testing.assert_allclose(nearly * signs, exact, atol=1e-3 * np.abs(exact).max())
