@@ -4,7 +4,7 @@ from benchmarks import systems
 from seqface_jax import losses, models
 
 
-@pytest.mark.parametrize('scale', ['tiny', 'small', 'full'])
+@pytest.mark.parametrize('scale', systems.SCALES)
 @pytest.mark.parametrize('name', systems.SYSTEMS)
 def test_every_system_has_a_network_at_every_scale(name, scale):
     config = systems.system_config(name, scale)
