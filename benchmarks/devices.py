@@ -63,14 +63,12 @@ def compete(config):
     state = devices.replicate(train.create_state(config, model, constants, 1000))
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     parts = devices.deal(batch, config)
-    lowered = step.lower(state, parts)
     matmul = race.Matmul()
 
     def start():
         nonlocal state
         state, metrics = step(state, parts)
-        flops = lowered.cost_analysis()['flops'] * devices.count
-        return {'loss': float(metrics['loss']), 'gflop': flops / 1e9, 'where': race.hardware()}
+        return {'loss': float(metrics['loss']), 'where': race.hardware()}
 
     def turn():
         nonlocal state
@@ -83,7 +81,10 @@ def compete(config):
     def end():
         return {'peak_mb': race.peak_mb()}
 
-    race.serve({'start': start, 'turn': turn, 'end': end})
+    def count():
+        return {'gflop': race.gflop(step.lower(state, parts)) * devices.count}
+
+    race.serve({'start': start, 'turn': turn, 'end': end, 'count': count})
 
 
 def measure(arguments, counts, repetitions):
@@ -97,6 +98,9 @@ def measure(arguments, counts, repetitions):
     Raises:
         UserError: the losses differ.
     """
+    command = ['-m', 'benchmarks.devices', '--worker', *arguments]
+    with race.Contestant(command, race.COUNTING) as counter:
+        gflop = counter.ask('count')['gflop']
     with contextlib.ExitStack() as stack:
         racing = {}
         for count in counts:
@@ -104,7 +108,6 @@ def measure(arguments, counts, repetitions):
                 'XLA_FLAGS': f'--xla_force_host_platform_device_count={count}',
                 'CUDA_VISIBLE_DEVICES': ','.join(map(str, range(count))),
             }
-            command = ['-m', 'benchmarks.devices', '--worker', *arguments]
             racing[count] = stack.enter_context(race.Contestant(command, environment))
         first = {count: racing[count].ask('start') for count in counts}
         losses = [first[count]['loss'] for count in counts]
@@ -120,8 +123,9 @@ def measure(arguments, counts, repetitions):
             'seconds': race.median(turn['seconds'] for turn in turns[count]),
             'cpu_seconds': race.median(turn['cpu_seconds'] for turn in turns[count]),
             'peak_mb': peaks[count],
+            'gflop': gflop,
             # The best of each: on a shared machine medians of rates say how busy it is.
-            'share_of_matmul': first[count]['gflop'] / fastest / rate,
+            'share_of_matmul': gflop / fastest / rate,
         }
     return rows
 

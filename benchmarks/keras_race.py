@@ -3,13 +3,14 @@
 python -m benchmarks.keras_race --image_size=64                     # CPU
 JAX_PLATFORMS=cuda python -m benchmarks.keras_race --image_size=256 # GPU, with tensorflow[and-cuda]
 
-Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs; `graph`,
-Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its loop;
-`keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from the
-thesis. The first three losses must agree to 0.1 %. Beside the times: peak memory of each process,
-with its start (imports, compilation) and of the timed steps only, floating-point operations of our
-step as XLA counts them before it optimises, and the rate of a matrix product of this machine, taken
-in the same turns.
+Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs;
+`ours_bfloat16`, the same with train.compute_dtype; `ours_remat`, the same with model.remat;
+`graph`, Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its
+loop; `keras_jax` and `keras_torch`, Keras 3 on JAX and on PyTorch. Keras's network is that of
+tests/keras_reference.py, rebuilt from the thesis. The first three losses must agree to 0.1 %
+(bfloat16: 2 %). Beside the times: peak memory of each process, with its start (imports,
+compilation) and of the timed steps only, floating-point operations of our step as XLA counts them
+before it optimises, and the rate of a matrix product of this machine, taken in the same turns.
 """
 
 import contextlib
@@ -26,15 +27,28 @@ from absl import app, flags
 from benchmarks import race
 from seqface_jax import errors
 
-CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
-TOLERANCE = 1e-3  # Of the losses of the first steps, relative.
+OURS = {  # And what differs from configs/bu4dfe_thesis.py.
+    'ours': {},
+    'ours_bfloat16': {'train.compute_dtype': 'bfloat16'},
+    'ours_remat': {'model.remat': True},
+}
+BACKENDS = {  # Of Keras.
+    'graph': 'tensorflow',
+    'eager': 'tensorflow',
+    'keras_jax': 'jax',
+    'keras_torch': 'torch',
+}
+CONTESTANTS = (*OURS, *BACKENDS)
+DEFAULT_CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
+# Of the losses of the first steps, relative.
+TOLERANCE, BFLOAT16_TOLERANCE = 1e-3, 2e-2
 CHECKED_STEPS = 3
 LEARNING_RATE, EPSILON = 1e-4, 1e-7
 
 
 def check_installation(contestants):
     """Raises UserError if what the contestants need is not installed."""
-    needed = {'keras', *(('tensorflow',) if {'graph', 'eager'} & set(contestants) else ())}
+    needed = {'keras', *(BACKENDS[name] for name in contestants if name in BACKENDS)}
     absent = sorted(name for name in needed if importlib.util.find_spec(name) is None)
     if absent:
         raise errors.UserError(
@@ -66,8 +80,14 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     np.savez(f'{folder}/batch.npz', frames=frames, normalized=normalized, points=points)
 
 
-def our_step(folder, image_size, num_frames):
-    """Returns a function that takes one step and returns its loss, and the operations of one."""
+def our_step(folder, image_size, num_frames, changes):
+    """Returns a function that takes one step and returns its loss, and one that counts its GFLOP.
+
+    Args:
+        folder: of `write_inputs`.
+        image_size, num_frames: of the batch.
+        changes: dict of what differs from the thesis's config.
+    """
     import functools
 
     import jax
@@ -78,6 +98,7 @@ def our_step(folder, image_size, num_frames):
     from seqface_jax import models, optimizers, train
 
     config = bu4dfe_thesis.get_config()
+    config.update_from_flattened_dict(changes)
     batch = dict(np.load(f'{folder}/batch.npz'))
     batch_size = len(batch['frames'])
     config.data.update(image_size=image_size, num_frames=num_frames, batch_size=batch_size)
@@ -96,14 +117,16 @@ def our_step(folder, image_size, num_frames):
     batch |= {'weight': np.ones(batch_size, np.float32), 'row': np.arange(batch_size)}
     batch = devices.deal(batch, config)
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
-    flops = step.lower(state, batch).cost_analysis()['flops'] * devices.count
+
+    def count():
+        return race.gflop(step.lower(state, batch)) * devices.count
 
     def run():
         nonlocal state
         state, metrics = step(state, batch)
         return float(jax.device_get(metrics['loss']))
 
-    return run, flops
+    return run, count
 
 
 def keras_step(folder, image_size, num_frames, kind):
@@ -112,7 +135,7 @@ def keras_step(folder, image_size, num_frames, kind):
     Args:
         folder: of `write_inputs`.
         image_size, num_frames: of the batch.
-        kind: 'graph', 'eager' or 'keras_jax'.
+        kind: a key of BACKENDS.
     """
     import keras
 
@@ -123,7 +146,7 @@ def keras_step(folder, image_size, num_frames, kind):
     model = keras_reference.build(image_size, num_frames)
     model.set_weights(list(np.load(f'{folder}/keras.npz').values()))
     optimizer = keras.optimizers.Adam(LEARNING_RATE, epsilon=EPSILON)
-    if kind == 'keras_jax':
+    if BACKENDS[kind] != 'tensorflow':
         model.compile(optimizer, loss='mse')
 
         def run():
@@ -147,9 +170,9 @@ def keras_step(folder, image_size, num_frames, kind):
 
 def compete(name, folder, image_size, num_frames):
     """Serves one contestant."""
-    flops = None
-    if name == 'ours':
-        step, flops = our_step(folder, image_size, num_frames)
+    count = None
+    if name in OURS:
+        step, count = our_step(folder, image_size, num_frames, OURS[name])
     elif name == 'matmul':
         step = race.Matmul().gflops
     else:
@@ -159,7 +182,7 @@ def compete(name, folder, image_size, num_frames):
         losses = [step() for _ in range(CHECKED_STEPS)]
         start_peak_mb = peak_mb()
         race.forget_peak()
-        return {'losses': losses, 'flops': flops, 'peak_mb': start_peak_mb}
+        return {'losses': losses, 'peak_mb': start_peak_mb}
 
     def turn():
         begin, cpu_begin = time.perf_counter(), time.process_time()
@@ -173,12 +196,23 @@ def compete(name, folder, image_size, num_frames):
     def peak_mb():
         return device_peak_mb(name) or race.peak_mb()
 
-    race.serve({'start': start, 'turn': turn, 'end': lambda: {'peak_mb': peak_mb()}})
+    race.serve(
+        {
+            'start': start,
+            'turn': turn,
+            'end': lambda: {'peak_mb': peak_mb()},
+            'count': lambda: {'gflop': count()},
+        }
+    )
 
 
 def device_peak_mb(name):
     """Returns the peak memory on an accelerator, in MB; None on the CPU."""
-    if name in ('graph', 'eager'):
+    if BACKENDS.get(name) == 'torch':
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
+    if BACKENDS.get(name) == 'tensorflow':
         import tensorflow as tf
 
         if not tf.config.list_physical_devices('GPU'):
@@ -203,14 +237,18 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
         common = [f'--image_size={image_size}', f'--num_frames={num_frames}']
         common += [f'--batch_size={batch_size}', f'--folder={folder}']
 
-        def start(name):
-            backend = 'tensorflow' if name in ('graph', 'eager') else 'jax'
-            quiet = {'KERAS_BACKEND': backend, 'TF_CPP_MIN_LOG_LEVEL': '3'}
+        def start(name, environment=None):
+            quiet = {'KERAS_BACKEND': BACKENDS.get(name, 'jax'), 'TF_CPP_MIN_LOG_LEVEL': '3'}
+            quiet |= race.SHARING
             arguments = ['-m', 'benchmarks.keras_race', f'--worker={name}', *common]
-            return race.Contestant(arguments, quiet)
+            return race.Contestant(arguments, quiet | (environment or {}))
 
         with start('inputs') as writer:
             writer.ask('write')
+        gflop = None
+        if 'ours' in contestants:
+            with start('ours', race.COUNTING) as counter:
+                gflop = counter.ask('count')['gflop']
         with contextlib.ExitStack() as stack:
             names = (*contestants, 'matmul')
             racing = {name: stack.enter_context(start(name)) for name in names}
@@ -240,8 +278,7 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
         'contestants': rows,
         'matmul_gflops': race.median(rates),
     }
-    if 'ours' in rows:
-        gflop = first['ours']['flops'] / 1e9
+    if gflop is not None:
         measured['gflop_per_step'] = gflop
         # The best of each: on a shared machine medians of rates say how busy it is.
         measured['share_of_matmul'] = gflop / rows['ours']['seconds_min'] / max(rates)
@@ -249,10 +286,11 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
 
 
 def check_losses(losses):
-    """Raises UserError if losses, lists by contestant, are not equal to TOLERANCE."""
+    """Raises UserError if losses, lists by contestant, are not equal to their tolerance."""
     first = next(iter(losses))
     for name, values in losses.items():
-        if not np.allclose(values, losses[first], rtol=TOLERANCE):
+        tolerance = BFLOAT16_TOLERANCE if name.endswith('bfloat16') else TOLERANCE
+        if not np.allclose(values, losses[first], rtol=tolerance):
             raise errors.UserError(
                 f'{name} and {first} do not compute the same: losses {values} and {losses[first]}'
             )
@@ -288,7 +326,9 @@ def define_flags():
     flags.DEFINE_integer('num_frames', 8, 'T; 8 in the thesis.')
     flags.DEFINE_integer('batch_size', 5, 'Sequences in a step; 5 in the thesis.')
     flags.DEFINE_integer('repetitions', 7, 'Turns.')
-    flags.DEFINE_list('contestants', list(CONTESTANTS), 'Who takes part.')
+    flags.DEFINE_list(
+        'contestants', list(DEFAULT_CONTESTANTS), f'Who takes part, of {CONTESTANTS}.'
+    )
     flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
     flags.DEFINE_string('worker', None, 'Internal: be this contestant.')
     flags.DEFINE_string('folder', None, 'Internal: where the inputs are.')

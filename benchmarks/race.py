@@ -19,6 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Of JAX and TensorFlow: none of several processes takes the memory of a GPU for itself.
+SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
+COUNTING = {'JAX_PLATFORMS': 'cpu'}  # Of a process that only counts operations.
 ALTERNATING = 'shared machine: medians of alternating repetitions'
 
 
@@ -147,6 +150,15 @@ def forget_peak():
         file.write('5')
 
 
+def gflop(lowered):
+    """Returns the 10^9 operations of a jax.stages.Lowered, as XLA counts before it optimises.
+
+    Ask it in a process whose environment has COUNTING: XLA counts on the CPU only, and the body of
+    a loop once, whatever its turns; the CPU's steps have no loops.
+    """
+    return lowered.cost_analysis()['flops'] / 1e9
+
+
 def seconds(function, *args):
     """Calls a function; returns the seconds that it took, JAX's arrays being there."""
     import jax
@@ -159,11 +171,12 @@ def seconds(function, *args):
 class Matmul:
     """Measures the rate of this machine's matrix products."""
 
-    def __init__(self, side=2048, dtype='float32'):
-        """Compiles a product of two square matrices of `side`."""
+    def __init__(self, side=None, dtype='float32'):
+        """Compiles a product of two square matrices of `side`; None: as large as shows the rate."""
         import jax
         import jax.numpy as jnp
 
+        side = side or (2048 if jax.default_backend() == 'cpu' else 8192)
         self._flops = 2 * side**3
         x = jax.random.normal(jax.random.key(0), (side, side)).astype(dtype)
         self._args = (x, x.T + 1)
