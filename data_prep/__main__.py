@@ -32,7 +32,7 @@ _NEUTRAL = flags.DEFINE_string(
     'neutral', None, 'CSV subject,sequence,frame of neutral scans; overrules the choice.'
 )
 _FRAME_MAPS = flags.DEFINE_bool(
-    'frame_maps', False, 'Also a map of every frame that has a scan; about 2 s of a core each.'
+    'frame_maps', False, 'Also a map of every frame that has a scan; about 1 s of a core each.'
 )
 _WORKERS = flags.DEFINE_integer(
     'workers', None, 'Processes; one per CPU core if left out.', lower_bound=1
