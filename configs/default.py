@@ -75,7 +75,7 @@ def get_config():
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.
     train.log_every_steps = 10
     # What training steps compute in; parameters, statistics and loss are float32 either way, and so
-    # is evaluation. 'bfloat16' is for the model seqface, on accelerators that are fast at it.
+    # is evaluation. 'bfloat16' is for the model seqface; see benchmarks/README.md before using it.
     train.compute_dtype = 'float32'
     train.scan_unroll = 0  # Of nn.scan; 0: all frames on CPU, one at a time on GPU.
 
