@@ -434,6 +434,12 @@ def pair_plan(seed, epoch, yaws, front_max_yaw_deg, side_min_yaw_deg):
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
+def have_frame_maps(config):
+    """Returns whether the records of a `data` section hold maps of single frames."""
+    folder = os.path.join(config.dir, config.name, 'frame_maps')
+    return any(os.path.isdir(os.path.join(folder, version)) for version in VERSIONS)
+
+
 def normalize_frames(frames, kind):
     """Scales frames as the network wants them, on the device.
 

@@ -70,10 +70,12 @@ def load(workdirs, options):
     runs, records = {}, None
     for workdir, name in zip(workdirs, names, strict=True):
         config = checkpoints.read_config(workdir)
-        config.data.frame_maps = False  # Only training needs them; test records may have none.
+        config.data.frame_maps = False  # Training needs them; here only faces of frames do.
         trained_on = config.data.copy_and_resolve_references()
         config.data.dir = options.data_dir or config.data.dir
         config.data.name = options.data_name or config.data.name
+        if config.model.get('expression_size', 0):
+            config.data.frame_maps = input_pipeline.have_frame_maps(config.data)
         own = _place(config.data)
         if records not in (None, own):
             raise UserError(

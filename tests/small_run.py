@@ -31,9 +31,9 @@ def make(seed=0, target='position_map', expression_size=0):
     return config, model, {'params': params, 'constants': constants}
 
 
-def write(workdir, seed=0):
-    """Writes such a run; returns its workdir as str."""
-    config, _, variables = make(seed)
+def write(workdir, seed=0, **changes):
+    """Writes such a run, see `make`; returns its workdir as str."""
+    config, _, variables = make(seed, **changes)
     checkpoints.write_config(str(workdir), config)
     checkpoints.save(str(workdir), 'best_validation', variables, {})
     return str(workdir)
