@@ -42,7 +42,11 @@ _NUM_SUBJECTS = flags.DEFINE_integer(
     'num_subjects', 96, 'synthetic_raw: number of people.', lower_bound=1
 )
 _FRAMES = flags.DEFINE_integer(
-    'frames', 20, 'synthetic_raw: frames of each of the 6 expressions.', lower_bound=1
+    'frames',
+    20,
+    'synthetic_raw: frames of each of the 6 expressions; with --scans=all the first and the last '
+    'are neutral.',
+    lower_bound=1,
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'synthetic_raw: another seed, other people.')
 _SCAN_VERTICES = flags.DEFINE_integer(
