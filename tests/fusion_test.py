@@ -354,3 +354,10 @@ def test_dropout_is_on_in_training_only(trained):
 def test_a_mistake_in_the_config_is_named(fields, sentence):
     with pytest.raises(ModelConfigError, match=sentence):
         models.create(FIELDS | fields, 32)
+
+
+def test_no_product_is_left_to_the_rounding_of_a_gpu(trained):
+    model, variables, frames = trained
+    text = jax.jit(functools.partial(model.apply, train=False)).lower(variables, frames).as_text()
+    products = [line for line in text.splitlines() if 'stablehlo.dot_general' in line]
+    assert products and all('precision = [HIGHEST, HIGHEST]' in line for line in products)
