@@ -63,7 +63,7 @@ _R2N2 = _GENTLE | {
 _SMALL_CONFIGS = {'flagship': 'quickstart'}
 _SMALL = {
     'flagship': {'train.num_epochs': 10},
-    'bu4dfe_thesis': {'data.image_size': 64, 'train.num_epochs': 4},
+    'bu4dfe_thesis': {'data.image_size': 64, 'train.num_epochs': 2},
     'prnet': _IMAGE | {'model.features': 6, 'train.num_epochs': 20},
     'front_side': _IMAGE | _PAIR,
     'front_only': _IMAGE | _PAIR,
