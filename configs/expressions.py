@@ -1,7 +1,7 @@
 """cpu.py, and beside the neutral face that of every frame, with its expression.
 
 For records prepared with --frame_maps: a frame without a scan of its own teaches no expression.
-Not yet trained by us.
+No figure of it is known yet.
 """
 
 from configs import cpu
