@@ -6,11 +6,11 @@ JAX_PLATFORMS=cuda python -m benchmarks.keras_race --image_size=256 # GPU, with 
 Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs;
 `ours_bfloat16`, the same with train.compute_dtype; `ours_remat`, the same with model.remat;
 `graph`, Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its
-loop; `keras_jax` and `keras_torch`, Keras 3 on JAX and on PyTorch. Keras's network is that of
-tests/keras_reference.py, rebuilt from the thesis. The first three losses must agree to 0.1 %
-(bfloat16: 2 %). Beside the times: peak memory of each process, with its start (imports,
-compilation) and of the timed steps only, floating-point operations of our step as XLA counts them
-before it optimises, and the rate of a matrix product of this machine, taken in the same turns.
+loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from
+the thesis. The first three losses must agree to 0.1 % (bfloat16: 2 %). Beside the times: peak
+memory of each process, with its start (imports, compilation) and of the timed steps only,
+floating-point operations of our step as XLA counts them before it optimises, and the rate of a
+matrix product of this machine, taken in the same turns.
 """
 
 import contextlib
@@ -32,12 +32,7 @@ OURS = {  # And what differs from configs/bu4dfe_thesis.py.
     'ours_bfloat16': {'train.compute_dtype': 'bfloat16'},
     'ours_remat': {'model.remat': True},
 }
-BACKENDS = {  # Of Keras.
-    'graph': 'tensorflow',
-    'eager': 'tensorflow',
-    'keras_jax': 'jax',
-    'keras_torch': 'torch',
-}
+BACKENDS = {'graph': 'tensorflow', 'eager': 'tensorflow', 'keras_jax': 'jax'}  # Of Keras.
 CONTESTANTS = (*OURS, *BACKENDS)
 DEFAULT_CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
 # Of the losses of the first steps, relative.
@@ -208,10 +203,6 @@ def compete(name, folder, image_size, num_frames):
 
 def device_peak_mb(name):
     """Returns the peak memory on an accelerator, in MB; None on the CPU."""
-    if BACKENDS.get(name) == 'torch':
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
     if BACKENDS.get(name) == 'tensorflow':
         import tensorflow as tf
 
