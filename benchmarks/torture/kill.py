@@ -21,7 +21,7 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from data_prep import work_files
 from seqface_jax import checkpoints
@@ -143,6 +143,7 @@ def main(argv):
         raise UserError('say preparation with --raw_dir, or training with --data_dir; --out_dir')
     if os.path.exists(flags.FLAGS.out_dir):
         raise UserError(f'{flags.FLAGS.out_dir} exists: name a new folder')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     make_command, digest, _ = kinds[argv[1]]
     whole, killed = (os.path.join(flags.FLAGS.out_dir, name) for name in ('whole', 'killed'))
     _, seconds = run(make_command(whole)[0])
