@@ -84,7 +84,10 @@ def test_the_same_draw_is_shown_again(workdir, tiny_records, scores):
     np.testing.assert_allclose([s.value for s in again], [s.value for s in wanted], rtol=1e-4)
 
 
-def test_without_the_records_of_its_training_there_is_no_mean_face(tmp_path, tiny_records):
+def test_without_the_records_of_its_training_there_is_no_mean_face(
+    tmp_path, tiny_records, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # Its data.dir is relative: here a quickstart may have made it.
     run = small_run.write(tmp_path / 'run')
     found = florence.evaluate([run], str(tiny_records), 'tiny', names=['thesis'], frames=(1,))
     assert {score.model for score in found} == {'run'}
