@@ -230,7 +230,6 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
 
         def start(name, environment=None):
             quiet = {'KERAS_BACKEND': BACKENDS.get(name, 'jax'), 'TF_CPP_MIN_LOG_LEVEL': '3'}
-            quiet |= race.SHARING
             arguments = ['-m', 'benchmarks.keras_race', f'--worker={name}', *common]
             return race.Contestant(arguments, quiet | (environment or {}))
 

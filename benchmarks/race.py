@@ -41,7 +41,7 @@ class Contestant:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | (environment or {}),
+            env=os.environ | SHARING | (environment or {}),
         )
 
     def __enter__(self):
