@@ -8,7 +8,7 @@ only on the repeats of a block. Frames are a batch here: x is [N, H, W, C], N = 
 import jax
 from flax import linen as nn
 
-from seqface_jax.models.conv import shifted_views
+from seqface_jax.models.conv import Conv, depthwise_convolve
 from seqface_jax.models.norm import NORMS
 
 SQUEEZE_RATIO = 16
@@ -40,9 +40,6 @@ class SqueezeExcite(nn.Module):
 class DepthwiseConv(nn.Module):
     """Convolves each channel with its own kernel; 'same' padding, extra pixel at the end.
 
-    Written as a sum of shifted images: on the CPU 3 to 30 times faster than XLA's grouped
-    convolution, elsewhere one fused kernel.
-
     Attributes:
         kernel: side, in pixels.
         stride: in pixels.
@@ -57,12 +54,7 @@ class DepthwiseConv(nn.Module):
         glorot = nn.initializers.glorot_uniform()
         kernel = self.param('kernel', glorot, (self.kernel, self.kernel, 1, channels))
         bias = self.param('bias', nn.initializers.zeros, (channels,))
-        views = shifted_views(x, kernel.shape[:2], self.stride)
-        terms = [
-            view * weights
-            for view, weights in zip(views, kernel.reshape(-1, channels), strict=True)
-        ]
-        return sum(terms[1:], terms[0]) + bias
+        return depthwise_convolve(x, kernel, self.stride) + bias
 
 
 class Bottleneck(nn.Module):
@@ -94,8 +86,7 @@ class Bottleneck(nn.Module):
             return NORMS[self.norm](self.axis_name, name=name)(x, train=train)
 
         def conv_1x1(features, name):
-            glorot = nn.initializers.glorot_uniform()
-            return nn.Conv(features, (1, 1), kernel_init=glorot, name=name)
+            return Conv(features, kernel=1, name=name)
 
         y = conv_1x1(x.shape[-1] * self.expansion, 'expand')(x)
         y = jax.nn.relu6(normalize(y, 'expand_norm'))
