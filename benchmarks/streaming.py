@@ -2,16 +2,22 @@
 
 python -m benchmarks.streaming --num_frames=10000                              # CPU, packaged run
 python -m benchmarks.streaming --config=configs/bu4dfe.py --num_frames=10000   # 256 pixels
+python -m benchmarks.streaming --record --photos=FOLDER                        # with colours
 JAX_PLATFORMS=cuda python -m benchmarks.streaming --config=configs/bu4dfe.py   # the same on a GPU
 
 `--config` streams through the untrained network of a config: time and memory do not depend on the
-weights. Exits with status 1 if resident memory grew by 1 % or more, or if the median latency of the
-last tenth is more than 1.2 times that of the first.
+weights. `--record` also does what run_demo.py does with each frame: the head's pose, the face's
+colours, frames.csv. `--photos` are shown again and again in place of drawn ones.
+
+Exits with status 1 if resident memory grew by 1 % or more, or if the median latency of the last
+tenth is more than 1.2 times that of the first.
 """
 
+import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 
 import jax
@@ -20,7 +26,16 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import checkpoints, compilation_cache, errors, models, position_map
+from seqface_jax import (
+    checkpoints,
+    compilation_cache,
+    demo,
+    demo_record,
+    errors,
+    models,
+    position_map,
+    video,
+)
 from seqface_jax.reconstruct import Reconstructor
 from tests.small_raw_tree import draw_face
 
@@ -30,7 +45,13 @@ WARM_UP = 200  # Frames before the first measurement: allocators and caches fill
 NUM_PHOTOS = 32  # Different ones; they come again and again.
 
 
-def photos():
+def read_photos(folder):
+    """Returns the photos of a folder, a list of [H, W, 3] uint8."""
+    with contextlib.closing(video.open_source(folder).frames) as frames:
+        return [frame.photo for frame in frames if frame.photo is not None]
+
+
+def draw_photos():
     """Returns photos [200, 160, 3] uint8 of a drawn face that sways, with noise."""
     rng = np.random.default_rng(0)
     shown = []
@@ -57,28 +78,36 @@ def untrained(config):
     return Reconstructor(config, model, variables)
 
 
-def measure(reconstructor, num_frames):
+def measure(reconstructor, num_frames, shown, record=None):
     """Streams frames and measures.
+
+    Args:
+        reconstructor: Reconstructor.
+        num_frames: how many, after the warm-up.
+        shown: photos, [H, W, 3] uint8 each; they come again and again.
+        record: demo_record.Record that takes note of every frame, or None.
 
     Returns:
         dict of plain numbers; times in ms, memory in MB.
     """
-    shown = photos()
     state = reconstructor.initial_state()
     reconstructor.compile()
-    milliseconds = np.zeros((2, num_frames))
+    milliseconds = np.zeros((3, num_frames))
     used, resident = 0, 0.0
     for number in range(-WARM_UP, num_frames):
         if number == 0:
             resident = resident_mb()
-        photo = shown[number % NUM_PHOTOS]
+        photo = shown[number % len(shown)]
         begin = time.perf_counter()
         observation = reconstructor.examine(state, photo)
         found = time.perf_counter()
         state, face = reconstructor.update(state, photo, observation)
-        end = time.perf_counter()
+        updated = time.perf_counter()
+        if record is not None:
+            record.add(demo.Moment(video.Frame(str(number), photo), observation, state, face))
+        moments = begin, found, updated, time.perf_counter()
         if number >= 0:
-            milliseconds[:, number] = 1e3 * (found - begin), 1e3 * (end - found)
+            milliseconds[:, number] = 1e3 * np.diff(moments)
             used += face is not None
     total, tenth = milliseconds.sum(axis=0), max(1, num_frames // 10)
     return {
@@ -92,6 +121,7 @@ def measure(reconstructor, num_frames):
         'peak_mb': race.peak_mb(),
         'find_ms': percentiles(milliseconds[0]),
         'network_ms': percentiles(milliseconds[1]),
+        'record_ms': percentiles(milliseconds[2]),
         'total_first_tenth_ms': percentiles(total[:tenth]),
         'total_last_tenth_ms': percentiles(total[-tenth:]),
     }
@@ -123,6 +153,8 @@ def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     config_flags.DEFINE_config_file('config', None, 'Of an untrained network to stream.')
     flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
+    flags.DEFINE_string('photos', None, 'Folder of photos of one person; drawn ones if left out.')
+    flags.DEFINE_bool('record', False, 'Also gather the colours of the face, as run_demo.py does.')
     flags.DEFINE_integer('num_frames', 10_000, 'Frames to stream after the warm-up.')
     flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
 
@@ -137,7 +169,14 @@ def main(argv):
         reconstructor = untrained(flags.FLAGS.config)
     else:
         reconstructor = Reconstructor.restore(flags.FLAGS.workdir)
-    measured = measure(reconstructor, flags.FLAGS.num_frames)
+    shown = read_photos(flags.FLAGS.photos) if flags.FLAGS.photos else draw_photos()
+    with contextlib.ExitStack() as stack:
+        record = None
+        if flags.FLAGS.record:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            record = demo_record.Record(folder, face_mask=reconstructor.face_mask)
+            stack.enter_context(record)
+        measured = measure(reconstructor, flags.FLAGS.num_frames, shown, record)
     text = json.dumps(measured, indent=2)
     sys.stdout.write(text + '\n')
     if flags.FLAGS.output is not None:
