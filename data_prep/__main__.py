@@ -37,6 +37,12 @@ _FRAME_MAPS = flags.DEFINE_bool(
 _WORKERS = flags.DEFINE_integer(
     'workers', None, 'Processes; one per CPU core if left out.', lower_bound=1
 )
+_BEAM = flags.DEFINE_string(
+    'beam_pipeline_options',
+    None,
+    'Prepare on Apache Beam, such as runner=FlinkRunner,flink_master=HOST:8081; see '
+    'data_prep/beam_workers.py.',
+)
 _OUT_DIR = flags.DEFINE_string('out_dir', None, 'synthetic_raw: folder of the new raw tree.')
 _NUM_SUBJECTS = flags.DEFINE_integer(
     'num_subjects', 96, 'synthetic_raw: number of people.', lower_bound=1
@@ -76,7 +82,15 @@ _TEST_FRAMES = flags.DEFINE_integer(
     'synthetic_raw: frames of each expression of the people of the test split.',
     lower_bound=1,
 )
-_OF_PREPARE = ('raw_dir', 'data_dir', 'subjects', 'splits', 'neutral', 'frame_maps')
+_OF_PREPARE = (
+    'raw_dir',
+    'data_dir',
+    'subjects',
+    'splits',
+    'neutral',
+    'frame_maps',
+    'beam_pipeline_options',
+)
 _OF_SYNTHETIC = (
     'out_dir',
     'num_subjects',
@@ -126,6 +140,7 @@ def _prepare(dataset):
         splits_csv=_SPLITS.value,
         neutral_csv=_NEUTRAL.value,
         with_maps=_FRAME_MAPS.value,
+        beam_options=_BEAM.value,
     )
     sys.stdout.write(prepare.summary(report, up_to_date))
 

@@ -28,6 +28,7 @@ import tqdm
 
 import seqface_jax
 from data_prep import (
+    beam_workers,
     canonical,
     frame_maps,
     misposed,
@@ -82,6 +83,7 @@ def prepare(
     splits_csv=None,
     neutral_csv=None,
     with_maps=False,
+    beam_options=None,
 ):
     """Prepares a raw data set, or finds it up to date.
 
@@ -93,7 +95,8 @@ def prepare(
         subject_ids: the subjects to take; all if empty.
         splits_csv: subject,split; None: the data set's own.
         neutral_csv: subject,sequence,frame of neutral scans; None: all are chosen here.
-        with_maps: also the maps of every frame that has a scan: about 2 s of one core each.
+        with_maps: also the maps of every frame that has a scan: about 1 s of one core each.
+        beam_options: of beam_workers.BeamWorkers, which then do the work; None: processes do.
 
     Returns:
         The report, also in data_dir/<dataset>/report.json, and whether it was up to date.
@@ -101,6 +104,10 @@ def prepare(
     Raises:
         UserError: the inputs are wrong, or nothing of them can be used.
     """
+    pool = workers.Workers(num_workers)
+    if beam_options is not None:
+        pool = beam_workers.BeamWorkers(beam_options, num_workers)
+        raw_dir, data_dir = os.path.abspath(raw_dir), os.path.abspath(data_dir)
     inputs = find_inputs(
         dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv, with_maps
     )
@@ -109,7 +116,7 @@ def prepare(
         report = read_report(inputs.folder)
         if report and report['key'] == key:
             return report, True
-        with workers.Workers(num_workers) as pool:
+        with pool:
             deaths = _read_all(pool, inputs.tasks)
             usable, skipped, infos = _usable(inputs, deaths)
             transforms, deviations_mm = _common_frame(pool, inputs, usable)
