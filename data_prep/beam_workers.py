@@ -3,6 +3,19 @@
 Every worker needs this package, and the raw data and the work files under the same paths (NFS and
 the like): a task leaves its result in its work file, and the records are written from those by the
 process that started it all. They are the same whoever does the work.
+
+On every machine of a Flink or Spark cluster, in an environment with `pip install -e '.[beam]'`:
+
+    python -m apache_beam.runners.worker.worker_pool_main --service_port=50000
+
+and then, on one of them, in one line:
+
+    python -m data_prep bu4dfe --raw_dir=/shared/RAW --data_dir=/shared/data
+        --beam_pipeline_options=runner=FlinkRunner,flink_master=HOST:8081,
+            environment_type=EXTERNAL,environment_config=localhost:50000
+
+Dataflow's machines share no disk, so it is not for this. On one machine, two processes:
+runner=FnApiRunner,direct_running_mode=multi_processing,direct_num_workers=2.
 """
 
 import importlib.util
