@@ -52,7 +52,7 @@ class BeamWorkers(workers.Workers):
         """
         super().__init__(num_workers)
         if importlib.util.find_spec('apache_beam') is None:
-            raise UserError("Apache Beam is not installed: pip install 'seqface-jax[beam]'")
+            raise UserError("Apache Beam is not installed: pip install -e '.[beam]'")
         self._options = _read(options)
 
     def run(self, function, tasks):
