@@ -37,10 +37,19 @@ def _check(ours, theirs, x, kernel):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize('size', [(3, 5), (20, 17), (40, 33)])
-@pytest.mark.parametrize('stride', [1, 2])
-@pytest.mark.parametrize('kernel', [(1, 1), (3, 3), (4, 2)])
-@pytest.mark.parametrize('channels', [3, 12])
+@pytest.mark.parametrize(
+    ('size', 'stride', 'kernel', 'channels'),
+    [
+        ((3, 5), 1, (3, 3), 12),  # Small images are one matrix product.
+        ((20, 17), 2, (1, 1), 12),
+        ((20, 17), 1, (3, 3), 3),  # Larger ones have a gradient of their own.
+        ((20, 17), 1, (3, 3), 12),
+        ((40, 33), 2, (3, 3), 3),
+        ((40, 33), 2, (3, 3), 12),
+        ((40, 33), 1, (4, 2), 3),
+        ((40, 33), 2, (4, 2), 12),
+    ],
+)
 def test_a_convolution_is_that_of_xla(size, stride, kernel, channels):
     x, weights = _random(0, 2, *size, channels), _random(1, *kernel, channels, 7)
     _check(lambda x, k: conv.convolve(x, k, stride), lambda x, k: _xla(x, k, stride), x, weights)
@@ -57,7 +66,7 @@ def test_a_convolution_may_say_its_padding():
     )
 
 
-@pytest.mark.parametrize('size', [(2, 2), (9, 8), (20, 17)])
+@pytest.mark.parametrize('size', [(2, 2), (20, 17)])
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('kernel', [3, 5])
 def test_a_depthwise_convolution_is_the_grouped_one(size, stride, kernel):
