@@ -124,19 +124,13 @@ def _depthwise_forward(x, kernel, stride):
 
 def _depthwise_backward(stride, residuals, gradient):
     x, kernel = residuals
-    size, strides = kernel.shape[:2], (stride, stride)
-    views = shifted_views(x, size, stride)
-    d_kernel = jnp.stack([(view * gradient).sum((0, 1, 2)) for view in views])
-    pads = [(0, 0, 0)]
-    for axis, (before, _) in enumerate(
-        jax.lax.padtype_to_pads(x.shape[1:3], size, strides, 'SAME')
-    ):
-        first = size[axis] - 1 - before
-        width = (gradient.shape[1 + axis] - 1) * stride + 1
-        pads.append((first, x.shape[1 + axis] + size[axis] - 1 - first - width, stride - 1))
-    spread = jax.lax.pad(gradient, jnp.zeros((), gradient.dtype), [*pads, (0, 0, 0)])
-    views = shifted_views(spread, size, padding=((0, 0), (0, 0)))
-    return _weighted_sum(views, kernel[::-1, ::-1]), d_kernel.reshape(kernel.shape)
+
+    def views_of(x):
+        return shifted_views(x, kernel.shape[:2], stride)
+
+    (d_x,) = jax.vjp(lambda x: _weighted_sum(views_of(x), kernel), x)[1](gradient)
+    d_kernel = jnp.stack([(view * gradient).sum((0, 1, 2)) for view in views_of(x)])
+    return d_x, d_kernel.reshape(kernel.shape)
 
 
 depthwise_convolve.defvjp(_depthwise_forward, _depthwise_backward)
