@@ -22,8 +22,6 @@ from benchmarks.torture.kill import check_equal, records_digest
 from seqface_jax import errors
 
 BU4DFE_FRAMES = 60_600
-
-
 BEAM = 'runner=FnApiRunner,direct_running_mode=multi_processing,direct_num_workers='
 
 
