@@ -41,6 +41,7 @@ def get_config():
     augmentation.contrast = 0.3  # Gain, either way.
     augmentation.color = 0.15  # Gain of each channel, either way.
     augmentation.noise = 0.03  # Standard deviation, of full scale.
+    augmentation.jpeg = 0.0  # Share of frames that are compressed, at a random quality.
     augmentation.mirror = True  # Half of the sequences; the target is mirrored too.
     augmentation.repeat = 0.0  # Share of sequences half of whose frames repeat earlier ones.
     augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...

@@ -6,6 +6,8 @@ Every sequence has its own key, so that a batch is changed alike on one device a
 import jax
 import jax.numpy as jnp
 
+from seqface_jax import compression
+
 MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
 DROPPED_BLOCKS = 8  # Along a side of the frame, of which some are made black.
@@ -118,6 +120,8 @@ def _augment_sequence(key, example, options):
         frames = _drop_blocks(jax.random.fold_in(noise_key, 1), frames, options.coarse_dropout)
     if options.noise:
         frames += options.noise * jax.random.normal(noise_key, frames.shape)
+    if options.jpeg:
+        frames = _compress(jax.random.fold_in(noise_key, 2), jnp.clip(frames, 0, 1), options.jpeg)
     return example | {'frames': jnp.clip(frames, 0, 1)}
 
 
@@ -181,6 +185,20 @@ def _drop_blocks(key, frames, largest_share):
     rows = jnp.arange(height) * DROPPED_BLOCKS // height
     columns = jnp.arange(width) * DROPPED_BLOCKS // width
     return frames * kept[:, rows[:, None], columns[None], None]
+
+
+def _compress(key, frames, share):
+    """Compresses a share of the frames as JPEG does, each at a quality of its own.
+
+    Their blocks begin anywhere: a crop does not begin where the photo did.
+    """
+    drawn = jax.random.uniform(key, (2, len(frames)))
+    spread = compression.MAX_QUALITY - compression.MIN_QUALITY
+    quality = compression.MIN_QUALITY + spread * drawn[0]
+    start = jax.random.randint(jax.random.fold_in(key, 1), (2,), 0, 16)
+    moved = jnp.roll(frames, start, (1, 2))
+    compressed = jnp.roll(compression.compress(moved, quality), -start, (1, 2))
+    return jnp.where((drawn[1] < share)[:, None, None, None], compressed, frames)
 
 
 def _bilinear(image, x, y):

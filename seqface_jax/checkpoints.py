@@ -10,6 +10,7 @@ SHA-256 of every array and of itself; what is read is checked against them.
 
 import contextlib
 import fcntl
+import functools
 import glob
 import json
 import os
@@ -47,6 +48,7 @@ FREE_FIELDS = (
 _ADDED_FIELDS = {
     'data.on_bad_record': 'fail',
     'data.frame_maps': False,
+    'data.augmentation.jpeg': 0.0,
     'data.draw': 'sequences',
     'train.frame_weight': 0.0,
     'train.compute_dtype': 'float32',
@@ -278,9 +280,10 @@ def read_config(workdir):
     if missing:
         raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
     for place, value in _ADDED_FIELDS.items():
-        section, name = place.split('.')
-        if name not in config[section]:
-            config[section][name] = value
+        *sections, name = place.split('.')
+        section = functools.reduce(lambda found, part: found.get(part, {}), sections, config)
+        if name not in section:
+            section[name] = value
     return config
 
 

@@ -63,6 +63,20 @@ def test_all_changes_off_leave_the_batch_as_it_is():
         np.testing.assert_array_equal(changed[name], batch[name])
 
 
+def test_a_share_of_the_frames_is_compressed_each_at_its_own_quality():
+    batch = make_batch(batch=16, frames=4, size=32)
+    shades = np.linspace(64, 192, 32)[:, None, None] + 30 * np.sin(np.arange(32))[:, None]
+    batch['frames'] = np.broadcast_to(shades, batch['frames'].shape).astype(np.uint8)
+    frames = batch['frames'] / np.float32(255)
+    changed = np.asarray(augment(0, batch, options(jpeg=0.5))['frames'])
+    lost = np.abs(changed - frames).mean(axis=(2, 3, 4)).ravel()
+    is_compressed = lost > 1e-3
+    assert 0.3 < is_compressed.mean() < 0.7
+    assert lost[is_compressed].max() > 1.5 * lost[is_compressed].min()
+    moved = np.abs(np.roll(frames, 1, axis=2) - frames).mean()
+    assert lost.max() < 0.5 * moved  # The picture is where it was.
+
+
 def test_half_of_the_sequences_are_mirrored_as_a_whole_together_with_their_targets():
     batch = make_batch(batch=64)
     changed = augment(0, batch, options(mirror=True))

@@ -87,7 +87,7 @@ def test_a_late_gradient_of_the_kernels_equals_that_of_the_plain_scan(monkeypatc
         return jnp.sum(jnp.sin(outputs)) + jnp.sum(c * h)
 
     def value_and_gradients(is_late):
-        monkeypatch.setattr(ConvLSTM, '_is_kernel_late', lambda *args: is_late)
+        monkeypatch.setattr(ConvLSTM, 'is_kernel_late', lambda *args: is_late)
         run = quick_jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
         return run(variables, FRAMES, state)
 
@@ -102,7 +102,7 @@ def test_kernels_are_late_where_they_outnumber_the_gates_of_a_frame_but_not_unde
     def is_late(side, **fields):
         module = ConvLSTM(features=8, **fields)
         x = jnp.zeros((1, 2, side, side, 8))
-        return module._is_kernel_late(x, (jnp.zeros((1, side, side, 8)),) * 2)
+        return module.is_kernel_late(x, (jnp.zeros((1, side, side, 8)),) * 2)
 
     on_cpu = jax.default_backend() == 'cpu'
     # 9 * 16 * 32 numbers in the kernels; 32 gates in each pixel.

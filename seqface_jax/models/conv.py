@@ -56,10 +56,11 @@ def convolve(x, kernel, stride=1, padding=None):
     if views[0].shape[1] * views[0].shape[2] <= MAX_MATMUL_PIXELS:
         return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
     on_cpu = jax.default_backend() == 'cpu'
-    return (_convolve_with_own_gradient if on_cpu else _convolve)(x, kernel, stride, padding)
+    return (convolve_with_own_gradient if on_cpu else convolve_by_xla)(x, kernel, stride, padding)
 
 
-def _convolve(x, kernel, stride, padding):
+def convolve_by_xla(x, kernel, stride=1, padding=None):
+    """The same as `convolve`, whatever the size of image and kernel."""
     return jax.lax.conv_general_dilated(
         x,
         kernel,
@@ -70,22 +71,22 @@ def _convolve(x, kernel, stride, padding):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _convolve_with_own_gradient(x, kernel, stride, padding):
-    """The same as `_convolve`; the kernel's gradient is matrix products, one for each view.
+def convolve_with_own_gradient(x, kernel, stride=1, padding=None):
+    """The same as `convolve_by_xla`; the kernel's gradient is matrix products, one for each view.
 
     XLA writes that gradient as a convolution whose kernel is as large as the image, for which the
     CPU takes three times as long at 128 x 128 pixels of 32 channels.
     """
-    return _convolve(x, kernel, stride, padding)
+    return convolve_by_xla(x, kernel, stride, padding)
 
 
 def _forward(x, kernel, stride, padding):
-    return _convolve(x, kernel, stride, padding), (x, kernel)
+    return convolve_by_xla(x, kernel, stride, padding), (x, kernel)
 
 
 def _backward(stride, padding, residuals, gradient):
     x, kernel = residuals
-    (d_x,) = jax.vjp(lambda x: _convolve(x, kernel, stride, padding), x)[1](gradient)
+    (d_x,) = jax.vjp(lambda x: convolve_by_xla(x, kernel, stride, padding), x)[1](gradient)
     views = shifted_views(x, kernel.shape[:2], stride, padding)
     if x.shape[-1] < MIN_MATMUL_CHANNELS:
         width = kernel.shape[1]
@@ -96,7 +97,7 @@ def _backward(stride, padding, residuals, gradient):
     return d_x, jnp.concatenate(products).reshape(kernel.shape)
 
 
-_convolve_with_own_gradient.defvjp(_forward, _backward)
+convolve_with_own_gradient.defvjp(_forward, _backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -109,7 +109,7 @@ class ConvLSTM(nn.Module):
         )
         fields = (self.features, self.kernel, self.stride, self.recurrent_activation)
         cell = scan(*fields, name='cell')
-        if self.is_initializing() or not self._is_kernel_late(x, state):
+        if self.is_initializing() or not self.is_kernel_late(x, state):
             return cell(state, (x, None))
         params = cell.variables['params']
         z = convolve_input(params, x.reshape(-1, *x.shape[2:]), self.stride)
@@ -121,7 +121,7 @@ class ConvLSTM(nn.Module):
 
         return run_with_late_kernel(run, params['recurrent_kernel'], state, z)
 
-    def _is_kernel_late(self, x, state):
+    def is_kernel_late(self, x, state):
         """Whether `run_with_late_kernel` is the better form: it depends on what is larger.
 
         It keeps the gates of all frames, the plain form adds up kernels frame by frame. Measured
