@@ -7,10 +7,9 @@ python -m benchmarks.ablation --data_dir=DATA [--data_name=bu4dfe] [--out_dir=ru
     --scale=tiny: seconds a variant, to see that all of it runs
 
 Scored on people of the validation split, never on test: vertex_mm after 1, 2 and 8 frames, and
-what that is of the first row's, with a 95 % interval over the people. A stopped run goes on where it
-was; rows that have been trained are only scored again. --variants names some, so that several
-machines or processes can share the work (each its own --out_dir or its own variants); --table
-prints all that is there.
+what that is of the first row's, with a 95 % interval over the people. A stopped run goes on where
+it was; rows that have been trained are only scored again. --variants names some, so that several
+processes can share the work; --table prints what has been trained.
 """
 
 import json
@@ -37,7 +36,9 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
         'model.memory_stride': 2,
     },
     'half the directions of features': {'model.feature_size': 384},
+    'half again as many directions': {'model.feature_size': 1152},
     'half the hidden features': {'model.hidden_features': 96},
+    'twice the hidden features': {'model.hidden_features': 384},
     'a third of the face space': {'model.code_size': 20},
     'half the measurements': {'model.measurements': 64},
     'no dropout': {'model.dropout': 0.0},

@@ -156,9 +156,7 @@ def measure(layer, repetitions):
     rng = np.random.default_rng(0)
     args = [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in layer.shapes]
     args[1:] = [0.05 * arg for arg in args[1:]]  # As small as kernels are.
-    weights = jnp.asarray(
-        rng.normal(size=jax.eval_shape(layer.chosen, *args).shape), jnp.float32
-    )
+    weights = jnp.asarray(rng.normal(size=jax.eval_shape(layer.chosen, *args).shape), jnp.float32)
 
     def step_of(form):
         def loss(*args):

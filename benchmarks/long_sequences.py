@@ -4,7 +4,8 @@ python -m benchmarks.long_sequences --config=configs/bu4dfe_thesis.py       # CP
 JAX_PLATFORMS=cuda python -m benchmarks.long_sequences --config=configs/bu4dfe_thesis.py
 
 The memory is what XLA plans for the gradient of one sequence (nothing is run), the loop over time
-rolled, as on a GPU. With --limit_mb the longest sequence that fits is read off the two lines.
+rolled, as on a GPU; --config.train.compute_dtype=bfloat16 halves most of it. With --limit_mb the
+longest sequence that fits is read off the two lines.
 A stream needs none of it: the network keeps one state of constant size (benchmarks/streaming.py).
 """
 
@@ -19,7 +20,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import checkpoints, errors, models
+from seqface_jax import checkpoints, errors, models, train
 
 
 def planned_mb(config, num_frames, remat):
@@ -33,8 +34,9 @@ def planned_mb(config, num_frames, remat):
     frames = jax.ShapeDtypeStruct((1, num_frames, size, size, 3), jnp.float32)
 
     def loss(params, rest, frames):
+        frames, lower = train.lower_precision(config, frames)
         prediction, _ = model.apply(
-            rest | {'params': params},
+            rest | {'params': lower(params)},
             frames,
             train=True,
             last_only=True,

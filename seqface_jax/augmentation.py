@@ -192,6 +192,8 @@ def _compress(key, frames, share):
 
     Their blocks begin anywhere: a crop does not begin where the photo did.
     """
+    # XLA would make the frames, their noise too, once for each plane of colour.
+    frames = jax.lax.optimization_barrier(frames)
     drawn = jax.random.uniform(key, (2, len(frames)))
     spread = compression.MAX_QUALITY - compression.MIN_QUALITY
     quality = compression.MIN_QUALITY + spread * drawn[0]

@@ -149,7 +149,7 @@ def sequence_losses(config, prediction, batch, constants):
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
 
 
-def _lower_precision(config, frames):
+def lower_precision(config, frames):
     """Returns frames as train.compute_dtype wants them, and a function that does so to params.
 
     The derivative of the cast brings gradients back to float32.
@@ -209,7 +209,7 @@ def train_step(config, state, batch):
         batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
     frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
     dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
-    frames, lower = _lower_precision(config, frames)
+    frames, lower = lower_precision(config, frames)
 
     def loss_fn(params):
         params = lower(params)
