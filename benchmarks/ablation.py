@@ -53,7 +53,7 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
         'data.augmentation.scale': 0.02,
         'data.augmentation.rotation_deg': 2.0,
     },
-    'JPEG on half the frames': {'data.augmentation.jpeg': 0.5},
+    'no JPEG': {'data.augmentation.jpeg': 0.0},
     'erased rectangles on a third': {'data.augmentation.occlusion': 0.3},
     'half the pixels each way': {'data.image_size': 64, 'model.memory_stride': 2},
 }

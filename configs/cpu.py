@@ -11,6 +11,7 @@ def get_config():
     config = quickstart.get_config()
 
     config.data.dir = 'data/ict'
+    config.data.augmentation.jpeg = 0.3
     config.model.feature_size = 768
     config.model.hidden_features = 192
     config.model.measurements = 128
