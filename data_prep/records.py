@@ -7,6 +7,7 @@ Version 1.1.0 added the pose of each frame and the maps; 1.0.0 is still read.
 """
 
 import contextlib
+import functools
 import io
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from seqface_jax import frame_maps
 from seqface_jax.position_map import SIZE
 
 VERSION = '1.1.0'
+_PEOPLE_PER_FILE = 8  # TFDS keeps the records of one file in memory: 600 frames each are 70 MB.
 FRAMES = tfds.features.FeaturesDict(
     {
         # JPEG bytes: decoding one frame takes 1 ms, so only what is sampled is decoded.
@@ -63,14 +65,19 @@ SUBJECTS = tfds.features.FeaturesDict(
 )
 
 
-class _Builder(tfds.core.GeneratorBasedBuilder):
-    """Writes what `examples(split)` yields; the subclass gives name and features."""
+class _Builder(tfds.core.ShardBasedBuilder):
+    """Writes one file after the other; the subclass gives name and features.
+
+    TFDS's usual builder collects a split in memory, and beyond 1 GB in files that it needs
+    TensorFlow for.
+    """
 
     VERSION = tfds.core.Version(VERSION)
     FEATURES = None
 
-    def __init__(self, *, data_dir, splits, examples, metadata):
-        self._splits, self._examples = splits, examples
+    def __init__(self, *, data_dir, parts, metadata):
+        """Takes {split: [function that yields the examples of one file]}."""
+        self._parts = parts
         self._description, self._metadata = metadata['description'], metadata
         super().__init__(data_dir=data_dir, file_format='array_record')
 
@@ -83,11 +90,11 @@ class _Builder(tfds.core.GeneratorBasedBuilder):
             disable_shuffling=True,  # A subject's frames lie together, in order of time.
         )
 
-    def _split_generators(self, dl_manager):
-        return {split: self._generate_examples(split) for split in self._splits}
+    def _shard_iterators_per_split(self, dl_manager):
+        def numbered(part):
+            return lambda: enumerate(part())
 
-    def _generate_examples(self, split):
-        yield from enumerate(self._examples(split))
+        return {split: list(map(numbered, parts)) for split, parts in self._parts.items()}
 
 
 class Frames(_Builder):
@@ -124,8 +131,8 @@ def write(data_dir, members, metadata, on_frame):
         on_frame: called after each frame record, for the progress bar.
     """
 
-    def frames(split):
-        for member in members[split]:
+    def frames(own):
+        for member in own:
             true_poses = zip(*subject_lib.load_poses(member.surface_path), strict=True)
             rows = zip(_frame_rows(member), true_poses, strict=True)
             for (key, jpeg, box, pose, _), true_pose in rows:
@@ -139,13 +146,13 @@ def write(data_dir, members, metadata, on_frame):
                     'yaw_deg': np.float32(frame_maps.yaw_deg(rotation)),
                 }
 
-    def maps(split):
-        for member in members[split]:
+    def maps(own):
+        for member in own:
             for key, _, _, _, data in _frame_rows(member):
                 yield key | {'maps': data}
 
-    def subjects(split):
-        for subject_id, read_path, surface_path, _ in members[split]:
+    def subjects(own):
+        for subject_id, read_path, surface_path, _ in own:
             neutral_path = subject_lib.read_info(read_path)['neutral_path']
             names = set(SUBJECTS) - {'subject', 'neutral_path'}
             arrays = work_files.load(surface_path, sorted(names))
@@ -161,9 +168,14 @@ def write(data_dir, members, metadata, on_frame):
         writers.append((FrameMaps, maps))
     with _quiet_tfds():
         for builder, examples in writers:
-            builder(
-                data_dir=data_dir, splits=list(members), examples=examples, metadata=metadata
-            ).download_and_prepare()
+            parts = {
+                split: [
+                    functools.partial(examples, rows[start : start + _PEOPLE_PER_FILE])
+                    for start in range(0, len(rows), _PEOPLE_PER_FILE)
+                ]
+                for split, rows in members.items()
+            }
+            builder(data_dir=data_dir, parts=parts, metadata=metadata).download_and_prepare()
 
 
 def _frame_rows(member):

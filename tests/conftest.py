@@ -1,5 +1,6 @@
 """Records of a few made-up people, shared by the tests of what reads records."""
 
+import functools
 import os
 
 import cv2
@@ -100,8 +101,7 @@ def write_records(data_dir, name='tiny', splits=None):
     ):
         builder(
             data_dir=os.path.join(data_dir, name),
-            splits=list(splits),
-            examples=examples,
+            parts={split: [functools.partial(examples, split)] for split in splits},
             metadata={'description': 'Made-up people.'},
         ).download_and_prepare()
 

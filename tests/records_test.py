@@ -106,6 +106,25 @@ def test_maps_that_nobody_asked_for_are_not_written(written):
     assert not (written[0] / 'frame_maps').exists()
 
 
+def test_a_large_split_is_written_file_by_file_and_comes_back_in_order(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import shuffle
+
+    monkeypatch.setattr(records, '_PEOPLE_PER_FILE', 2)
+    monkeypatch.setattr(shuffle, 'MAX_MEM_BUFFER_SIZE', 0)  # Beyond it TFDS needs TensorFlow.
+    rng = np.random.default_rng(1)
+    ids = [f'F{number:03d}' for number in (9, 3, 7, 1, 5)]
+    members = [records.Member(name, *_write_work_files(tmp_path, name, rng)[0]) for name in ids]
+    metadata = {'description': 'Of a test.'}
+    records.write(str(tmp_path / 'out'), {'train': members}, metadata, on_frame=lambda: None)
+    for kind, count in (('subjects', 1), ('frames', 3)):
+        folder = tmp_path / 'out' / kind / records.VERSION
+        assert len(list(folder.glob('*.array_record-*-of-00003'))) == 3
+        rows = tfds.builder_from_directory(folder).as_data_source('train')
+        read = [rows[index]['subject'].decode() for index in range(len(rows))]
+        assert read == [name for name in ids for _ in range(count)]
+
+
 def test_a_split_without_subjects_is_left_out(written):
     import tensorflow_datasets as tfds
 
