@@ -11,7 +11,9 @@ _WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <f
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
 _SPLITS = flags.DEFINE_list('splits', None, 'Of train, validation, test.')
 _CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_validation, latest.')
-_SUBJECTS = flags.DEFINE_integer('subjects', None, 'At most so many of each split; 0: all.')
+_SUBJECTS = flags.DEFINE_integer(
+    'subjects', None, 'At most so many of each split, evenly over their ids; 0: all.'
+)
 _DATA_DIR = flags.DEFINE_string('data_dir', None, 'Records other than those of the first run.')
 _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
 _PERMUTATIONS = flags.DEFINE_integer(

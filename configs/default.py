@@ -84,6 +84,6 @@ def get_config():
     evaluation.num_frames = (1, 2, 4, 8, 16, 32)
     evaluation.splits = ('train', 'test')
     evaluation.checkpoints = ('best_training', 'best_validation')
-    evaluation.max_subjects = 0  # Of each split, in order; 0: all.
+    evaluation.max_subjects = 0  # Of each split, evenly over their ids; 0: all.
     evaluation.seed = 0  # Of the frames drawn and of the bootstrap.
     return config

@@ -18,7 +18,7 @@ class Options:
         frames: numbers of frames.
         splits: of 'train', 'validation', 'test'.
         checkpoints: of checkpoints.WHICH.
-        max_subjects: of each split, in order of their ids; 0: all.
+        max_subjects: of each split, evenly over their ids; 0: all.
         data_dir, data_name: other records than those the runs were trained on.
         permutations: orders of the same frames to measure the order spread over; 0: it is not.
     """

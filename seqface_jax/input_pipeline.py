@@ -5,6 +5,7 @@ came from. TFDS and grain are imported on use: they cost seconds.
 """
 
 import collections
+import copy
 import dataclasses
 import functools
 import os
@@ -122,6 +123,23 @@ class Split:
             )
         self.subjects = _subject_table([rows[subject] for subject in self.subject_ids])
         self.frame_index = [frame_index[subject] for subject in self.subject_ids]
+
+    def evenly(self, count):
+        """Returns the Split of `count` of its subjects, evenly over their ids; 0: of all."""
+        places = np.arange(len(self.subject_ids))
+        if not 0 < count < len(places):
+            return self
+        places = np.linspace(0, len(places) - 1, count).round().astype(int)
+        few = copy.copy(self)
+        few.subject_ids = [self.subject_ids[place] for place in places]
+        few.frame_index = [self.frame_index[place] for place in places]
+        few.subjects = {
+            name: [column[place] for place in places]
+            if isinstance(column, list)
+            else column[places]
+            for name, column in self.subjects.items()
+        }
+        return few
 
     @property
     def frames_by_subject(self):

@@ -36,34 +36,33 @@ class Subjects(NamedTuple):
     maps: np.ndarray | None = None
 
 
-def load_subjects(split, count, draw):
+def load_subjects(split, draw):
     """Builds the Subjects of a split.
 
     Args:
         split: input_pipeline.Split.
-        count: of subjects, in order of their ids; 0: all.
         draw: function of a subject's id and FrameIndex that returns the frames to show.
 
     Raises:
         UserError: a subject has no scan.
     """
-    count = min(len(split.subject_ids), count or len(split.subject_ids))
-    table = split.subjects
+    ids, table = split.subject_ids, split.subjects
     scans = []
-    for i in range(count):
-        if not len(table['scan_triangles'][i]):
-            raise UserError(f'the scan of subject {split.subject_ids[i]} is empty: prepare again')
-        scans.append(surface.Surface(table['scan_vertices'][i], table['scan_triangles'][i]))
-    known = table['has_truth'][:count].astype(bool)
-    ids = split.subject_ids[:count]
+    for name, vertices, triangles in zip(
+        ids, table['scan_vertices'], table['scan_triangles'], strict=True
+    ):
+        if not len(triangles):
+            raise UserError(f'the scan of subject {name} is empty: prepare again')
+        scans.append(surface.Surface(vertices, triangles))
+    known = table['has_truth'].astype(bool)
     return Subjects(
         ids,
         scans,
-        table['points'][:count],
-        table['true_position_map'][:count],
-        table['true_mask'][:count].astype(bool) & known[:, None, None],
-        [draw(ids[i], split.frame_index[i]) for i in range(count)],
-        table['position_map'][:count],
+        table['points'],
+        table['true_position_map'],
+        table['true_mask'].astype(bool) & known[:, None, None],
+        [draw(name, index) for name, index in zip(ids, split.frame_index, strict=True)],
+        table['position_map'],
     )
 
 

@@ -82,10 +82,13 @@ class SplitEvaluation:
         self._name, self._plan, self._runs = name, plan, runs
         # Every run is scored on the first one's subjects, at its own image size.
         expression = next(iter(runs.values())).config.data[f'{name}_split']
-        self._splits = {workdir: run.dataset.split(expression) for workdir, run in runs.items()}
+        self._splits = {
+            workdir: run.dataset.split(expression).evenly(plan.max_subjects)
+            for workdir, run in runs.items()
+        }
         first = next(iter(self._splits.values()))
-        self._counts = _limit(plan.frames, first, plan.max_subjects)
-        self.subjects = scoring.load_subjects(first, plan.max_subjects, self._draw)
+        self._counts = _limit(plan.frames, first)
+        self.subjects = scoring.load_subjects(first, self._draw)
         self._shown, self._timelines = {}, []
         # The frames' own faces matter where a run says what they are.
         maps = any(run.config.model.get('expression_size', 0) for run in runs.values())
@@ -230,7 +233,7 @@ class SplitEvaluation:
             return
         subjects, table = self.subjects, next(iter(self._splits.values())).subjects
         known = subjects.true_masks.any(axis=(1, 2))
-        masks = np.where(known[:, None, None], subjects.true_masks, table['mask'][: len(known)])
+        masks = np.where(known[:, None, None], subjects.true_masks, table['mask'])
         maps = np.where(known[:, None, None, None], subjects.true_maps, subjects.maps)
         mean_map, basis = (np.asarray(constants[name]) for name in ('mean_map', 'basis'))
         maps = baselines.oracle(mean_map, basis, maps, masks.astype(bool))
@@ -287,7 +290,7 @@ class SplitEvaluation:
         if reads not in _CHOSEN_VIEWS:
             return self.subjects.drawn
         data, drawn = run.config.data, []
-        for subject, index in zip(self.subjects.ids, split.frame_index, strict=False):
+        for subject, index in zip(self.subjects.ids, split.frame_index, strict=True):
             order = self._draw(subject, index, len(index.sequences))
             pair = predict.draw_pair(
                 order, index.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
@@ -313,9 +316,9 @@ class SplitEvaluation:
             return list(tqdm(scored, total=len(indices), desc=title, leave=False))
 
 
-def _limit(counts, split, max_subjects):
+def _limit(counts, split):
     """Returns the numbers of frames, none beyond the most that any subject has."""
-    most = int(split.frames_by_subject[: max_subjects or None].max())
+    most = int(split.frames_by_subject.max())
     if counts[-1] > most:
         logging.warning(
             'nobody in split %s has more than %d frames: rows of %s frames are of %d',

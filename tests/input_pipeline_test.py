@@ -38,6 +38,16 @@ def frames_of(split, seed, epoch, *, real_only):
     return seen
 
 
+def test_a_few_of_a_split_are_spread_over_it_and_keep_their_frames(training):
+    few = training.evenly(3)
+    assert few.subject_ids == [training.subject_ids[place] for place in (0, 2, 4)]
+    for name, column in training.subjects.items():
+        np.testing.assert_array_equal(few.subjects[name][1], column[2], err_msg=name)
+        assert len(few.subjects[name]) == 3
+    np.testing.assert_array_equal(few.frames(2, [1, 3]), training.frames(4, [1, 3]))
+    assert training.evenly(0) is training.evenly(9) is training
+
+
 @pytest.mark.parametrize('counts', [[7, 7, 7], [1, 2, 3, 100], [5]])
 @pytest.mark.parametrize('num_frames', [1, 3, 8])
 def test_an_epoch_deals_every_frame_once_but_for_topping_up(counts, num_frames):

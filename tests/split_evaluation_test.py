@@ -56,6 +56,10 @@ class Split:
 
     has_frame_maps = True
 
+    def evenly(self, count):
+        assert not 0 < count < len(self.subject_ids)
+        return self
+
     def frame_maps(self, index, frames):
         """The noise of a frame is an expression: a strength of the bump of its own."""
         radius = self._strengths(index, frames)[:, None, None, None] * BUMP_MM[..., None]
