@@ -139,22 +139,28 @@ def variant_config(family, name, scale='small'):
     return config
 
 
-def errors_mm(workdir, frames, seed=0):
+def errors_mm(config, model, variables, frames, seed=0):
     """Returns vertex_mm of each person of the validation split, [len(frames), S].
 
     Args:
-        workdir: of the run.
+        config, model, variables: as of checkpoints.load.
         frames: increasing numbers of frames.
         seed: of the draw of frames.
+
+    Raises:
+        UserError: the true face of somebody is not known.
     """
     import jax
     import numpy as np
 
-    from seqface_jax import checkpoints, input_pipeline, metrics, predict, reconstruct, surface
+    from seqface_jax import input_pipeline, metrics, predict, reconstruct, scoring
 
-    config, model, variables = checkpoints.load(workdir, 'best_validation')
-    config.data.frame_maps = False
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
+    table = split.subjects
+    if not all(table['has_truth']):
+        raise errors.UserError(
+            f'{config.data.dir} holds people whose true face is not known: prepare synthetic ones'
+        )
     shown = []
     for index, subject in enumerate(split.subject_ids):
         draw = [seed, zlib.crc32(subject.encode())]
@@ -162,21 +168,15 @@ def errors_mm(workdir, frames, seed=0):
         shown.append(predict.ShownFrames(split, index, drawn))
     step = reconstruct.make_step(config, model)
     predictions, _ = predict.stream(step, jax.device_put(variables), shown, frames)
-    table = split.subjects
-    if not all(table['has_truth']):
-        raise errors.UserError(
-            f'{config.data.dir} holds people whose true face is not known: prepare synthetic ones'
-        )
 
-    def error(prediction, index):
-        found = prediction.position_map[index]
-        stride = len(table['true_position_map'][index]) // len(found)
-        mask = surface.resize_mask(table['true_mask'][index].astype(bool), len(found))
-        truth = table['true_position_map'][index][::stride, ::stride]
-        return metrics.vertex_mm(found, truth, mask)
+    def error(found, true_map, mask):
+        truth = scoring.truth_at(true_map, mask.astype(bool), len(found))
+        return metrics.vertex_mm(found, *truth)
 
-    people = range(len(split.subject_ids))
-    return np.array([[error(prediction, index) for index in people] for prediction in predictions])
+    truths = table['true_position_map'], table['true_mask']
+    return np.array(
+        [list(map(error, prediction.position_map, *truths)) for prediction in predictions]
+    )
 
 
 def table(results, frames):
@@ -184,7 +184,7 @@ def table(results, frames):
 
     Args:
         results: dict by name, the first is what the others are compared with, of dicts: errors_mm
-            [len(frames)][S], seconds, steps, parameters.
+            [len(frames)][S], seconds, parameters.
         frames: numbers of frames.
     """
     import numpy as np
@@ -214,12 +214,11 @@ def train_variant(config, workdir, minutes):
     from seqface_jax import checkpoints, train
 
     progress = train.train_and_evaluate(config, workdir, minutes and 60 * minutes)
-    _, _, variables = checkpoints.load(workdir, 'best_validation')
+    trained = checkpoints.load(workdir, 'best_validation')
     return {
-        'parameters': sum(leaf.size for leaf in jax.tree.leaves(variables['params'])),
+        'parameters': sum(leaf.size for leaf in jax.tree.leaves(trained[2]['params'])),
         'seconds': progress.seconds,
-        'steps': progress.step,
-        'errors_mm': errors_mm(workdir, _frames()).tolist(),
+        'errors_mm': errors_mm(*trained, _frames()).tolist(),
     }
 
 

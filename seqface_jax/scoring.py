@@ -129,10 +129,14 @@ def frame_mm(answer, frame_maps):
         return None
     side, found = len(predicted), []
     for true_map, mask in frame_maps:
-        stride = len(true_map) // side
-        truth = true_map[::stride, ::stride], surface.resize_mask(mask, side)
-        found.append(metrics.vertex_mm(predicted, *truth))
+        found.append(metrics.vertex_mm(predicted, *truth_at(true_map, mask, side)))
     return mean(found)
+
+
+def truth_at(true_map, mask, side):
+    """Returns a true map [S, S, 3] and its mask [S, S] at the side of a predicted one."""
+    stride = len(true_map) // side
+    return true_map[::stride, ::stride], surface.resize_mask(mask, side)
 
 
 def _truth(answer, subjects, index):
@@ -140,11 +144,7 @@ def _truth(answer, subjects, index):
     if answer.position_map is None:
         return None
     side = len(answer.position_map)
-    stride = len(subjects.true_maps[index]) // side
-    return (
-        subjects.true_maps[index][::stride, ::stride],
-        surface.resize_mask(subjects.true_masks[index], side),
-    )
+    return truth_at(subjects.true_maps[index], subjects.true_masks[index], side)
 
 
 def _score_map(answer, subjects, index):

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from seqface_jax import checkpoints, models
+from seqface_jax import checkpoints, input_pipeline, metrics, models
+from tests import small_run
 
 VARIANTS = [(family, name) for family, names in ablation.FAMILIES.items() for name in names]
 
@@ -26,6 +27,23 @@ def test_variants_of_the_memory_answer_with_maps_of_one_size(name):
         return model.apply(variables, frames, train=False, last_only=False).position_map
 
     assert jax.eval_shape(run, frames).shape == (1, 2, 64, 64, 3)
+
+
+def test_people_of_validation_are_scored_after_every_number_of_frames(tiny_records):
+    config, model, variables = small_run.make()
+    config = config.copy_and_resolve_references()
+    config.data.update(dir=str(tiny_records), name='tiny')
+    found = ablation.errors_mm(config, model, variables, [1, 3])
+    assert found.shape == (2, 2) and (found > 0.1).all()
+    truth = input_pipeline.open_dataset(config.data).split('validation').subjects
+    zeros = jax.tree.map(np.zeros_like, variables['params'])  # Evidence for nothing: the mean face.
+    mean_map = variables['constants']['mean_map']
+    mean = ablation.errors_mm(config, model, {**variables, 'params': zeros}, [1])
+    expected = [
+        metrics.vertex_mm(mean_map, own, mask.astype(bool))
+        for own, mask in zip(truth['true_position_map'], truth['true_mask'], strict=True)
+    ]
+    np.testing.assert_allclose(mean, [expected], rtol=1e-4)
 
 
 def test_the_table_compares_with_the_first_person_by_person():
