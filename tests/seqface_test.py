@@ -135,6 +135,53 @@ def test_computing_activations_again_changes_no_gradient(small):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), kept, again)
 
 
+@pytest.mark.parametrize('last_only', [False, True])
+def test_going_through_parts_of_a_sequence_changes_no_gradient(small, last_only):
+    frames = np.random.default_rng(2).random((2, 5, 16, 16, 3), dtype=np.float32)
+
+    def loss(params, remat_frames):
+        fields = small_config(norm='group', remat_frames=remat_frames)
+        prediction = models.create(fields, 16).apply(
+            {'params': params, 'constants': small[1]['constants']},
+            frames,
+            train=True,
+            last_only=last_only,
+        )
+        answers = prediction.position_map
+        assert answers.shape[:2] == (2, 1 if last_only else 5)
+        return jnp.square(answers * jnp.arange(1, answers.shape[1] + 1)[:, None, None, None]).mean()
+
+    params = init(models.create(small_config(norm='group'), 16))['params']
+    whole, *parts = (
+        quick_jit(jax.value_and_grad(loss), static_argnums=1)(params, count) for count in (0, 2, 1)
+    )
+    for part in parts:
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-3), whole, part
+        )
+
+
+def test_each_part_of_a_sequence_moves_the_statistics(small):
+    model = models.create(small_config(remat_frames=1), 16)
+    _, updates = quick_jit(functools.partial(model.apply, train=True, mutable='batch_stats'))(
+        small[1], FRAMES
+    )
+    one_by_one = dict(small[1])
+    state, model = None, small[0]
+    for t in range(FRAMES.shape[1]):
+        run = functools.partial(
+            model.apply, train=True, last_only=False, mutable='batch_stats', method='_run'
+        )
+        (state, _), one = quick_jit(run)(one_by_one, state, FRAMES[:, t : t + 1])
+        one_by_one |= one
+    expected = one_by_one['batch_stats']
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5),
+        updates['batch_stats'],
+        expected,
+    )
+
+
 def test_blocks_are_swapped_and_the_memory_moved_by_the_config():
     encoder = (
         {'kind': 'conv', 'features': 8, 'stride': 2},

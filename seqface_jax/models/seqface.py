@@ -49,6 +49,10 @@ class SeqFace(SequenceModel, kw_only=True):
             the constants scale_mm [] and offset_mm [3].
         remat: keep no activations inside the layers of the encoder for the backward pass, but
             compute them again: longer sequences in the same memory, equal gradients.
+        remat_frames: in training go through so many frames at a time, of which only the state is
+            kept for the backward pass; 0: through all at once. Memory is that of one such part
+            and a state per part. Equal gradients too, but for norm='batch': its statistics are
+            then those of a part.
     """
 
     encoder: Sequence[Mapping[str, Any]]
@@ -57,6 +61,7 @@ class SeqFace(SequenceModel, kw_only=True):
     recurrent_activation: str = 'hard_sigmoid'
     output_activation: str = 'tanh'
     remat: bool = False
+    remat_frames: int = 0
 
     def initial_state(self, batch):
         """Returns the state before the first frame: (c, h) of each ConvLSTM, by its name."""
@@ -92,6 +97,8 @@ class SeqFace(SequenceModel, kw_only=True):
         ):
             if name in values:
                 fields.choose(choices, values[name], f'model.{name}')
+        if values.get('remat_frames', 0) < 0:
+            raise fields.ModelConfigError('model.remat_frames is below 0')
 
     @classmethod
     def exact_layers(cls, values):
@@ -120,6 +127,40 @@ class SeqFace(SequenceModel, kw_only=True):
 
     @nn.compact
     def _run(self, state, frames, *, train, last_only):
+        num_frames, size = frames.shape[1], self.remat_frames
+        if not train or not 0 < size < num_frames or self.is_initializing():
+            return self._run_part(state, frames, train, last_only)
+
+        def run(model, state, part):
+            return model._run_part(state, part, train, last_only)
+
+        run = nn.remat(run, prevent_cse=False)
+        state = state or self.initial_state(len(frames))
+        first = num_frames % size
+        if first:
+            state, begun = run(self, state, frames[:, :first])
+        scan = nn.scan(
+            run,
+            variable_broadcast=('params', 'constants'),
+            variable_carry='batch_stats',
+            split_rngs={'params': False, 'dropout': True},
+            in_axes=1,
+            out_axes=1,
+        )
+        parts = frames[:, first:].reshape(len(frames), -1, size, *frames.shape[2:])
+        state, prediction = scan(self, state, parts)
+        if last_only:
+            return state, jax.tree.map(lambda leaf: leaf[:, -1], prediction)
+        prediction = jax.tree.map(
+            lambda leaf: leaf.reshape(len(frames), -1, *leaf.shape[3:]), prediction
+        )
+        if first:
+            prediction = jax.tree.map(
+                lambda *leaves: jnp.concatenate(leaves, axis=1), begun, prediction
+            )
+        return state, prediction
+
+    def _run_part(self, state, frames, train, last_only):
         state, x = self._encode(state, frames, train)
         if last_only:
             x = x[:, -1:]

@@ -1,0 +1,31 @@
+"""Tests of benchmarks/long_sequences.py, of a network of a few thousand parameters."""
+
+from benchmarks import long_sequences
+from configs import bu4dfe_thesis
+
+
+def small_config():
+    config = bu4dfe_thesis.get_config()
+    config.data.image_size = 32
+    config.model.norm = 'group'
+    config.model.encoder = (
+        {'kind': 'conv_lstm', 'features': 8, 'stride': 2},
+        {'kind': 'conv', 'features': 8, 'stride': 2},
+    )
+    config.model.decoder = ({'kind': 'resize_conv', 'features': 3, 'stride': 2},)
+    return config
+
+
+def test_going_through_parts_takes_the_least_memory_a_frame():
+    measured = long_sequences.measure(small_config(), [4, 8], [2], limit_mb=100)
+    plain, remat, parts = (
+        measured['curves'][name] for name in ('plain', 'remat', 'parts of 2')
+    )
+    assert plain['mb_per_frame'] > remat['mb_per_frame'] > parts['mb_per_frame'] > 0
+    assert parts['lengths'] == [8, 16] and parts['longest'] > plain['longest']
+
+
+def test_a_network_without_the_choice_has_one_curve():
+    config = small_config()
+    config.model = {'name': 'prnet'}
+    assert [name for name, *_ in long_sequences.choices(config, [4], [2])] == ['plain']
