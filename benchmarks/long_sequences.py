@@ -11,7 +11,6 @@ longest sequence that fits is read off the lines.
 A stream needs none of it: the network keeps one state of constant size (benchmarks/streaming.py).
 """
 
-import functools
 import json
 import sys
 

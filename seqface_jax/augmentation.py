@@ -215,9 +215,7 @@ def _compress(key, frames, share):
     moved = jnp.roll(frames[index], start, (1, 2))
     compressed = jnp.roll(compression.compress(moved, quality), -start, (1, 2))
     chosen = drawn[1] < share * len(frames) / count
-    return frames.at[index].set(
-        jnp.where(chosen[:, None, None, None], compressed, frames[index])
-    )
+    return frames.at[index].set(jnp.where(chosen[:, None, None, None], compressed, frames[index]))
 
 
 def _bilinear(image, x, y):

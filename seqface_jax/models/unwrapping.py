@@ -8,7 +8,6 @@ cut out by face_detection, so that a frame is the square that the second regress
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from seqface_jax import pose_regression
