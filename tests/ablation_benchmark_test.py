@@ -29,6 +29,14 @@ def test_variants_of_the_memory_answer_with_maps_of_one_size(name):
     assert jax.eval_shape(run, frames).shape == (1, 2, 64, 64, 3)
 
 
+def test_a_shorter_training_decays_the_faster():
+    config = ablation.variant_config('flagship', 'cpu.py')
+    every, epochs = config.optimizer.decay_every_epochs, config.train.num_epochs
+    ablation.shorten(config, epochs // 2)
+    assert config.train.num_epochs == epochs // 2
+    assert config.optimizer.decay_every_epochs == every // 2
+
+
 def test_people_of_validation_are_scored_after_every_number_of_frames(tiny_records):
     config, model, variables = small_run.make()
     config = config.copy_and_resolve_references()
