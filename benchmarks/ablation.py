@@ -21,12 +21,16 @@ from absl import app, flags, logging
 
 from seqface_jax import errors
 
-_GRADIENTS = {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8}
+_GRADIENTS = {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refinements': 3}
 _FLAGSHIP = {  # What differs from configs/cpu.py.
     'cpu.py': {},
     'gradients of the frame only': {
-        'model.encoder': ({'kind': 'oriented_gradients', 'features': 8, 'stride': 8},)
+        'model.encoder': ({'kind': 'oriented_gradients', 'features': 8, 'stride': 8},),
+        'model.pose_products': False,
     },
+    'the pose as it is first told': {'model.encoder': (_GRADIENTS | {'refinements': 0},)},
+    'the pose refined once': {'model.encoder': (_GRADIENTS | {'refinements': 1},)},
+    'no products with the pose': {'model.pose_products': False},
     'learned layers after the gradients': {
         'model.encoder': (
             _GRADIENTS,

@@ -26,7 +26,10 @@ def get_config():
 
     model = config.model
     model.name = 'fusion'
-    model.encoder = ({'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8},)  # 32 x 32
+    model.encoder = (
+        {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refinements': 3},  # 32 x 32
+    )
+    model.pose_products = True
     model.memory_features = 16
     model.memory_stride = 8
     model.feature_size = 1024

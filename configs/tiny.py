@@ -16,6 +16,7 @@ def get_config():
         {'kind': 'oriented_gradients', 'features': 4, 'stride': 8},  # 8
         {'kind': 'conv', 'features': 8, 'stride': 2},  # 4
     )
+    config.model.pose_products = False
     config.model.feature_size = 16
     config.model.memory_features = 8
     config.model.hidden_features = 16

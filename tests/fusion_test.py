@@ -235,9 +235,18 @@ def test_the_gradient_reaches_every_parameter(trained):
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
 
-def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants():
-    encoder = ({'kind': 'unwrapped_gradients', 'features': 4, 'stride': 8}, FIELDS['encoder'][1])
-    fields = FIELDS | {'encoder': encoder, 'feature_size': 5}
+@pytest.mark.parametrize('refinements', [0, 2])
+def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants(refinements):
+    unwrapped = {'kind': 'unwrapped_gradients', 'features': 4, 'stride': 8}
+    if refinements:
+        unwrapped |= {'refinements': refinements}
+    encoder = (unwrapped, FIELDS['encoder'][1])
+    fields = FIELDS | {
+        'encoder': encoder,
+        'feature_size': 5,
+        'pose_products': bool(refinements),
+        'expression_size': 0,
+    }
     model = models.create(fields, 32)
     constants = models.constants(fields, random_table(np.random.default_rng(0), 6), sample_frames)
     frames = jax.random.uniform(jax.random.key(3), (1, 2, 32, 32, 3))
@@ -251,6 +260,15 @@ def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants():
     assert prediction.position_map.shape == (1, 2, 128, 128, 3)
     assert np.isfinite(prediction.position_map).all()
     assert np.abs(prediction.position_map - constants['mean_map']).max() > 1e-2
+
+
+def test_rows_come_back_times_functions_of_the_pose():
+    rows = np.random.default_rng(0).normal(size=(1, 3, 4)).astype(np.float32)
+    turn = np.array([[[0, 0, 0.7], [0, 0.5, 0], [0.3, -9.0, 0]]], np.float32)
+    plain, aside, down, squared = np.split(np.asarray(2 * fusion.turn_rows(rows, turn)), 4, axis=-1)
+    np.testing.assert_allclose(plain, rows, rtol=1e-6)
+    for found, factors in ((aside, (0, 1, -2)), (down, (0, 0, 1)), (squared, (-0.5, 0.5, 3.5))):
+        np.testing.assert_allclose(found, rows * np.array(factors)[:, None], rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope='module')
@@ -347,6 +365,8 @@ def test_dropout_is_on_in_training_only(trained):
         ({'encoder': (3,)}, "write a dict with 'kind'"),
         ({'training_stride': 3}, 'divisor of 128'),
         ({'encoder': ({'kind': 'unwrapped_gradients', 'stride': 12},)}, 'divisor of 128'),
+        ({'encoder': ({'kind': 'unwrapped_gradients', 'refinements': 4},)}, 'choose 0 to 3'),
+        ({'pose_products': True}, "begin with 'unwrapped_gradients'"),
         ({'expression_size': -1}, 'below 0'),
         ({'encoder': ({'kind': 'conv', 'features': 3},)}, "begin with a layer of kind 'oriented"),
     ],

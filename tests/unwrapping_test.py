@@ -48,8 +48,10 @@ def test_the_device_finds_the_pose_that_the_host_finds():
     camera = pose_regression.Camera(unwrapping.FOCAL * 260, np.array([160.0, 120.0]))
     expected = pose_regression.regress(photo, square, camera, stages=(1,)).transform
     known = unwrapping.regressions()
-    rotation, centre = unwrapping.regress(
-        jnp.float32(crop[None]).mean(-1) / 255, known['pose_weights'], known['pose_bias']
+    rotation, centre = unwrapping.head(
+        unwrapping.regress(
+            jnp.float32(crop[None]).mean(-1) / 255, known['pose_weights'], known['pose_bias']
+        )
     )
     # Off the axis the host turns the answer towards the ray; the device leaves these degrees out.
     turn = Rotation.from_matrix(np.float64(rotation[0]) @ expected.rotation.T)
@@ -64,7 +66,7 @@ def test_what_is_turned_away_says_nothing_and_the_face_moves_less_than_the_frame
     for yaw in (0.0, 0.5):
         photo = mean_looking(pose_at(yaw))
         frames.append(pose_regression.crop_of(photo, np.array([28.0, -12.0, 292.0, 252.0]), 128))
-    whole, face = look(np.float32(frames) / 255)
+    whole, face, _ = look(np.float32(frames) / 255)
     assert whole.shape == face.shape == (2, 16, 16, 4)
     assert np.isfinite(whole).all() and np.isfinite(face).all()
     assert np.abs(face[1, 8, 13:]).max() < 0.2 * np.abs(face[1, 8, 3:8]).max()

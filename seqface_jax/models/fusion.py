@@ -49,6 +49,8 @@ MAX_VIEWS = 32  # Kept to compare with; a frame like an older one counts again.
 # Cosine of two frames' whitened features. Of 95 % of the frames of one person it is below 0.7 to
 # the nearest other; of 95 % of copies that are noisy or moved by a hundredth it is above 0.8.
 NEW_VIEW, SAME_VIEW = 0.7, 0.85
+# Radians that a head turns (about x, y) to count as turned, and at how many of them it stops to.
+TURNS, MAX_TURN = (0.3, 0.5), 2.0
 NEWTON_STEPS = 20  # Enough for eigenvalues up to 10,000 times the smallest.
 
 
@@ -70,6 +72,9 @@ class Fusion(SequenceModel, kw_only=True):
         dropout: share of what the hidden layer reads and says that is dropped in training.
         norm: of the per-frame blocks, a name in models.norm.NORMS.
         training_stride: in training only every so many-th row and column of the map is computed.
+        pose_products: whether the linear measurements read the principal directions times functions
+            of the head's pose too, see `turn_rows`, and the hidden layer the pose; after
+            'unwrapped_gradients' only.
         expression_size: E, directions in which the face of a frame may differ from the neutral one;
             0: the frames' own faces are not predicted.
     """
@@ -84,6 +89,7 @@ class Fusion(SequenceModel, kw_only=True):
     dropout: float = 0.0
     norm: str = 'group'
     training_stride: int = 1
+    pose_products: bool = False
     expression_size: int = 0
 
     def initial_state(self, batch):
@@ -133,6 +139,16 @@ class Fusion(SequenceModel, kw_only=True):
                 f'model.encoder begins with a stride of {first["stride"]}: choose a divisor of '
                 f'{grid.SIZE}'
             )
+        is_unwrapped = first['kind'] == 'unwrapped_gradients'
+        if values.get('pose_products') and not is_unwrapped:
+            raise fields.ModelConfigError(
+                "model.pose_products needs model.encoder to begin with 'unwrapped_gradients'"
+            )
+        if is_unwrapped and not 0 <= first.get('refinements', 0) <= unwrapping.MAX_REFINEMENTS:
+            raise fields.ModelConfigError(
+                f'model.encoder begins with {first["refinements"]} refinements of the pose: choose '
+                f'0 to {unwrapping.MAX_REFINEMENTS}'
+            )
         stride = values.get('training_stride', 1)
         if stride < 1 or grid.SIZE % stride:
             raise fields.ModelConfigError(
@@ -148,7 +164,7 @@ class Fusion(SequenceModel, kw_only=True):
         Returns:
             mean_map [128, 128, 3] mm, basis [K, 128, 128] mm along the rays of the map (see
             linear_face), feature_mean [n] and feature_directions [n, R] (see whitening), for
-            'unwrapped_gradients' pose_weights and pose_bias (see unwrapping), and with
+            'unwrapped_gradients' the regressions of the pose (see unwrapping), and with
             expression_size expression_basis [E, 128, 128] mm along the rays, of the deformations
             in the table.
         """
@@ -161,15 +177,19 @@ class Fusion(SequenceModel, kw_only=True):
                 )
             basis = expression_components(table, values['expression_size'])
             constants['expression_basis'] = basis
-        if values['encoder'][0]['kind'] == 'unwrapped_gradients':
-            constants |= unwrapping.regressions()
+        first = values['encoder'][0]
+        if first['kind'] == 'unwrapped_gradients':
+            known = unwrapping.regressions(first.get('refinements', 0))
+            constants |= {
+                name: known[name] for name in unwrapping.shapes(first.get('refinements', 0))
+            }
         frames = sample_frames(SAMPLED_FRAMES)
         frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
 
         @jax.jit
         @jax.default_matmul_precision('highest')
         def look(part):
-            return _look(values['encoder'][0], part, constants)[1]
+            return _look(first, part, constants)[1]
 
         features = [
             np.asarray(look(part)) for part in np.array_split(frames, -(-len(frames) // 256))
@@ -189,7 +209,7 @@ class Fusion(SequenceModel, kw_only=True):
             return self._decode(state['precision'][:, None], state['evidence'][:, None], 1)
         if state is None:
             state = self.initial_state(frames.shape[0])
-        rows, features = self._encode(frames, train)
+        rows, features, turn = self._encode(frames, train)
         conv_lstm = ConvLSTM(
             self.memory_features,
             stride=self.memory_stride,
@@ -201,7 +221,8 @@ class Fusion(SequenceModel, kw_only=True):
         before = jnp.concatenate([state['memory'][1][:, None], remembered[:, :-1]], axis=1)
         whitened = self._whiten(rows)
         state, is_new = compare_views(state, whitened)
-        measured, precision = self._measure(whitened, features, before, train)  # Each [B, T, D].
+        # Each [B, T, D].
+        measured, precision = self._measure(whitened, turn, features, before, train)
         precision *= is_new[..., None]
         precision_sum = state['precision'][:, None] + jnp.cumsum(precision, axis=1)
         evidence = state['evidence'][:, None] + jnp.cumsum(precision * measured, axis=1)
@@ -210,7 +231,9 @@ class Fusion(SequenceModel, kw_only=True):
             'precision': precision_sum[:, -1],
             'evidence': evidence[:, -1],
         }
-        expression = self._express(whitened, features, train) if self.expression_size else None
+        expression = None
+        if self.expression_size:
+            expression = self._express(whitened, turn, features, train)
         if last_only:
             precision_sum, evidence = precision_sum[:, -1:], evidence[:, -1:]
             expression = expression if expression is None else expression[:, -1:]
@@ -221,24 +244,24 @@ class Fusion(SequenceModel, kw_only=True):
         return state, prediction
 
     def _encode(self, frames, train):
-        """Returns the rows that the first layer makes of each frame [B, T, n], and what the last
-        makes of it [B, T, h, w, C]."""
-        x, rows = self._begin(frames.reshape(-1, *frames.shape[2:]))
+        """Returns the rows that the first layer makes of each frame [B, T, n], what the last makes
+        of it [B, T, h, w, C], and the rotation vector of the head [B, T, 3] or None."""
+        x, rows, turn = self._begin(frames.reshape(-1, *frames.shape[2:]))
         for i, layer in enumerate(self.encoder[1:], 1):
             kind, layer = _kind(layer)
             layer |= {'norm': self.norm, 'axis_name': self.axis_name}
             x = ENCODER_KINDS[kind](**layer, name=f'encoder_{i}_{kind}')(x, train=train)
-        return rows.reshape(*frames.shape[:2], -1), x.reshape(*frames.shape[:2], *x.shape[1:])
+        made = rows.reshape(len(x), -1), x, turn
+        return jax.tree.map(lambda array: array.reshape(*frames.shape[:2], *array.shape[1:]), made)
 
     def _begin(self, frames):
         constants = {}
-        if self.encoder[0]['kind'] == 'unwrapped_gradients':
-            constants = {
-                'mean_map': self.constant('mean_map', (grid.SIZE, grid.SIZE, 3)),
-                'pose_weights': self.constant('pose_weights', unwrapping.WEIGHTS_SHAPE),
-                'pose_bias': self.constant('pose_bias', unwrapping.WEIGHTS_SHAPE[1:]),
-            }
-        return _look(self.encoder[0], frames, constants)
+        first = self.encoder[0]
+        if first['kind'] == 'unwrapped_gradients':
+            shapes = {'mean_map': (grid.SIZE, grid.SIZE, 3)}
+            shapes |= unwrapping.shapes(first.get('refinements', 0))
+            constants = {name: self.constant(name, shape) for name, shape in shapes.items()}
+        return _look(first, frames, constants)
 
     def _whiten(self, rows):
         """Returns the principal directions [B, T, R] of the first layer's rows [B, T, n]."""
@@ -246,12 +269,12 @@ class Fusion(SequenceModel, kw_only=True):
         deviation = rows - self.constant('feature_mean', (size,))
         return deviation @ self.constant('feature_directions', (size, self.feature_size))
 
-    def _measure(self, whitened, features, before, train):
+    def _measure(self, whitened, turn, features, before, train):
         """Returns what each frame measures, and how precisely; each [B, T, D]."""
-        whitened, hidden = self._hide(whitened, features, train, '')
+        read, hidden = self._hide(whitened, turn, features, train, '')
         zeros = nn.initializers.zeros  # Starts at the mean face.
         size = self.measurements
-        measured = nn.Dense(size, kernel_init=zeros, name='linear')(whitened)
+        measured = nn.Dense(size, kernel_init=zeros, name='linear')(read)
         measured += nn.Dense(size, kernel_init=zeros, name='measured')(hidden)
         logits = nn.Dense(size, name='precision')(hidden)
         precision = nn.softplus(CAUTION * logits)
@@ -260,11 +283,11 @@ class Fusion(SequenceModel, kw_only=True):
         novelty = nn.sigmoid(CAUTION * nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
         return measured, precision * novelty
 
-    def _hide(self, whitened, features, train, prefix):
+    def _hide(self, whitened, turn, features, train, prefix):
         """Returns what the linear layers read [B, T, R], and a hidden layer over it."""
         # So that a step of Adam moves the answer by little, however many directions there are.
-        whitened = whitened / np.sqrt(self.feature_size)
-        x = whitened
+        x = whitened / np.sqrt(self.feature_size)
+        read = turn_rows(x, turn) if self.pose_products else x
         if len(self.encoder) > 1:
             last = features.reshape(*features.shape[:2], -1)
             x = jnp.concatenate([x, last / np.sqrt(last.shape[-1])], axis=-1)
@@ -272,21 +295,23 @@ class Fusion(SequenceModel, kw_only=True):
         def drop(x, name):
             return nn.Dropout(self.dropout, deterministic=not train, name=prefix + name)(x)
 
-        hidden = nn.Dense(self.hidden_features, name=f'{prefix}hidden')(drop(x, 'drop_input'))
-        return whitened, drop(nn.silu(hidden), 'drop_hidden')
+        x = drop(x, 'drop_input')
+        if self.pose_products:
+            x = jnp.concatenate([x, _turn_functions(turn)], axis=-1)
+        hidden = nn.Dense(self.hidden_features, name=f'{prefix}hidden')(x)
+        return read, drop(nn.silu(hidden), 'drop_hidden')
 
-    def _express(self, whitened, features, train):
+    def _express(self, whitened, turn, features, train):
         """Returns what each frame says of its own expression, [B, T, E].
 
         It reads what the identity reads, through layers of its own: learning expressions moves no
         identity.
         """
-        whitened, hidden = self._hide(
-            whitened, jax.lax.stop_gradient(features), train, 'expression_'
-        )
+        features = jax.lax.stop_gradient(features)
+        read, hidden = self._hide(whitened, turn, features, train, 'expression_')
         zeros = nn.initializers.zeros  # Starts at the neutral face.
         size = self.expression_size
-        code = nn.Dense(size, kernel_init=zeros, name='expression_linear')(whitened)
+        code = nn.Dense(size, kernel_init=zeros, name='expression_linear')(read)
         return code + nn.Dense(size, kernel_init=zeros, name='expression')(hidden)
 
     def _deform(self, prediction, expression, stride):
@@ -331,13 +356,41 @@ def _kind(layer):
 
 
 def _look(layer, frames, constants):
-    """Returns what a first layer makes of frames [N, H, H, 3]: a grid, and all of it in rows."""
+    """Returns what a first layer makes of frames [N, H, H, 3]: a grid, all of it in rows, and how
+    the head is turned, [N, 3] or None."""
     kind, layer = _kind(layer)
     if kind == 'oriented_gradients':
         cells = OrientedGradients(**layer).apply({}, frames, train=False)
-        return cells, cells.reshape(len(cells), -1)
-    cells, face = unwrapping.UnwrappedGradients(**layer).apply({}, frames, constants)
-    return cells, jnp.concatenate([part.reshape(len(cells), -1) for part in (cells, face)], axis=1)
+        return cells, cells.reshape(len(cells), -1), None
+    layer = unwrapping.UnwrappedGradients(**layer)
+    cells, face, turn = layer.apply({}, frames, constants)
+    rows = jnp.concatenate([part.reshape(len(cells), -1) for part in (cells, face)], axis=1)
+    return cells, rows, turn
+
+
+def turn_rows(rows, turn):
+    """Returns rows [B, T, R] times 1 and functions of the head's pose, [B, T, 4 R].
+
+    A nose longer than the mean one shows up on one side of where it was looked for where the head
+    is turned to the left, on the other where it is turned to the right: what is linear in the shape
+    is not what is seen, but what is seen times the pose.
+
+    Args:
+        rows: [B, T, R].
+        turn: [B, T, 3], rotation vectors of the head, radians.
+    """
+    products = [
+        rows * function[..., None] for function in jnp.moveaxis(_turn_functions(turn), -1, 0)
+    ]
+    return jnp.concatenate([rows, *products], axis=-1) / 2  # The length that rows had, about.
+
+
+def _turn_functions(turn):
+    """Returns functions of rotation vectors [B, T, 3], each about 1 at most, [B, T, 3]."""
+    down, aside = jnp.moveaxis(
+        jnp.clip(turn[..., :2] / np.array(TURNS), -MAX_TURN, MAX_TURN), -1, 0
+    )
+    return jnp.stack([aside, down, aside**2 - 0.5], axis=-1)
 
 
 def compare_views(state, whitened):

@@ -3,11 +3,16 @@
 Two people's noses are then at the same pixel, wherever they look, and what differs is the person:
 a network that sees faces like this needs fewer people to learn from. The pose is the one that a
 linear regression says (pose_regression.py), here on the device and for whole batches; frames are
-cut out by face_detection, so that a frame is the square that the second regression looks at.
+cut out by face_detection, so that a frame is the square that the second regression looks at. It is
+a few degrees off, which the unwrapped face shows: further regressions read it there (Xiong and De
+la Torre, 2013, the supervised descent method; data_prep/synthetic/pose_refinement.py).
 """
+
+import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from seqface_jax import pose_regression
@@ -20,6 +25,7 @@ WEIGHTS_SHAPE = (
     (pose_regression.CROP_PX // pose_regression.CELL_PX) ** 2 * pose_regression.DIRECTIONS,
     6,
 )
+MAX_REFINEMENTS = 3  # Of a pose: so many regressions has the package.
 COS_HIDDEN, COS_SEEN = 0.1, 0.3  # Of normal and line of sight: a point counts from the one on.
 
 
@@ -32,14 +38,17 @@ class UnwrappedGradients(nn.Module):
         features: number of directions over half a turn.
         stride: side of a cell, in pixels of the frame and of the unwrapped face, whose side is
             that of the map [128, 128].
+        refinements: how often the pose is corrected by what the face looks like, unwrapped at it;
+            at most MAX_REFINEMENTS.
     """
 
     features: int = 8
     stride: int = 8
+    refinements: int = 0
 
     @nn.compact
     def __call__(self, x, constants):
-        """Returns the histograms of the frame and those of the face.
+        """Returns the histograms of the frame and those of the face, and how the head is turned.
 
         Args:
             x: [N, H, H, 3] frames.
@@ -48,40 +57,99 @@ class UnwrappedGradients(nn.Module):
 
         Returns:
             [N, H / stride, H / stride, features] and [N, S / stride, S / stride, features]; the
-            latter are 0 where the face is not seen.
+            latter are 0 where the face is not seen. Rotation vector [N, 3], radians.
         """
         gradients = OrientedGradients(self.features, self.stride)
         gray = x.mean(axis=-1)
-        pose = regress(gray, constants['pose_weights'], constants['pose_bias'])
-        places, cosine = project(constants['mean_map'], *pose)
+        small = _small(gray)
+        answer = regress(small, constants['pose_weights'], constants['pose_bias'])
+        for step in range(self.refinements):
+            face = look_at(small, answer, constants['pose_points'])
+            answer += face @ constants['refining_weights'][step] + constants['refining_bias'][step]
+        places, cosine = project(constants['mean_map'], *head(answer))
         face = gradients(read(gray, places)[..., None], train=False)
-        seen = jnp.clip((cosine - COS_HIDDEN) / (COS_SEEN - COS_HIDDEN), 0, 1)
-        seen = nn.avg_pool(seen[..., None], (self.stride,) * 2, (self.stride,) * 2)
-        return gradients(x, train=False), face * seen
+        return gradients(x, train=False), face * _seen(cosine, self.stride), answer[:, :3]
 
 
-def regressions():
-    """Returns pose_weights and pose_bias of the package's second regression, as constants."""
+def regressions(refinements=0):
+    """Returns what the package knows of poses, as constants: arrays by name, see `shapes`."""
     known = pose_regression.known()
-    return {'pose_weights': known['weights'][1], 'pose_bias': known['bias'][1]}
+    constants = {'pose_weights': known['weights'][1], 'pose_bias': known['bias'][1]}
+    constants['pose_points'] = known['points'].astype(np.float32)
+    if refinements:
+        path = os.path.join(os.path.dirname(pose_regression.__file__), 'pose_refinement.npz')
+        with np.load(path) as arrays:
+            constants['refining_weights'] = arrays['weights'][:refinements].astype(np.float32)
+            constants['refining_bias'] = arrays['bias'][:refinements]
+    return constants
 
 
-def regress(gray, weights, bias):
-    """Tells the pose of the head in each frame, seen by a camera that looks at its middle.
+def shapes(refinements=0):
+    """Returns the shapes of the constants that a layer with so many refinements reads."""
+    read_by_all = {'pose_weights': WEIGHTS_SHAPE, 'pose_bias': WEIGHTS_SHAPE[1:]}
+    if not refinements:
+        return read_by_all
+    return read_by_all | {
+        'pose_points': (pose_regression.CROP_PX, pose_regression.CROP_PX, 3),
+        'refining_weights': (refinements, *WEIGHTS_SHAPE),
+        'refining_bias': (refinements, *WEIGHTS_SHAPE[1:]),
+    }
+
+
+def _small(gray):
+    """Returns frames [N, H, H] as the regressions see them, [N, 64, 64]."""
+    size = pose_regression.CROP_PX
+    return jax.image.resize(gray, (len(gray), size, size), 'linear')  # Averages if it shrinks.
+
+
+def regress(small, weights, bias):
+    """Tells the pose of the head in each frame from the gradients of the frame.
 
     Args:
-        gray: [N, H, H] brightness, H a multiple of 64 or a divisor of it.
+        small: [N, 64, 64] brightness.
         weights, bias: of WEIGHTS_SHAPE and [6].
+
+    Returns:
+        [N, 6], as of pose_regression.answer_of.
+    """
+    layer = OrientedGradients(pose_regression.DIRECTIONS, pose_regression.CELL_PX)
+    features = layer.apply({}, small[..., None], train=False)
+    return features.reshape(len(small), -1) @ weights + bias
+
+
+def look_at(small, answer, points):
+    """Returns the gradients of a face unwrapped at a pose: they show what the pose lacks.
+
+    Args:
+        small: [N, 64, 64] brightness.
+        answer: [N, 6], the pose, as of `regress`.
+        points: [64, 64, 3] mm, the face that is looked for.
+
+    Returns:
+        [N, 2048]; 0 where that face is not seen.
+    """
+    layer = OrientedGradients(pose_regression.DIRECTIONS, pose_regression.CELL_PX)
+    places, cosine = project(points, *head(answer))
+    face = layer.apply({}, read(small, places)[..., None], train=False)
+    return (face * _seen(cosine, pose_regression.CELL_PX)).reshape(len(small), -1)
+
+
+def _seen(cosine, stride):
+    """Returns how much of each cell faces the camera, [N, S / stride, S / stride, 1]."""
+    seen = jnp.clip((cosine - COS_HIDDEN) / (COS_SEEN - COS_HIDDEN), 0, 1)
+    return nn.avg_pool(seen[..., None], (stride,) * 2, (stride,) * 2)
+
+
+def head(answer):
+    """Returns where the head is that the regressions speak of, seen by a camera at its middle.
+
+    Args:
+        answer: [N, 6], as of `regress`.
 
     Returns:
         rotation [N, 3, 3] and the place of the head's CENTRE, [N, 3] mm, both in the camera's
         frame.
     """
-    size = pose_regression.CROP_PX
-    small = jax.image.resize(gray, (len(gray), size, size), 'linear')  # Averages if it shrinks.
-    layer = OrientedGradients(pose_regression.DIRECTIONS, pose_regression.CELL_PX)
-    features = layer.apply({}, small[..., None], train=False)
-    answer = features.reshape(len(gray), -1) @ weights + bias
     x, y = answer[:, 3] / FOCAL, -answer[:, 4] / FOCAL
     ray = jnp.stack([x, y, -jnp.ones_like(x)], axis=-1)
     ray = ray / jnp.linalg.norm(ray, axis=-1, keepdims=True)
