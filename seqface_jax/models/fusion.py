@@ -49,7 +49,7 @@ MAX_VIEWS = 32  # Kept to compare with; a frame like an older one counts again.
 # Cosine of two frames' whitened features. Of 95 % of the frames of one person it is below 0.7 to
 # the nearest other; of 95 % of copies that are noisy or moved by a hundredth it is above 0.8.
 NEW_VIEW, SAME_VIEW = 0.7, 0.85
-# Radians that a head turns (about x, y) to count as turned, and at how many of them it stops to.
+# Radians about x and y that count as one turn, and how many turns count at most.
 TURNS, MAX_TURN = (0.3, 0.5), 2.0
 NEWTON_STEPS = 20  # Enough for eigenvalues up to 10,000 times the smallest.
 
