@@ -244,7 +244,9 @@ def define_flags():
     flags.DEFINE_string('out_dir', 'runs/ablation', 'One folder per variant, and the table.')
     flags.DEFINE_enum('family', 'flagship', list(FAMILIES), 'Whose variants.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
-    flags.DEFINE_integer('epochs', None, 'Of every variant, the decay in proportion.')
+    flags.DEFINE_integer(
+        'epochs', None, 'Of every variant, its decay in proportion; else as in cpu.py.'
+    )
     flags.DEFINE_float('minutes', None, 'Training of a variant ends with the epoch that passes it.')
     flags.DEFINE_list('variants', None, 'Only these; all if left out.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')

@@ -28,11 +28,7 @@ def turned():
 def _errors(crops, answers, refinements):
     known = unwrapping.regressions(refinements)
     small = np.float32(crops).mean(axis=-1) / 255
-    found = unwrapping.regress(small, known['pose_weights'], known['pose_bias'])
-    for step in range(refinements):
-        face = unwrapping.look_at(small, found, known['pose_points'])
-        found += face @ known['refining_weights'][step] + known['refining_bias'][step]
-    return np.abs(found - answers)
+    return np.abs(unwrapping.find_pose(small, known, refinements) - answers)
 
 
 def test_the_package_s_refinements_find_the_turn_of_a_face_better(turned):

@@ -50,6 +50,13 @@ class _AllAround:
         return np.concatenate([_CAST_FROM_MM * outward, -outward], axis=-1).astype(np.float32)
 
 
+def open_kinds(ict_dir):
+    """Returns the faces that people are made of: the embedded one, and ICT's where its folder is
+    given."""
+    kinds = [faces.open_face(faces.EMBEDDED)]
+    return kinds + ([faces.open_face('ict', ict_dir)] if ict_dir is not None else [])
+
+
 def draw_person(number, kinds, seed=_SEED):
     """Returns a Person, made of one of the faces `kinds` in turn, and the rng to go on with."""
     face = kinds[number // 2 % len(kinds)]
@@ -106,16 +113,18 @@ def examples(people, count, kinds, detector):
         for photo, truth in photos(person, count, rng):
             found = detector.find(photo)
             squares = [(0, face_detection.crop_box(found.box))] if found is not None else []
-            squares += [(0, _moved(square, rng)) for _, square in squares]
-            squares += [(1, _moved(pose.square_of(truth), rng)) for _ in range(2)]
+            squares += [(0, moved(square, _SHIFT_MM, _SCALE, rng)) for _, square in squares]
+            centred = pose.square_of(truth)
+            squares += [(1, moved(centred, _SHIFT_MM, _SCALE, rng)) for _ in range(2)]
             for stage, square in squares:
                 yield stage, pose.crop_of(photo, square), pose.answer_of(truth, square), number
 
 
-def _moved(square, rng):
+def moved(square, shift_mm, scale, rng):
+    """Returns a square [4] moved by normal steps, mm on the face, and scaled by a normal power."""
     side = square[2] - square[0]
-    middle = (square[:2] + square[2:]) / 2 + rng.normal(0, _SHIFT_MM / pose.SQUARE_MM * side, 2)
-    half = side / 2 * np.exp(rng.normal(0, _SCALE))
+    middle = (square[:2] + square[2:]) / 2 + rng.normal(0, shift_mm / pose.SQUARE_MM * side, 2)
+    half = side / 2 * np.exp(rng.normal(0, scale))
     return np.concatenate([middle - half, middle + half])
 
 
@@ -132,7 +141,7 @@ def learn(people, count, kinds):
         )  # fmt: skip
         answers = np.array([row[2] for row in own])
         train = np.array([row[3] for row in own]) < held_out
-        fitted = _ridge(features[train], answers[train])
+        fitted = ridge(features[train], answers[train], _RIDGE)
         error = np.abs(features[~train] @ fitted[0] + fitted[1] - answers[~train])
         medians = np.median(error, axis=0) * ([180 / np.pi] * 3 + [pose.SQUARE_MM] * 2 + [100])
         lines.append(
@@ -154,10 +163,11 @@ def _shape(person):
     return cast_map.position_map(scan)[0]
 
 
-def _ridge(features, answers):
+def ridge(features, answers, penalty):
+    """Returns the weights [n, K] and bias [K] of a ridge regression of [N, n] to [N, K]."""
     mean, level = features.mean(0), answers.mean(0)
     centred = (features - mean).astype(np.float64)
-    gram = centred.T @ centred + _RIDGE * np.eye(features.shape[1])
+    gram = centred.T @ centred + penalty * np.eye(features.shape[1])
     weights = linalg.solve(gram, centred.T @ (answers - level), assume_a='pos')
     return weights, level - mean @ weights
 
@@ -172,9 +182,7 @@ def define_flags():
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    kinds = [faces.open_face(faces.EMBEDDED)]
-    if flags.FLAGS.ict_dir is not None:
-        kinds.append(faces.open_face('ict', flags.FLAGS.ict_dir))
+    kinds = open_kinds(flags.FLAGS.ict_dir)
     arrays, lines = learn(flags.FLAGS.people, flags.FLAGS.photos, kinds)
     np.savez_compressed(pathlib.Path(seqface_jax.__file__).parent / 'head_pose.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))

@@ -18,11 +18,10 @@ import cv2
 import jax
 import numpy as np
 from absl import app, flags
-from scipy import linalg
 from tqdm import tqdm
 
 import seqface_jax
-from data_prep.synthetic import faces, head_pose
+from data_prep.synthetic import head_pose
 from data_prep.workers import Workers
 from seqface_jax import face_detection
 from seqface_jax import pose_regression as pose
@@ -33,6 +32,7 @@ _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved a
 _LOST = 0.1  # Of a crop's side: a crop that lies so far off shows something else.
 _RIDGE = 0.01  # Of the mean variance of a feature.
 _BATCH = 256
+_open_kinds = functools.cache(head_pose.open_kinds)  # Once a process.
 # A mirrored face nods as it did, turns and tilts the other way and stands on the other side.
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 
@@ -40,7 +40,7 @@ _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 def examples(number, count, ict_dir):
     """Returns crops [n, 64, 64, 3] uint8 of a person and what to say of them, [n, 6]."""
     cv2.setNumThreads(1)  # There is one process per core.
-    person, rng = head_pose.draw_person(_FIRST + number, _kinds(ict_dir))
+    person, rng = head_pose.draw_person(_FIRST + number, _open_kinds(ict_dir))
     detector = face_detection.FaceDetector()
     crops, answers = [], []
     for photo, truth in head_pose.photos(person, count, rng):
@@ -48,25 +48,12 @@ def examples(number, count, ict_dir):
         if found is None:
             continue
         square = face_detection.crop_box(found.box)
-        for box in (square, _moved(square, rng)):
+        for box in (square, head_pose.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
                 crops.append(face_detection.cut_out(photo, box, pose.CROP_PX))
                 answers.append(answer)
     return np.array(crops).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
-
-
-@functools.cache
-def _kinds(ict_dir):
-    kinds = [faces.open_face(faces.EMBEDDED)]
-    return kinds + ([faces.open_face('ict', ict_dir)] if ict_dir else [])
-
-
-def _moved(square, rng):
-    side = square[2] - square[0]
-    middle = (square[:2] + square[2:]) / 2 + rng.normal(0, _SHIFT_MM / pose.SQUARE_MM * side, 2)
-    half = side / 2 * np.exp(rng.normal(0, _SCALE))
-    return np.concatenate([middle - half, middle + half]).round()
 
 
 def learn(crops, answers, is_left_out, count):
@@ -86,17 +73,19 @@ def learn(crops, answers, is_left_out, count):
     gray = np.concatenate([gray, gray[:, :, ::-1]])
     answers = np.concatenate([answers, answers * _MIRRORED])
     learnt_from = np.tile(~is_left_out, 2)
-    known = unwrapping.regressions()
+    known, points = unwrapping.regressions(), pose.known()['points'].astype(np.float32)
     start = jax.jit(
         lambda part: unwrapping.regress(part, known['pose_weights'], known['pose_bias'])
     )
-    look = jax.jit(lambda part, found: unwrapping.look_at(part, found, known['pose_points']))
+    look = jax.jit(lambda part, found: unwrapping.look_at(part, found, points))
     found = _in_batches(start, gray)
     weights, biases = [], []
     lines = [_describe('at first', (found - answers)[~learnt_from])]
     for number in range(count):
         features = _in_batches(look, gray, found)
-        fitted = _ridge(features[learnt_from], (answers - found)[learnt_from])
+        own = features[learnt_from]
+        penalty = _RIDGE * len(own) * own.var(axis=0).mean()
+        fitted = head_pose.ridge(own, (answers - found)[learnt_from], penalty)
         weights.append(fitted[0].astype(np.float16))  # Enough, and half the size.
         biases.append(fitted[1].astype(np.float32))
         found = found + features @ weights[-1].astype(np.float32) + biases[-1]
@@ -110,15 +99,6 @@ def _in_batches(function, *arrays):
     return np.concatenate(
         [np.asarray(function(*(array[at : at + _BATCH] for array in arrays))) for at in parts]
     )
-
-
-def _ridge(features, answers):
-    mean, level = features.mean(axis=0), answers.mean(axis=0)
-    centred = (features - mean).astype(np.float64)
-    gram = centred.T @ centred
-    gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
-    weights = linalg.solve(gram, centred.T @ (answers - level), assume_a='pos')
-    return weights, level - mean @ weights
 
 
 def _describe(when, errors):

@@ -179,10 +179,7 @@ class Fusion(SequenceModel, kw_only=True):
             constants['expression_basis'] = basis
         first = values['encoder'][0]
         if first['kind'] == 'unwrapped_gradients':
-            known = unwrapping.regressions(first.get('refinements', 0))
-            constants |= {
-                name: known[name] for name in unwrapping.shapes(first.get('refinements', 0))
-            }
+            constants |= unwrapping.regressions(first.get('refinements', 0))
         frames = sample_frames(SAMPLED_FRAMES)
         frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
 

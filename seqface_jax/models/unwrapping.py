@@ -62,10 +62,7 @@ class UnwrappedGradients(nn.Module):
         gradients = OrientedGradients(self.features, self.stride)
         gray = x.mean(axis=-1)
         small = _small(gray)
-        answer = regress(small, constants['pose_weights'], constants['pose_bias'])
-        for step in range(self.refinements):
-            face = look_at(small, answer, constants['pose_points'])
-            answer += face @ constants['refining_weights'][step] + constants['refining_bias'][step]
+        answer = find_pose(small, constants, self.refinements)
         places, cosine = project(constants['mean_map'], *head(answer))
         face = gradients(read(gray, places)[..., None], train=False)
         return gradients(x, train=False), face * _seen(cosine, self.stride), answer[:, :3]
@@ -75,8 +72,8 @@ def regressions(refinements=0):
     """Returns what the package knows of poses, as constants: arrays by name, see `shapes`."""
     known = pose_regression.known()
     constants = {'pose_weights': known['weights'][1], 'pose_bias': known['bias'][1]}
-    constants['pose_points'] = known['points'].astype(np.float32)
     if refinements:
+        constants['pose_points'] = known['points'].astype(np.float32)
         path = os.path.join(os.path.dirname(pose_regression.__file__), 'pose_refinement.npz')
         with np.load(path) as arrays:
             constants['refining_weights'] = arrays['weights'][:refinements].astype(np.float32)
@@ -100,6 +97,24 @@ def _small(gray):
     """Returns frames [N, H, H] as the regressions see them, [N, 64, 64]."""
     size = pose_regression.CROP_PX
     return jax.image.resize(gray, (len(gray), size, size), 'linear')  # Averages if it shrinks.
+
+
+def find_pose(small, constants, refinements):
+    """Tells the pose of the head in each frame: regressed, and refined so many times.
+
+    Args:
+        small: [N, 64, 64] brightness.
+        constants: dict of what `regressions` returns.
+        refinements: at most as many as the constants hold.
+
+    Returns:
+        [N, 6], as of pose_regression.answer_of.
+    """
+    answer = regress(small, constants['pose_weights'], constants['pose_bias'])
+    for step in range(refinements):
+        face = look_at(small, answer, constants['pose_points'])
+        answer += face @ constants['refining_weights'][step] + constants['refining_bias'][step]
+    return answer
 
 
 def regress(small, weights, bias):
