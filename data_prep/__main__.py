@@ -82,6 +82,21 @@ _TEST_FRAMES = flags.DEFINE_integer(
     'synthetic_raw: frames of each expression of the people of the test split.',
     lower_bound=1,
 )
+_FIRST = flags.DEFINE_integer(
+    'first', 1, 'synthetic_raw: number of the first person to write; earlier ones stay.', 1
+)
+_SPLIT = flags.DEFINE_enum(
+    'split',
+    None,
+    ['train', 'validation', 'test'],
+    'synthetic_raw: write the people of this split only.',
+)
+_SEQUENCES = flags.DEFINE_integer(
+    'sequences', None, 'synthetic_raw: each person has so many of the 6 expressions.', 1, 6
+)
+_SPREAD = flags.DEFINE_float(
+    'spread', None, 'synthetic_raw: faces lie so many times further from the mean face.', 0.0
+)
 _OF_PREPARE = (
     'raw_dir',
     'data_dir',
@@ -103,6 +118,10 @@ _OF_SYNTHETIC = (
     'face_dir',
     'scans',
     'test_frames',
+    'first',
+    'split',
+    'sequences',
+    'spread',
 )
 _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 
@@ -159,8 +178,22 @@ def _write_synthetic():
         face_dir=_FACE_DIR.value,
         scans=_SCANS.value,
         test_frames=_TEST_FRAMES.value,
+        sequences=_SEQUENCES.value,
+        spread=_SPREAD.value,
     )
-    raw_tree.write(_OUT_DIR.value, _NUM_SUBJECTS.value, _num_workers(), settings)
+    if _FIRST.value > _NUM_SUBJECTS.value:
+        raise UserError(
+            f'--first={_FIRST.value} is beyond --num_subjects={_NUM_SUBJECTS.value}: that is the '
+            'number of the last person'
+        )
+    raw_tree.write(
+        _OUT_DIR.value,
+        _NUM_SUBJECTS.value,
+        _num_workers(),
+        settings,
+        first=_FIRST.value,
+        only_split=_SPLIT.value,
+    )
 
 
 def _check_flags(command, required, foreign):

@@ -152,7 +152,10 @@ def summary(report, up_to_date):
     )
     lines = [f'{head}: {counts}']
     if report['missing']:
-        lines.append(f'missing in the raw tree: {", ".join(report["missing"])}')
+        named = report['missing'][:_SUMMARY_LINES]
+        more = len(report['missing']) - len(named)
+        rest = f' and {more} more' if more else ''
+        lines.append(f'missing in the raw tree: {", ".join(named)}{rest}')
     if report['splits_by_rule']:
         number = _count(len(report['splits_by_rule']), 'subject')
         lines.append(f'not in the table of splits, placed by its rule: {number}')

@@ -1,6 +1,7 @@
 """The synthetic raw tree: layout, truth, scans like raw scans, resuming."""
 
 import dataclasses
+import shutil
 
 import cv2
 import numpy as np
@@ -172,6 +173,30 @@ def test_people_of_the_test_split_have_their_own_number_of_frames():
     counts = [settings.frames_of(split) for split in ('train', 'validation', 'test')]
     assert counts == [2, 2, 43]
     assert _SETTINGS.frames_of('test') == 3
+
+
+def test_more_people_of_one_split_join_a_tree_with_fewer_sequences_and_wider_faces(tree):
+    before = _contents(tree)
+    more = dataclasses.replace(_SETTINGS, frames=1, photo_height=100, sequences=2, spread=2.0)
+    # F002, M002, F003 (test), M003 (test), F004 (validation): two of them are to train on.
+    raw_tree.write(tree, 7, 1, more, first=3, only_split='train')
+    written = {path for path in _contents(tree) if path not in before}
+    try:
+        assert {path.split('/')[0] for path in written} == {'F002', 'M002'}
+        assert {path: data for path, data in _contents(tree).items() if path in before} == before
+        for name in ('F002', 'M002'):
+            sequences = {path.split('/')[1] for path in written if path.startswith(name)}
+            assert len(sequences) == 2 and sequences < set(expressions.NAMES)
+            with np.load(tree / 'truth' / f'{name}.npz') as truth:
+                assert set(truth['sequences']) == sequences
+                wide = truth['identity']
+            rng = np.random.default_rng([_SETTINGS.seed, 'FM'.index(name[0]), int(name[1:])])
+            appearance.sample_appearance(rng, name[0])
+            np.testing.assert_allclose(wide, 2 * face_model().sample_identity(rng, name[0]))
+    finally:  # Other tests know what is in the tree.
+        for name in {path.split('/')[0] for path in written}:
+            shutil.rmtree(tree / name)
+            (tree / 'truth' / f'{name}.npz').unlink()
 
 
 def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():

@@ -57,6 +57,8 @@ class Settings:
         scans: 'all' frames have a scan, or only the 'neutral' first frame of every sequence,
             whose other frames are photos; a sequence then ends before it is neutral again.
         test_frames: of each sequence of the people whose split is test; None: as the others.
+        sequences: how many of the six sequences a person has, drawn for each; None: all.
+        spread: how much further than usual identities lie from the mean face; None: no further.
     """
 
     frames: int
@@ -68,6 +70,8 @@ class Settings:
     face_dir: str | None = None
     scans: str = SCANS[0]
     test_frames: int | None = None
+    sequences: int | None = None
+    spread: float | None = None
 
     @property
     def few_or_far(self):
@@ -79,7 +83,7 @@ class Settings:
         return self.test_frames if split == 'test' and self.test_frames else self.frames
 
 
-def write(out_dir, num_subjects, workers, settings):
+def write(out_dir, num_subjects, workers, settings, first=1, only_split=None):
     """Writes the tree; people that are complete on disk are kept.
 
     A person depends on the settings and the id only, whatever the number of people or workers.
@@ -89,6 +93,9 @@ def write(out_dir, num_subjects, workers, settings):
         num_subjects: how many people.
         workers: processes.
         settings: Settings.
+        first: which of them, counted from 1, is the first to write; those before are not looked at,
+            and may have other settings.
+        only_split: 'train', 'validation' or 'test': only the people of this split.
 
     Raises:
         UserError: the folder holds people written with other settings, or the settings name a
@@ -97,8 +104,11 @@ def write(out_dir, num_subjects, workers, settings):
     faces.open_face(settings.face, settings.face_dir)  # Its errors belong before any work.
     out_dir = pathlib.Path(out_dir)
     (out_dir / 'truth').mkdir(parents=True, exist_ok=True)
-    ids = subject_ids(num_subjects)
+    ids = subject_ids(num_subjects)[first - 1 :]
     split_of, _ = splits.assign(ids, splits.read_csv(splits.default_csv('bu4dfe')))
+    if only_split is not None:
+        ids = [name for name in ids if split_of[name] == only_split]
+    sequences = settings.sequences or len(expressions.NAMES)
     tasks = []
     for name in ids:
         truth = out_dir / 'truth' / f'{name}.npz'
@@ -106,12 +116,13 @@ def write(out_dir, num_subjects, workers, settings):
             _check_settings(truth, settings)
         else:
             tasks.append((str(out_dir), name, settings.frames_of(split_of[name]), settings))
-    bar = tqdm(total=6 * sum(task[2] for task in tasks), unit='frame', desc='synthetic people')
+    total = sequences * sum(task[2] for task in tasks)
+    bar = tqdm(total=total, unit='frame', desc='synthetic people')
     with Workers(min(workers, max(len(tasks), 1))) as pool, bar:
         for task, _, death in pool.run(_write_subject, tasks):
             if death is not None:
                 raise UserError(f'{task[1]}: {death}; run the same command again to go on.')
-            bar.update(6 * task[2])
+            bar.update(sequences * task[2])
 
 
 def _recorded(settings):
@@ -152,6 +163,8 @@ def _write_subject(task):
     rng = np.random.default_rng(key)
     looks = appearance.sample_appearance(rng, name[0])
     identity = face.sample_identity(rng, name[0])
+    if settings.spread is not None:
+        identity *= np.float32(settings.spread)
     person = Person(
         identity,
         looks,
@@ -169,7 +182,8 @@ def _write_subject(task):
     photographer = renderer.Renderer(person, camera, rng)
     truth = {'sequences': [], 'frames': [], 'rotations': [], 'translations': [],
              'expression_weights': []}  # fmt: skip
-    for number, sequence in enumerate(expressions.NAMES):
+    for number in _sequence_numbers(settings.sequences, key):
+        sequence = expressions.NAMES[number]
         folder = partial / sequence
         folder.mkdir(parents=True)
         moves = _moves(number, frames, settings, np.random.default_rng([*key, number]))
@@ -182,6 +196,15 @@ def _write_subject(task):
     shutil.rmtree(out_dir / name, ignore_errors=True)  # A folder without truth is not complete.
     partial.rename(out_dir / name)
     _write_truth(out_dir / 'truth', name, person, truth, settings)
+
+
+def _sequence_numbers(count, key):
+    """Returns which of the six sequences a person has, in their order."""
+    number = len(expressions.NAMES)
+    if count is None:
+        return range(number)
+    drawn = np.random.default_rng([*key, number]).permutation(number)
+    return sorted(drawn[:count].tolist())
 
 
 class _Moves(NamedTuple):
