@@ -30,6 +30,7 @@ def get_config():
         {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refinements': 3},  # 32 x 32
     )
     model.pose_products = True
+    model.calibrate = True
     model.memory_features = 16
     model.memory_stride = 8
     model.feature_size = 1024

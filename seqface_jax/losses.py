@@ -230,6 +230,18 @@ def gaussian_nll(predicted, log_variance, target, mask):
     return _masked_mean(nll, mask)
 
 
+def error_and_variance(predicted, log_variance, target, mask):
+    """Averages the squared error of a coordinate, and the variance that is stated for it.
+
+    Args: as of `gaussian_nll`.
+
+    Returns:
+        [B] and [B], mm^2. Over many people they are equal where the network is calibrated.
+    """
+    mean_square = jnp.mean(jnp.square(predicted - target[:, None]), axis=-1)
+    return _masked_mean(mean_square, mask), _masked_mean(jnp.exp(log_variance), mask)
+
+
 def _masked_mean(values, mask):
     """Averages values [B, T, S, S] over T and the true pixels of mask [B, S, S]; [B]."""
     mask = mask[:, None].astype(values.dtype)

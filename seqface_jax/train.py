@@ -239,15 +239,29 @@ def train_step(config, state, batch):
 
 
 def eval_step(config, model, variables, batch):
-    """Returns the sums of loss, error_mm and count over the real examples of a batch."""
+    """Returns the sums of loss, error_mm and count over the real examples of a batch.
+
+    Those of `losses.error_and_variance` too, where the network is to be calibrated.
+    """
     frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
     prediction = model.apply(variables, frames, train=False, last_only=_last_only(config))
-    loss, error_mm = sequence_losses(config, prediction, batch, variables.get('constants', {}))
-    return jax.lax.psum(_sums(loss, error_mm, batch['weight']), AXIS)
+    constants = variables.get('constants', {})
+    loss, error_mm = sequence_losses(config, prediction, batch, constants)
+    sums = _sums(loss, error_mm, batch['weight'])
+    if models.VARIANCE_SCALE in constants:
+        predicted = prediction.position_map
+        target = losses.ordered_target(batch, config.data.target, predicted.shape[-2])
+        found = losses.error_and_variance(predicted, prediction.log_variance, *target)
+        names = 'squared_error', 'variance'
+        sums |= {
+            name: jnp.sum(values * batch['weight'])
+            for name, values in zip(names, found, strict=True)
+        }
+    return jax.lax.psum(sums, AXIS)
 
 
 def mean_losses(config, step, devices, split):
-    """Averages loss and error_mm over a split, every real example once.
+    """Averages what `eval_step` sums up over a split, every real example once.
 
     Args:
         config: of the run.
@@ -256,13 +270,34 @@ def mean_losses(config, step, devices, split):
         split: input_pipeline.Split.
 
     Returns:
-        dict of loss and error_mm.
+        dict of loss and error_mm, and of squared_error and variance where they are summed.
     """
     sums = {}
     for batch in split.batches(config.train.seed, VALIDATION_EPOCH, share=distributed.share()):
         batch = devices.deal(batch, config)
         sums = _add(sums, jax.device_get(step(batch)))
     return _means(sums)
+
+
+def calibrate(variables, validation):
+    """Scales the variances that a network states by how far it is off on people of validation.
+
+    In training dropout and blurred frames make a network worse than it is without, and it learns
+    to say so.
+
+    Args:
+        variables: collections of arrays, as for `model.apply`.
+        validation: of `mean_losses`, with those variables.
+
+    Returns:
+        the variables, with another constant VARIANCE_SCALE if they have it.
+    """
+    constants = variables.get('constants', {})
+    if models.VARIANCE_SCALE not in constants:
+        return variables
+    ratio = validation['squared_error'] / validation['variance']
+    scale = constants[models.VARIANCE_SCALE] * np.float32(ratio)
+    return variables | {'constants': constants | {models.VARIANCE_SCALE: scale}}
 
 
 def is_due(count, every):
@@ -428,13 +463,14 @@ class _Run:
         better_training, better_validation = progress.end_epoch(
             training['loss'], validation['loss']
         )
-        self._write('training', **training)
-        self._write('validation', **validation)
+        self._write('training', loss=training['loss'], error_mm=training['error_mm'])
+        self._write('validation', loss=validation['loss'], error_mm=validation['error_mm'])
         meta = {'training_loss': training['loss'], 'validation_loss': validation['loss']}
+        variables = calibrate(self._state.variables(averaged=True), validation)
         if better_validation:
-            self._save_best('best_validation', meta)
+            self._save_best('best_validation', variables, meta)
         if better_training:
-            self._save_best('best_training', meta)
+            self._save_best('best_training', variables, meta)
         self._store.wait()  # `latest` says what is best: it comes after.
         self._save_latest()
         bar.write(
@@ -449,9 +485,9 @@ class _Run:
         step = functools.partial(self._eval_step, variables)
         return mean_losses(self._config, step, self._devices, self._validation)
 
-    def _save_best(self, which, meta):
+    def _save_best(self, which, variables, meta):
         place = {'step': self._progress.step, 'epoch': self._progress.epoch}
-        self._store.save(which, self._state.variables(averaged=True), meta | place)
+        self._store.save(which, variables, meta | place)
 
     def _save_latest(self):
         self._progress.seconds = time.monotonic() - self._started
@@ -573,7 +609,7 @@ def _add(sums, more):
 
 
 def _means(sums):
-    return {name: sums[name] / sums['count'] for name in ('loss', 'error_mm')}
+    return {name: total / sums['count'] for name, total in sums.items() if name != 'count'}
 
 
 def _is_better(loss, best):

@@ -1,6 +1,16 @@
+import functools
+
 import numpy as np
 
-from seqface_jax import calibration, position_map
+from configs import tiny
+from seqface_jax import (
+    calibration,
+    checkpoints,
+    input_pipeline,
+    models,
+    position_map,
+    train,
+)
 
 
 def _stated(sigma, shape=(64, 64)):
@@ -41,3 +51,24 @@ def test_errors_along_the_rays_are_judged_alike():
         calibration.sigma_mm(stated, mask),
         rtol=0.03,
     )
+
+
+def test_the_best_checkpoint_states_the_variance_that_people_of_validation_have(
+    tiny_records, tmp_path
+):
+    config = tiny.get_config()
+    config.data.update(dir=str(tiny_records), name='tiny', num_threads=1)
+    config.train.num_epochs = 1
+    train.train_and_evaluate(config, tmp_path)
+    _, model, variables = checkpoints.load(tmp_path, 'best_validation')
+    assert not 0.99 < variables['constants'][models.VARIANCE_SCALE] < 1.01
+    split = input_pipeline.open_dataset(config.data).split('validation')
+    devices = train.Devices(config.data.batch_size)
+    step = devices.map(
+        functools.partial(train.eval_step, config, model), num_outputs=1, donate=False
+    )
+    found = train.mean_losses(config, functools.partial(step, variables), devices, split)
+    np.testing.assert_allclose(found['variance'], found['squared_error'], rtol=1e-4)
+    # What goes on from `latest` is what was trained.
+    latest = checkpoints.load(tmp_path, 'latest')[2]
+    assert latest['constants'][models.VARIANCE_SCALE] == 1

@@ -82,6 +82,16 @@ def test_the_likelihood_is_best_where_the_variance_is_the_mean_square():
     np.testing.assert_allclose(jax.grad(nll)(jnp.log(3.0)), 0, atol=1e-6)
 
 
+def test_squared_errors_and_stated_variances_are_averaged_over_the_valid_pixels():
+    target = jnp.zeros((1, 2, 2, 3))
+    mask = jnp.array([[[True, True], [True, False]]])
+    predicted = jnp.array([1.0, 2.0, 3.0, 100.0]).reshape(1, 1, 2, 2, 1) * jnp.ones(3)
+    log_variance = jnp.log(jnp.array([1.0, 4.0, 7.0, 100.0])).reshape(1, 1, 2, 2)
+    squared, variance = losses.error_and_variance(predicted, log_variance, target, mask)
+    np.testing.assert_allclose(squared, [14 / 3], rtol=1e-6)
+    np.testing.assert_allclose(variance, [4.0], rtol=1e-6)
+
+
 def test_the_likelihood_does_not_move_the_points():
     target, mask = jnp.ones((1, 2, 2, 3)), jnp.ones((1, 2, 2), bool)
     grad = jax.grad(lambda x: losses.gaussian_nll(x, jnp.zeros((1, 1, 2, 2)), target, mask).sum())(

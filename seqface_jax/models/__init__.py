@@ -11,6 +11,7 @@ from seqface_jax.models.r2n2 import R2N2
 from seqface_jax.models.rotate_render import RotateRender
 from seqface_jax.models.seqface import SeqFace
 from seqface_jax.models.sequence_model import MAX_FRAMES as MAX_FRAMES
+from seqface_jax.models.sequence_model import VARIANCE_SCALE as VARIANCE_SCALE
 
 MODELS = {
     'front_side': FrontSide,

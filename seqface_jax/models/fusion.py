@@ -32,7 +32,7 @@ from seqface_jax.models.linear_face import expression_components, radial_compone
 from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
-from seqface_jax.models.sequence_model import SequenceModel
+from seqface_jax.models.sequence_model import VARIANCE_SCALE, SequenceModel
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
@@ -75,6 +75,8 @@ class Fusion(SequenceModel, kw_only=True):
         pose_products: whether the linear measurements read the principal directions times functions
             of the head's pose too, see `turn_rows`, and the hidden layer the pose; after
             'unwrapped_gradients' only.
+        calibrate: whether the stated variances are multiplied by the constant VARIANCE_SCALE, which
+            training sets by what people of validation are off by.
         expression_size: E, directions in which the face of a frame may differ from the neutral one;
             0: the frames' own faces are not predicted.
     """
@@ -90,6 +92,7 @@ class Fusion(SequenceModel, kw_only=True):
     norm: str = 'group'
     training_stride: int = 1
     pose_products: bool = False
+    calibrate: bool = False
     expression_size: int = 0
 
     def initial_state(self, batch):
@@ -164,11 +167,13 @@ class Fusion(SequenceModel, kw_only=True):
         Returns:
             mean_map [128, 128, 3] mm, basis [K, 128, 128] mm along the rays of the map (see
             linear_face), feature_mean [n] and feature_directions [n, R] (see whitening), for
-            'unwrapped_gradients' the regressions of the pose (see unwrapping), and with
-            expression_size expression_basis [E, 128, 128] mm along the rays, of the deformations
-            in the table.
+            'unwrapped_gradients' the regressions of the pose (see unwrapping), with calibrate
+            VARIANCE_SCALE [], 1 until it is known, and with expression_size expression_basis
+            [E, 128, 128] mm along the rays, of the deformations in the table.
         """
         constants = radial_components(table, values['code_size'])
+        if values.get('calibrate'):
+            constants[VARIANCE_SCALE] = np.float32(1)
         if values.get('expression_size', 0):
             if 'deformation' not in table:
                 raise fields.ModelConfigError(
@@ -342,8 +347,10 @@ class Fusion(SequenceModel, kw_only=True):
         # The space leaves out what it leaves out. A coordinate has a third of the ray's variance.
         outside = nn.softplus(self.param('outside_variance', _constant(0.0), shape))
         along_ray = jnp.einsum('btkl,khw,lhw->bthw', covariance, basis, basis)
-        variance = along_ray / 3 + outside[::stride, ::stride]
-        return Prediction(position_map, jnp.log(variance + MIN_VARIANCE_MM2))
+        variance = along_ray / 3 + outside[::stride, ::stride] + MIN_VARIANCE_MM2
+        if self.calibrate:
+            variance *= self.constant(VARIANCE_SCALE, ())
+        return Prediction(position_map, jnp.log(variance))
 
 
 def _kind(layer):

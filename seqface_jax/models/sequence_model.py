@@ -10,6 +10,8 @@ from seqface_jax.models import fields
 
 # What a network looks at before an answer, and the most frames of a person that it can use.
 MAX_FRAMES = {'frame': 1, 'front': 1, 'pair': 2, 'sequence': None}
+# The constant by which a calibrated network multiplies the variances that it states, [].
+VARIANCE_SCALE = 'variance_scale'
 SURFACES = ('position_map', 'image_map', 'voxels')
 GIVEN = ('image_size', 'scan_unroll', 'axis_name')  # Fields that the program sets, not the config.
 
