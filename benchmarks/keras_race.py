@@ -5,6 +5,8 @@ JAX_PLATFORMS=cuda python -m benchmarks.keras_race --image_size=256 # GPU, with 
 
 Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs;
 `ours_bfloat16`, the same with train.compute_dtype; `ours_remat`, the same with model.remat;
+`ours_remat_bfloat16`; `ours_parts`, with model.remat_frames, whose batch statistics, and so losses,
+are of parts of two frames: it races alone, with --num_frames=64 for what 8 take elsewhere;
 `graph`, Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its
 loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from
 the thesis. The first three losses must agree to 0.1 % (bfloat16: 2 %). Beside the times: peak
@@ -31,6 +33,8 @@ OURS = {  # And what differs from configs/bu4dfe_thesis.py.
     'ours': {},
     'ours_bfloat16': {'train.compute_dtype': 'bfloat16'},
     'ours_remat': {'model.remat': True},
+    'ours_remat_bfloat16': {'model.remat': True, 'train.compute_dtype': 'bfloat16'},
+    'ours_parts': {'model.remat_frames': 2},
 }
 BACKENDS = {'graph': 'tensorflow', 'eager': 'tensorflow', 'keras_jax': 'jax'}  # Of Keras.
 CONTESTANTS = (*OURS, *BACKENDS)
