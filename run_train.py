@@ -44,11 +44,14 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import distributed, train  # JAX takes seconds, --help need not wait.
+    # JAX takes seconds, --help need not wait.
+    from seqface_jax import cpu_devices, distributed, train
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]
     workdir = _WORKDIR.value or os.path.join('runs', name)
+    if _COORDINATOR.value is None:
+        cpu_devices.set_up(_CONFIG.value)
     with distributed.job(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
         progress = train.train_and_evaluate(_CONFIG.value, workdir)
         if distributed.is_first():

@@ -258,11 +258,12 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import compilation_cache
+    from seqface_jax import compilation_cache, cpu_devices
 
     values = flags.FLAGS
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
     variants = FAMILIES[values.family]
+    cpu_devices.set_up(variant_config(values.family, next(iter(variants))))
     for name in values.variants or ():
         errors.check_choice(name, variants, 'variant')
     folder = os.path.join(values.out_dir, values.family)

@@ -49,4 +49,5 @@ def get_config():
     config.train.uncertainty_weight = 0.1
     config.train.num_epochs = 28
     config.train.ema_decay = 0.99
+    config.train.cpu_devices = 0
     return config

@@ -24,6 +24,7 @@ def get_config():
     config.model.measurements = 6
 
     config.train.num_epochs = 2
+    config.train.cpu_devices = 1
     config.train.log_every_steps = 1
 
     config.eval.num_frames = (1, 2)

@@ -41,6 +41,7 @@ FREE_FIELDS = (
     'train.checkpoint_every_steps',
     'train.log_every_steps',
     'train.scan_unroll',
+    'train.cpu_devices',
     'model.remat',
     'eval.',
 )
@@ -52,6 +53,7 @@ _ADDED_FIELDS = {
     'data.draw': 'sequences',
     'train.frame_weight': 0.0,
     'train.compute_dtype': 'float32',
+    'train.cpu_devices': 1,
 }
 _READ_ERRORS = (
     ValueError,
