@@ -27,3 +27,9 @@ def test_a_network_without_the_choice_has_one_curve():
     config = small_config()
     config.model = {'name': 'prnet'}
     assert [name for name, *_ in long_sequences.choices(config, [4], [2])] == ['plain']
+
+
+def test_a_gradient_that_is_run_is_finite_and_says_its_memory():
+    found = long_sequences.run(small_config(), 4, {'remat_frames': 2})
+    assert found['is_finite'] and found['num_frames'] == 4
+    assert found['peak_mb'] > 10 and found['seconds'] > 0
