@@ -57,6 +57,11 @@ def test_extra_folders_are_ignored_and_case_does_not_matter(tmp_path):
     assert subjects[0].frames[0].sequence == 'Happy'
 
 
+def test_people_beyond_999_have_a_fourth_digit(tmp_path):
+    _touch(tmp_path, 'F999/Happy/000.jpg', 'F1000/Happy/000.jpg')
+    assert {subject.id for subject in _open(tmp_path).subjects()} == {'F999', 'F1000'}
+
+
 def test_gaps_in_the_numbers_and_absent_expressions_are_reported(tmp_path):
     six = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
     for subject in ('F001', 'F002', 'F005', 'M001'):

@@ -18,7 +18,8 @@ from seqface_jax.errors import UserError
 
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
 _MAX_DIGITS = 9  # Of a frame's number; the records keep 32 bits.
-_SUBJECT = re.compile(r'[FM]\d{3,4}', re.IGNORECASE)  # Four in large synthetic trees.
+# Large synthetic trees go on at F1000.
+_SUBJECT = re.compile(r'[FM](\d{3}|[1-9]\d{3})', re.IGNORECASE)
 
 
 class Source:
