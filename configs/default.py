@@ -78,7 +78,8 @@ def get_config():
     # What training steps compute in; parameters, statistics and loss are float32 either way, and so
     # is evaluation. 'bfloat16' is for the model seqface; see benchmarks/README.md before using it.
     train.compute_dtype = 'float32'
-    # Where there is no GPU; 0: one for each core, as many as can share a batch.
+    # Where there is no GPU; 0: one for each core, as many as can share a batch. Another number of
+    # devices, other draws of dropout.
     train.cpu_devices = 1
     train.scan_unroll = 0  # Of nn.scan; 0: all frames on CPU, one at a time on GPU.
 
