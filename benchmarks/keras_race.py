@@ -214,10 +214,7 @@ def device_peak_mb(name):
         if not tf.config.list_physical_devices('GPU'):
             return None
         return tf.config.experimental.get_memory_info('GPU:0')['peak'] / 2**20
-    import jax
-
-    statistics = jax.local_devices()[0].memory_stats()
-    return statistics['peak_bytes_in_use'] / 2**20 if statistics else None
+    return race.accelerator_peak_mb()
 
 
 def measure(contestants, image_size, num_frames, batch_size, repetitions):

@@ -83,20 +83,14 @@ def run(config, num_frames, changes):
     """
     size = config.data.image_size
     compiled, model = compile_gradient(config, num_frames, changes)
-    # Without XLA's optimisation, as in training: it runs once.
-    init = jax.jit(
-        lambda: checkpoints.init_variables(model, size, 0),
-        compiler_options={'xla_backend_optimization_level': 0},
-    )
-    params, rest = split(init())
+    params, rest = split(checkpoints.draw_variables(model, size, 0))
     frames = jax.random.uniform(jax.random.key(0), (1, num_frames, size, size, 3))
     begin = time.perf_counter()
     gradient = jax.block_until_ready(compiled(params, rest, frames))
     seconds = time.perf_counter() - begin
-    statistics = jax.local_devices()[0].memory_stats()
     return {
         'num_frames': num_frames,
-        'peak_mb': statistics['peak_bytes_in_use'] / 2**20 if statistics else race.peak_mb(),
+        'peak_mb': race.accelerator_peak_mb() or race.peak_mb(),
         'seconds': seconds,
         'is_finite': all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient)),
     }

@@ -143,6 +143,14 @@ def peak_mb(who=resource.RUSAGE_SELF):
     return resource.getrusage(who).ru_maxrss / 1024
 
 
+def accelerator_peak_mb():
+    """Returns the most memory in use on JAX's first device, in MB; None on the CPU."""
+    import jax
+
+    statistics = jax.local_devices()[0].memory_stats()
+    return statistics['peak_bytes_in_use'] / 2**20 if statistics else None
+
+
 def forget_peak():
     """Gives freed memory back to Linux; `peak_mb` of this process counts anew from here."""
     ctypes.CDLL(None).malloc_trim(0)

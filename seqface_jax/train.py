@@ -112,15 +112,7 @@ class Progress:
 
 def create_state(config, model, constants, steps_per_epoch):
     """Draws the parameters and sets up the optimiser."""
-    # Compiled: drawing one by one takes several times as long. It runs once: without optimisation
-    # XLA takes a fifth of the time.
-    init = jax.jit(
-        functools.partial(
-            checkpoints.init_variables, model, config.data.image_size, config.train.seed
-        ),
-        compiler_options={'xla_backend_optimization_level': 0},
-    )
-    variables = init()
+    variables = checkpoints.draw_variables(model, config.data.image_size, config.train.seed)
     if jax.tree.map(np.shape, variables.get('constants', {})) != jax.tree.map(np.shape, constants):
         raise ValueError('models.constants does not return the constants of the model')
     params = variables['params']
@@ -222,7 +214,8 @@ def train_step(config, state, batch):
             rngs={'dropout': dropout_key},
         )
         loss, error_mm = sequence_losses(config, prediction, batch, state.constants)
-        return loss.mean(), (updates, _sums(loss, error_mm, batch['weight']))
+        sums = _sums({'loss': loss, 'error_mm': error_mm}, batch['weight'])
+        return loss.mean(), (updates, sums)
 
     (loss, (updates, sums)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
     loss, grads, batch_stats = jax.lax.pmean(
@@ -247,17 +240,15 @@ def eval_step(config, model, variables, batch):
     prediction = model.apply(variables, frames, train=False, last_only=_last_only(config))
     constants = variables.get('constants', {})
     loss, error_mm = sequence_losses(config, prediction, batch, constants)
-    sums = _sums(loss, error_mm, batch['weight'])
+    examples = {'loss': loss, 'error_mm': error_mm}
     if models.VARIANCE_SCALE in constants:
         predicted = prediction.position_map
         target = losses.ordered_target(batch, config.data.target, predicted.shape[-2])
-        found = losses.error_and_variance(predicted, prediction.log_variance, *target)
-        names = 'squared_error', 'variance'
-        sums |= {
-            name: jnp.sum(values * batch['weight'])
-            for name, values in zip(names, found, strict=True)
-        }
-    return jax.lax.psum(sums, AXIS)
+        squared_error, variance = losses.error_and_variance(
+            predicted, prediction.log_variance, *target
+        )
+        examples |= {'squared_error': squared_error, 'variance': variance}
+    return jax.lax.psum(_sums(examples, batch['weight']), AXIS)
 
 
 def mean_losses(config, step, devices, split):
@@ -282,8 +273,8 @@ def mean_losses(config, step, devices, split):
 def calibrate(variables, validation):
     """Scales the variances that a network states by how far it is off on people of validation.
 
-    In training dropout and blurred frames make a network worse than it is without, and it learns
-    to say so.
+    In training dropout and augmentation make a network worse than it is without, and it learns to
+    say so.
 
     Args:
         variables: collections of arrays, as for `model.apply`.
@@ -595,12 +586,10 @@ def _last_only(config):
     return config.train.loss in losses.OF_LAST_ANSWER
 
 
-def _sums(loss, error_mm, weight):
-    return {
-        'loss': jnp.sum(loss * weight),
-        'error_mm': jnp.sum(error_mm * weight),
-        'count': jnp.sum(weight),
-    }
+def _sums(examples, weight):
+    """Adds up each array [B] of a dict over the real examples, and counts these."""
+    sums = {name: jnp.sum(values * weight) for name, values in examples.items()}
+    return sums | {'count': jnp.sum(weight)}
 
 
 def _add(sums, more):
