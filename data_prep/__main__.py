@@ -97,6 +97,9 @@ _SEQUENCES = flags.DEFINE_integer(
 _SPREAD = flags.DEFINE_float(
     'spread', None, 'synthetic_raw: faces lie so many times further from the mean face.', 0.0
 )
+_DEFORM_MM = flags.DEFINE_float(
+    'deform_mm', None, 'synthetic_raw: faces are smoothly deformed by about so much.', 0.0
+)
 _OF_PREPARE = (
     'raw_dir',
     'data_dir',
@@ -122,6 +125,7 @@ _OF_SYNTHETIC = (
     'split',
     'sequences',
     'spread',
+    'deform_mm',
 )
 _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 
@@ -180,6 +184,7 @@ def _write_synthetic():
         test_frames=_TEST_FRAMES.value,
         sequences=_SEQUENCES.value,
         spread=_SPREAD.value,
+        deform_mm=_DEFORM_MM.value,
     )
     if _FIRST.value > _NUM_SUBJECTS.value:
         raise UserError(

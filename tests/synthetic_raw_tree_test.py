@@ -175,9 +175,11 @@ def test_people_of_the_test_split_have_their_own_number_of_frames():
     assert _SETTINGS.frames_of('test') == 3
 
 
-def test_more_people_of_one_split_join_a_tree_with_fewer_sequences_and_wider_faces(tree):
+def test_more_people_of_one_split_join_a_tree_with_fewer_sequences_and_stranger_faces(tree):
     before = _contents(tree)
-    more = dataclasses.replace(_SETTINGS, frames=1, photo_height=100, sequences=2, spread=2.0)
+    more = dataclasses.replace(
+        _SETTINGS, frames=1, photo_height=100, sequences=2, spread=2.0, deform_mm=2.0
+    )
     # F002, M002, F003 (test), M003 (test), F004 (validation): two of them are to train on.
     raw_tree.write(tree, 7, 1, more, first=3, only_split='train')
     written = {path for path in _contents(tree) if path not in before}
@@ -189,10 +191,12 @@ def test_more_people_of_one_split_join_a_tree_with_fewer_sequences_and_wider_fac
             assert len(sequences) == 2 and sequences < set(expressions.NAMES)
             with np.load(tree / 'truth' / f'{name}.npz') as truth:
                 assert set(truth['sequences']) == sequences
-                wide = truth['identity']
+                wide, vertices = truth['identity'], truth['vertices']
             rng = np.random.default_rng([_SETTINGS.seed, 'FM'.index(name[0]), int(name[1:])])
             appearance.sample_appearance(rng, name[0])
             np.testing.assert_allclose(wide, 2 * face_model().sample_identity(rng, name[0]))
+            moved = vertices - face_model().neutral(wide)
+            assert 1.0 < np.sqrt((moved**2).mean()) < 4.0
     finally:  # Other tests know what is in the tree.
         for name in {path.split('/')[0] for path in written}:
             shutil.rmtree(tree / name)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from data_prep.synthetic import head
+from data_prep.synthetic.expressions import NAMES
 from data_prep.synthetic.face import face_model
 from data_prep.synthetic.hair import curtain, hair_shell
 from data_prep.synthetic.parts import GridPart, grid_normals
@@ -41,6 +42,7 @@ class Person:
         face: what the identity is of: face.FaceModel, which is the default, or a MeshFace.
         fine: all triangles of the head; else fewer where they are enough for small photos.
         all_round: the head turns so far that its back is seen.
+        deformation: moves the neutral face further, as `deformation.sample_deformation` returns it.
 
     Attributes:
         identity: [K] in standard deviations.
@@ -53,11 +55,15 @@ class Person:
         triangle_cell: [F] the triangle's number in its part.
     """
 
-    def __init__(self, identity, looks, face=None, *, fine=True, all_round=False):
+    def __init__(self, identity, looks, face=None, *, fine=True, all_round=False, deformation=None):
         self.identity = identity
         self.looks = looks
         self.model = face or face_model()
+        self.parts = self.model.parts(fine, all_round)
         self.neutral = self.model.neutral(identity)
+        if deformation is not None:
+            moved = self.neutral + deformation(self.neutral, self._eye_centers())
+            self.neutral = self.model.express(moved, np.zeros(len(NAMES), np.float32))
         scalp = self.model.scalp(self.neutral)
         mean_scalp = face_model().scalp(face_model().mean)  # Hairlines are defined on it.
         self._hair, growing = hair_shell(
@@ -65,8 +71,13 @@ class Person:
         )
         self._curtain = None if self._hair is None else curtain(self._hair, looks)
         self._bust = _bust(looks, self.model.collar_scale(self.neutral))
-        self.parts = self.model.parts(fine, all_round)
         self._join(growing)
+
+    def _eye_centers(self):
+        """Returns the middle of each eyeball of the neutral face, a list of [3] float32 mm."""
+        eyes = [part for part in self.parts if part.material == 'eye']
+        balls = [self.neutral[part.first : part.first + part.size] for part in eyes]
+        return [(ball.min(axis=0) + ball.max(axis=0)) / 2 for ball in balls]
 
     def _join(self, growing):
         """Lists the parts and the triangles of all of them."""

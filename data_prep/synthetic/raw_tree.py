@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep import scan_io, splits
-from data_prep.synthetic import appearance, expressions, faces, renderer, scanner
+from data_prep.synthetic import appearance, deformation, expressions, faces, renderer, scanner
 from data_prep.synthetic.camera import studio_camera
 from data_prep.synthetic.person import Person, pose_over_time
 from data_prep.workers import Workers
@@ -59,6 +59,8 @@ class Settings:
         test_frames: of each sequence of the people whose split is test; None: as the others.
         sequences: how many of the six sequences a person has, drawn for each; None: all.
         spread: how much further than usual identities lie from the mean face; None: no further.
+        deform_mm: standard deviation of a smooth random displacement of every coordinate of the
+            face; None: none.
     """
 
     frames: int
@@ -72,6 +74,7 @@ class Settings:
     test_frames: int | None = None
     sequences: int | None = None
     spread: float | None = None
+    deform_mm: float | None = None
 
     @property
     def few_or_far(self):
@@ -171,6 +174,7 @@ def _write_subject(task):
         face,
         fine=settings.photo_height > _SMALL_PHOTO,
         all_round=settings.turn_deg > _FAR_TURN_DEG,
+        deformation=_deformation(settings.deform_mm, key),
     )
     camera = studio_camera(settings.photo_height, rng)
     recording = scanner.sample_scanner(
@@ -196,6 +200,14 @@ def _write_subject(task):
     shutil.rmtree(out_dir / name, ignore_errors=True)  # A folder without truth is not complete.
     partial.rename(out_dir / name)
     _write_truth(out_dir / 'truth', name, person, truth, settings)
+
+
+def _deformation(deviation_mm, key):
+    """Returns a person's own deformation, or None."""
+    if deviation_mm is None:
+        return None
+    rng = np.random.default_rng([*key, len(expressions.NAMES) + 1])
+    return deformation.sample_deformation(rng, deviation_mm)
 
 
 def _sequence_numbers(count, key):
