@@ -30,6 +30,10 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     },
     'the pose as it is first told': {'model.encoder': (_GRADIENTS | {'refinements': 0},)},
     'the pose refined once': {'model.encoder': (_GRADIENTS | {'refinements': 1},)},
+    'cells half as wide': {
+        'model.encoder': (_GRADIENTS | {'stride': 4},),
+        'model.memory_stride': 8,
+    },
     'no products with the pose': {'model.pose_products': False},
     'learned layers after the gradients': {
         'model.encoder': (
