@@ -206,6 +206,7 @@ def _deformation(deviation_mm, key):
     """Returns a person's own deformation, or None."""
     if deviation_mm is None:
         return None
+    # Smaller numbers are taken: by each sequence, and by the choice of sequences.
     rng = np.random.default_rng([*key, len(expressions.NAMES) + 1])
     return deformation.sample_deformation(rng, deviation_mm)
 
