@@ -46,6 +46,7 @@ def get_config():
     augmentation.repeat = 0.0  # Share of sequences half of whose frames repeat earlier ones.
     augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...
     augmentation.occluder = 'color'  # ... of one colour, or of 'noise'.
+    augmentation.deform_mm = 0.0  # Up to so much every face is smoothly deformed.
     augmentation.coarse_dropout = 0.0  # Up to this share of 8 x 8 blocks is black; half at least.
 
     config.model = model = ml_collections.ConfigDict()
@@ -66,6 +67,9 @@ def get_config():
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
     train.num_epochs = 100
+    # A run whose parameters and constants are where training starts: its workdir, or 'pretrained'
+    # for the one that comes with the package; its network must be that of this config.
+    train.start_from = ''
     # After every frame: 'masked_l1', 'weighted_image' (PRNet's); after the last one: 'index_mse'
     # (the thesis's), 'image_mse' (Lium's), 'rotated_views', 'voxels' (3D-R2N2's).
     train.loss = 'masked_l1'

@@ -31,6 +31,7 @@ from seqface_jax import (
     losses,
     models,
     optimizers,
+    shape_augmentation,
     voxels,
 )
 from seqface_jax.errors import UserError, check_choice
@@ -333,26 +334,26 @@ class _Run:
         self._training = dataset.split(config.data.train_split)
         self._validation = dataset.split(config.data.validation_split)
         self._num_batches = self._training.num_batches()
-        table = self._training.subjects
         if config.train.frame_weight:
             _check_frame_weight(config)
-            table = table | self._training.sample_deformations(SAMPLED_MAPS)
-        constants = jax.tree.map(
-            np.float32,
-            models.constants(config.model, table, self._training.sample_frames),
-        )
+        if config.data.augmentation.enabled and config.data.augmentation.deform_mm:
+            _check_deform(config)
         model = models.create(
             config.model,
             config.data.image_size,
             scan_unroll=config.train.scan_unroll,
             axis_name=AXIS,
         )
+        start = _start(config)
+        constants = start['constants'] if start else _constants(config, self._training)
         if config.train.loss == 'index_mse' and 'scale_mm' not in constants:
             raise UserError(
                 f"train.loss=index_mse needs a model with a scale; '{config.model.name}' has none: "
                 'use masked_l1'
             )
         state = create_state(config, model, constants, self._num_batches)
+        if start:
+            state = _with_variables(state, start)
         first = distributed.is_first()
         self._store = checkpoints.Store(workdir) if first else distributed.Silent()
         state, self._progress = _restore(self._store, state)
@@ -539,6 +540,54 @@ class Devices:
         return jax.make_array_from_process_local_data(self._split, parts)
 
 
+def _constants(config, training):
+    """Computes what the network knows of the training split beforehand."""
+    table = training.subjects
+    if config.train.frame_weight:
+        table = table | training.sample_deformations(SAMPLED_MAPS)
+    augmentation_options = config.data.augmentation
+    if augmentation_options.enabled and augmentation_options.deform_mm:
+        table = shape_augmentation.add_deformed(table, augmentation_options)
+    constants = models.constants(config.model, table, training.sample_frames)
+    return jax.tree.map(np.float32, constants)
+
+
+def _start(config):
+    """Returns the variables of the run that training starts from; {}: it starts from none.
+
+    Raises:
+        UserError: there is no such run, or it has another network than the config.
+    """
+    workdir = config.train.start_from
+    if not workdir:
+        return {}
+    if workdir == 'pretrained':
+        workdir = checkpoints.pretrained()
+    its_config, _, variables = checkpoints.load(workdir, 'best_validation')
+    ours, theirs = (
+        {'data.image_size': c.data.image_size} | c.model.to_dict() for c in (config, its_config)
+    )
+    differing = sorted(
+        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+    )
+    if differing:
+        raise UserError(
+            f'train.start_from: the network of {workdir} differs from that of the config in '
+            f'{", ".join(differing)}: set them as {workdir}/config.json has them'
+        )
+    return variables
+
+
+def _with_variables(state, variables):
+    """Returns a state with the parameters and statistics of another run."""
+    params = jax.tree.map(jnp.asarray, variables['params'])
+    return state.replace(
+        params=params,
+        batch_stats=variables.get('batch_stats', {}),
+        ema_params=None if state.ema_params is None else jax.tree.map(jnp.copy, params),
+    )
+
+
 def _check_frame_weight(config):
     """Raises UserError where the data or the network have no faces of single frames."""
     lacking = []
@@ -550,6 +599,15 @@ def _check_frame_weight(config):
         lacking.append('data.target=position_map')
     if lacking:
         raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
+
+
+def _check_deform(config):
+    """Raises UserError where the targets are more than a position map, which alone is deformed."""
+    if config.data.target != 'position_map' or config.data.frame_maps:
+        raise UserError(
+            'data.augmentation.deform_mm moves position maps only: set it to 0, or data.target to '
+            'position_map and data.frame_maps to False'
+        )
 
 
 def _restore(store, state):

@@ -257,3 +257,53 @@ def test_patience_ends_only_when_neither_loss_has_fallen():
 def test_something_is_due_at_its_multiples_and_never_at_every_0():
     assert [train.is_due(step, 3) for step in (1, 2, 3, 4, 6)] == [False, False, True, False, True]
     assert not train.is_due(5, 0)
+
+
+def test_training_goes_on_from_another_run(whole_run, tiny_records, tmp_path):
+    """With a rate of nothing: what is saved is what the other run had."""
+    _, other, _ = whole_run
+    config = toy_model.get_config(tiny_records, **DROPOUT_AND_AVERAGE)
+    config.train.start_from, config.train.num_epochs = other, 1
+    config.optimizer.learning_rate = 0.0
+    train.train_and_evaluate(config, str(tmp_path))
+    started, found = (
+        checkpoints.load(workdir, 'best_validation')[2] for workdir in (other, str(tmp_path))
+    )
+    assert equal(found['params'], started['params'])
+    assert equal(found['constants'], started['constants'])
+
+
+def test_another_network_than_that_of_the_run_to_start_from_is_refused(
+    whole_run, tiny_records, tmp_path
+):
+    config = toy_model.get_config(tiny_records, **DROPOUT_AND_AVERAGE)
+    config.train.start_from, config.model.features = whole_run[1], 16
+    with pytest.raises(UserError, match=r'start_from: the network of .* differs .* in features:'):
+        train.train_and_evaluate(config, str(tmp_path))
+    config.train.start_from = str(tmp_path / 'nowhere')
+    with pytest.raises(UserError, match='nowhere'):
+        train.train_and_evaluate(config, str(tmp_path))
+
+
+def test_deformation_of_more_than_position_maps_is_refused(tiny_records, tmp_path):
+    config = toy_model.get_config(tiny_records)
+    config.data.augmentation.enabled, config.data.augmentation.deform_mm = True, 3.0
+    config.data.frame_maps = True
+    with pytest.raises(UserError, match='deform_mm moves position maps only'):
+        train.train_and_evaluate(config, str(tmp_path))
+
+
+def test_deformed_faces_are_trained_on_and_known_beforehand(tiny_records, tmp_path):
+    losses, constants = [], []
+    for deform_mm in (0.0, 3.0):
+        config = toy_model.get_config(tiny_records, augmentation=True)
+        config.data.augmentation.deform_mm = deform_mm
+        config.train.num_epochs = 1
+        workdir = str(tmp_path / str(deform_mm))
+        train.train_and_evaluate(config, workdir)
+        rows = metrics_writer.read(os.path.join(workdir, 'metrics.csv'))
+        losses.append(np.array([float(row['loss']) for row in rows if row['kind'] == 'step']))
+        constants.append(checkpoints.load(workdir, 'latest')[2]['constants'])
+    assert np.isfinite(losses).all()
+    assert (np.abs(losses[0] - losses[1]) > 1e-4 * losses[0]).all()
+    assert not np.array_equal(*(of_run['mean_map'] for of_run in constants))

@@ -61,7 +61,7 @@ class UnwrappedGradients(nn.Module):
         """
         gradients = OrientedGradients(self.features, self.stride)
         gray = x.mean(axis=-1)
-        small = _small(gray)
+        small = small_frames(gray)
         answer = find_pose(small, constants, self.refinements)
         places, cosine = project(constants['mean_map'], *head(answer))
         face = gradients(read(gray, places)[..., None], train=False)
@@ -93,7 +93,7 @@ def shapes(refinements=0):
     }
 
 
-def _small(gray):
+def small_frames(gray):
     """Returns frames [N, H, H] as the regressions see them, [N, 64, 64]."""
     size = pose_regression.CROP_PX
     return jax.image.resize(gray, (len(gray), size, size), 'linear')  # Averages if it shrinks.
