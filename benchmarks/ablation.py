@@ -63,6 +63,7 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     },
     'no JPEG': {'data.augmentation.jpeg': 0.0},
     'erased rectangles on a third': {'data.augmentation.occlusion': 0.3},
+    'everybody deformed, by up to 3 mm': {'data.augmentation.deform_mm': 3.0},
     'half the pixels each way': {'data.image_size': 64, 'model.memory_stride': 2},
 }
 
@@ -251,6 +252,7 @@ def define_flags():
     flags.DEFINE_integer(
         'epochs', None, 'Of every variant, its decay in proportion; else as in cpu.py.'
     )
+    flags.DEFINE_integer('image_size', None, 'Pixels of the frames; else as in cpu.py.')
     flags.DEFINE_float('minutes', None, 'Training of a variant ends with the epoch that passes it.')
     flags.DEFINE_list('variants', None, 'Only these; all if left out.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')
@@ -277,6 +279,8 @@ def main(argv):
         if not values.table and (not values.variants or name in values.variants):
             config = variant_config(values.family, name, values.scale)
             config.data.update(dir=values.data_dir, name=values.data_name)
+            if values.image_size is not None:
+                config.data.image_size = values.image_size
             if values.epochs is not None:
                 shorten(config, values.epochs)
             sys.stderr.write(f'{name}:\n')

@@ -55,10 +55,11 @@ def deformation_modes():
     even, odd = np.sqrt(2 * (1 - ASYMMETRIC**2)), np.sqrt(2) * ASYMMETRIC
     fields = np.concatenate([even * (fields + mirrored) / 2, odd * (fields - mirrored) / 2])
     fields = fields - _similarity_part(fields, points)
-    left, sizes, modes = np.linalg.svd(fields.reshape(len(fields), -1), full_matrices=False)
-    del left  # The fields are mixed by independent numbers: so are the modes.
-    modes = (sizes[:MODES, None] * modes[:MODES]).reshape(MODES, side, side, 3)
-    return modes.astype(np.float32)
+    # The fields are mixed by independent numbers: so are their principal components.
+    fields = fields.reshape(len(fields), -1)
+    _, mixtures = np.linalg.eigh(fields @ fields.T)
+    modes = mixtures[:, : -MODES - 1 : -1].T @ fields
+    return modes.reshape(MODES, side, side, 3).astype(np.float32)
 
 
 def deform_map(position_map, mask, moved):
