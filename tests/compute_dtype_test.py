@@ -25,7 +25,7 @@ NARROW = {
 def narrow_config(data_dir, compute_dtype):
     """The thesis's network with few channels at 32 pixels."""
     config = bu4dfe_thesis.get_config()
-    config.data.update(dir=str(data_dir), name='tiny', image_size=32, num_frames=3, batch_size=4)
+    config.data.update(dir=str(data_dir), name='tiny', image_size=32, num_frames=2, batch_size=4)
     config.data.num_threads = 2
     for name, layers in NARROW.items():
         config.model[name] = layers
