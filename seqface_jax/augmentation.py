@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from seqface_jax import compression, shape_augmentation
+from seqface_jax import bilinear, compression, shape_augmentation
 
 MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
@@ -19,7 +19,7 @@ NUM_DRAWS = 20  # Numbers drawn for a frame: see _augment_sequence.
 
 
 def augment(key, batch, options):
-    """Changes the frames of a batch, and mirrors its targets where the frames are mirrored.
+    """Changes the frames of a batch, and its targets where frames are mirrored or faces deformed.
 
     Args:
         key: of the step.
@@ -75,7 +75,7 @@ def resample(frames, shift, scale, angle_rad):
     y = y - (shift[:, 1] * height)[:, None, None]
     source_x = cosine * x + sine * y + (width - 1) / 2
     source_y = cosine * y - sine * x + (height - 1) / 2
-    return jax.vmap(_bilinear)(frames, source_x, source_y)
+    return jax.vmap(bilinear.read)(frames, source_y, source_x)
 
 
 def move_image_map(image_map, shift, scale, angle_rad):
@@ -221,20 +221,6 @@ def _compress(key, frames, share):
     compressed = jnp.roll(compression.compress(moved, quality), -start, (1, 2))
     chosen = drawn[1] < share * len(frames) / count
     return frames.at[index].set(jnp.where(chosen[:, None, None, None], compressed, frames[index]))
-
-
-def _bilinear(image, x, y):
-    """Reads image [H, W, 3] at pixel places x, y [H, W]."""
-    height, width = image.shape[:2]
-    x, y = jnp.clip(x, 0, width - 1), jnp.clip(y, 0, height - 1)
-    left = jnp.clip(jnp.floor(x), 0, width - 2).astype(jnp.int32)
-    top = jnp.clip(jnp.floor(y), 0, height - 2).astype(jnp.int32)
-    x, y = (x - left)[..., None], (y - top)[..., None]
-    pixels = image.reshape(height * width, -1)
-    corner = top * width + left
-    above = pixels[corner] * (1 - x) + pixels[corner + 1] * x
-    below = pixels[corner + width] * (1 - x) + pixels[corner + width + 1] * x
-    return above * (1 - y) + below * y
 
 
 def _mirror_points(points):

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax import pose_regression
+from seqface_jax import bilinear, pose_regression
 from seqface_jax import position_map as grid
 from seqface_jax.models import unwrapping
 
@@ -85,8 +85,8 @@ def deform_map(position_map, mask, moved):
     to_left, up = to_left / jnp.cos(elevation), aside[..., 1] / jnp.cos(elevation)
     row, column = grid.pixels_of(azimuth - to_left, elevation - up)
     values = jnp.where(mask, radius + along, 0.0)
-    weight = _read(mask.astype(jnp.float32), row, column)
-    radius = _read(values, row, column) / jnp.maximum(weight, 1e-3)
+    weight = bilinear.read(mask.astype(jnp.float32), row, column)
+    radius = bilinear.read(values, row, column) / jnp.maximum(weight, 1e-3)
     mask = weight > 0.99
     return jnp.where(mask, radius, 0.0)[..., None] * rays, mask
 
@@ -214,20 +214,4 @@ def _warp(frames, moved):
     moved = jax.image.resize(moved, (count, height, width, 2), 'cubic')
     column = jnp.arange(width) - width * moved[..., 0]
     row = jnp.arange(height)[:, None] - height * moved[..., 1]
-    return jax.vmap(_read)(frames, row, column)
-
-
-def _read(image, row, column):
-    """Returns an image [H, W, ...] at places row, column [h, w] in pixels; its edge goes on."""
-    height, width = image.shape[:2]
-    row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
-    top = jnp.clip(jnp.floor(row), 0, height - 2).astype(jnp.int32)
-    left = jnp.clip(jnp.floor(column), 0, width - 2).astype(jnp.int32)
-    below, right = row - top, column - left
-    if image.ndim == 3:
-        below, right = below[..., None], right[..., None]
-    pixels = image.reshape(height * width, *image.shape[2:])
-    first = top * width + left
-    upper = pixels[first] * (1 - right) + pixels[first + 1] * right
-    lower = pixels[first + width] * (1 - right) + pixels[first + width + 1] * right
-    return upper * (1 - below) + lower * below
+    return jax.vmap(bilinear.read)(frames, row, column)
