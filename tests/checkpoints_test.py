@@ -128,6 +128,17 @@ def test_a_config_of_an_older_program_is_completed_with_what_that_program_did(wo
     checkpoints.write_config(workdir, config)  # That run may go on.
 
 
+def test_a_run_of_before_faces_were_deformed_or_runs_started_from_may_go_on(workdir, config):
+    content = json.loads(config.to_json())
+    del content['data']['augmentation']['deform_mm'], content['train']['start_from']
+    with open(f'{workdir}/config.json', 'w') as file:
+        json.dump(content, file)
+    checkpoints.write_config(workdir, config)
+    config.data.augmentation.deform_mm = 3.0
+    with pytest.raises(UserError, match=r'\(data\.augmentation\.deform_mm differ\)'):
+        checkpoints.write_config(workdir, config)
+
+
 def test_a_run_may_go_on_with_more_epochs_and_moved_data_only(workdir, config):
     config.train.num_epochs, config.data.dir, config.eval.seed = 99, 'elsewhere', 5
     checkpoints.write_config(workdir, config)
