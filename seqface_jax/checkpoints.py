@@ -262,11 +262,10 @@ def write_config(workdir, config):
     """
     path = os.path.join(workdir, 'config.json')
     if os.path.exists(path) and glob.glob(f'{glob.escape(workdir)}/checkpoints/*/*'):
-        old, new = (_flatten(json.loads(c.to_json())) for c in (read_config(workdir), config))
         differing = [
             name
-            for name in sorted(old.keys() | new.keys())
-            if old.get(name) != new.get(name) and not name.startswith(FREE_FIELDS)
+            for name in differing_fields(read_config(workdir), config)
+            if not name.startswith(FREE_FIELDS)
         ]
         if differing:
             raise UserError(
@@ -277,6 +276,12 @@ def write_config(workdir, config):
     with open(path + '.tmp', 'w') as file:
         file.write(config.to_json(indent=2) + '\n')
     os.replace(path + '.tmp', path)
+
+
+def differing_fields(one, other):
+    """Returns the sorted names, such as 'model.name', of the fields in which two configs differ."""
+    one, other = (_flatten(json.loads(config.to_json())) for config in (one, other))
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
 def read_config(workdir):

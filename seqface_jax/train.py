@@ -336,7 +336,7 @@ class _Run:
         self._num_batches = self._training.num_batches()
         if config.train.frame_weight:
             _check_frame_weight(config)
-        if config.data.augmentation.enabled and config.data.augmentation.deform_mm:
+        if _deforms(config):
             _check_deform(config)
         model = models.create(
             config.model,
@@ -545,9 +545,8 @@ def _constants(config, training):
     table = training.subjects
     if config.train.frame_weight:
         table = table | training.sample_deformations(SAMPLED_MAPS)
-    augmentation_options = config.data.augmentation
-    if augmentation_options.enabled and augmentation_options.deform_mm:
-        table = shape_augmentation.add_deformed(table, augmentation_options)
+    if _deforms(config):
+        table = shape_augmentation.add_deformed(table, config.data.augmentation)
     constants = models.constants(config.model, table, training.sample_frames)
     return jax.tree.map(np.float32, constants)
 
@@ -564,12 +563,11 @@ def _start(config):
     if workdir == 'pretrained':
         workdir = checkpoints.pretrained()
     its_config, _, variables = checkpoints.load(workdir, 'best_validation')
-    ours, theirs = (
-        {'data.image_size': c.data.image_size} | c.model.to_dict() for c in (config, its_config)
-    )
-    differing = sorted(
-        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
-    )
+    differing = [
+        name.removeprefix('model.')
+        for name in checkpoints.differing_fields(its_config, config)
+        if name.startswith('model.') or name == 'data.image_size'
+    ]
     if differing:
         raise UserError(
             f'train.start_from: the network of {workdir} differs from that of the config in '
@@ -599,6 +597,10 @@ def _check_frame_weight(config):
         lacking.append('data.target=position_map')
     if lacking:
         raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
+
+
+def _deforms(config):
+    return config.data.augmentation.enabled and config.data.augmentation.deform_mm > 0
 
 
 def _check_deform(config):

@@ -1,5 +1,3 @@
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +5,8 @@ import pytest
 
 from seqface_jax.models import conv
 from seqface_jax.models.conv_lstm import ConvLSTM, hard_sigmoid
+from tests.compiling import quick_jit
 
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 FRAMES = jax.random.normal(jax.random.key(0), (2, 3, 9, 8, 3))
 
 

@@ -11,9 +11,8 @@ from seqface_jax import position_map as grid
 from seqface_jax.models import fusion
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.fusion import Fusion
+from tests.compiling import quick_jit
 
-# Unoptimised code: to compile costs more here than to run.
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 FIELDS = {
     'name': 'fusion',
     'encoder': (

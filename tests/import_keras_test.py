@@ -12,9 +12,9 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, import_keras
 from seqface_jax.errors import UserError
+from tests.compiling import quick_jit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 NARROW = os.path.join(ROOT, 'tests', 'data', 'keras2_narrow.h5')  # Saved by Keras 2.
 
 

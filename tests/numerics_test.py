@@ -9,9 +9,9 @@ import pytest
 
 from configs import tiny
 from seqface_jax import alignment, checkpoints, input_pipeline, losses, models
+from tests.compiling import quick_jit
 
 SIDE = 64
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 @pytest.fixture(scope='module')

@@ -15,10 +15,9 @@ from flax import traverse_util
 from configs import bu4dfe_thesis
 from seqface_jax import import_keras, models
 from tests import keras_reference
+from tests.compiling import quick_jit
 
 IMAGE_SIZE, NUM_FRAMES = 64, 2
-# Unoptimised code: the values are the same, compiling takes a third of the time.
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
 
 
 @pytest.fixture(scope='module')

@@ -10,8 +10,7 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import models
 from seqface_jax.errors import UserError
-
-quick_jit = functools.partial(jax.jit, compiler_options={'xla_backend_optimization_level': 0})
+from tests.compiling import quick_jit
 
 ENCODER = (
     {'kind': 'conv_lstm', 'features': 4, 'stride': 2},

@@ -85,13 +85,13 @@ def test_a_moved_face_is_the_same_surface_at_the_rays_of_the_map():
 
 def test_pixels_come_from_where_the_points_were():
     face, mask = mean_face()
-    moved = displacement()
+    moved, stride = displacement(), shape_augmentation.STRIDE
     rotation, centre = heads([0.0, 30.0])
     came = np.asarray(shape_augmentation.warp_field(face, mask, moved, rotation, centre))
-    points = face[:: shape_augmentation.STRIDE, :: shape_augmentation.STRIDE]
+    points = face[::stride, ::stride]
     before, _ = unwrapping.project(points, rotation, centre)
     after, cosine = unwrapping.project(points + moved, rotation, centre)
-    seen = (np.asarray(cosine) > 0.5) & mask[::4, ::4]
+    seen = (np.asarray(cosine) > 0.5) & mask[::stride, ::stride]
     for index in range(2):
         place = np.asarray(after[index])[seen[index]] * shape_augmentation.WARP_CELLS - 0.5
         told = cv2.remap(

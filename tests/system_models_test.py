@@ -7,6 +7,7 @@ import pytest
 
 from seqface_jax import checkpoints, models
 from tests import conftest
+from tests.compiling import FAST
 
 SMALL_R2N2 = {
     'name': 'r2n2',
@@ -29,9 +30,6 @@ SMALL = {
     'r2n2': SMALL_R2N2 | {'recurrence': 'lstm', 'residual': True},
 }
 SIZE, FRAMES = 32, 3
-
-
-FAST = {'xla_backend_optimization_level': 0}  # To compile costs more here than to run.
 
 
 def _draw(path, leaf):
