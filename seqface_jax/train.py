@@ -600,7 +600,7 @@ def _check_frame_weight(config):
 
 
 def _deforms(config):
-    return config.data.augmentation.enabled and config.data.augmentation.deform_mm > 0
+    return config.data.augmentation.enabled and config.data.augmentation.deform_mm != 0
 
 
 def _check_deform(config):
