@@ -50,6 +50,11 @@ def main(argv):
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]
     workdir = _WORKDIR.value or os.path.join('runs', name)
+    if _CONFIG.value.model.name == 'correspondence':
+        from seqface_jax.correspondence import training
+
+        training.train(_CONFIG.value, workdir)
+        return
     if _COORDINATOR.value is None:
         cpu_devices.set_up(_CONFIG.value)
     with distributed.job(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):

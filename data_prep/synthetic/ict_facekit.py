@@ -49,9 +49,9 @@ def read(folder):
     Raises:
         UserError: the folder is missing, is no FaceXModel, or a file of it is missing or foreign.
     """
-    folder = _find(folder)
+    folder = find(folder)
     landmarks = _read_landmarks(folder / _INDICES)
-    neutral, by_material = _read_mesh(folder / _NEUTRAL)
+    neutral, by_material = read_mesh(folder / _NEUTRAL)
     wanted = {name for _, _, names in _PIECES for name in names}
     if wanted - set(by_material):
         raise UserError(
@@ -69,7 +69,7 @@ def read(folder):
     renumber[used] = np.arange(len(used))
 
     def displacement(path):
-        return (_read_vertices(path, len(neutral)) - neutral)[used] * _MM
+        return (read_vertices(path, len(neutral)) - neutral)[used] * _MM
 
     modes = sorted(folder.glob('identity[0-9]*.obj'))
     if not modes:
@@ -98,7 +98,7 @@ def read(folder):
     )
 
 
-def _find(folder):
+def find(folder):
     """Returns the FaceXModel folder, which may lie inside the given one."""
     folder = pathlib.Path(folder)
     if not folder.is_dir():
@@ -146,7 +146,7 @@ def _vertex_rows(path, data):
         raise UserError(f'{path}: a line v does not hold three numbers.') from error
 
 
-def _read_vertices(path, count):
+def read_vertices(path, count):
     """Returns the vertices of one mode, [count, 3] cm."""
     vertices = _vertex_rows(path, _read_bytes(path))
     if len(vertices) != count:
@@ -154,7 +154,7 @@ def _read_vertices(path, count):
     return vertices
 
 
-def _read_mesh(path):
+def read_mesh(path):
     """Returns vertices [V, 3] cm, and {material: [F, 3] triangles}."""
     data = _read_bytes(path)
     vertices = _vertex_rows(path, data)

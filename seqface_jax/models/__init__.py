@@ -3,6 +3,7 @@
 import importlib
 
 from seqface_jax.models import fields
+from seqface_jax.models.correspondence import CorrespondenceNetwork
 from seqface_jax.models.front_side import FrontSide
 from seqface_jax.models.fusion import Fusion
 from seqface_jax.models.prediction import Prediction as Prediction
@@ -14,6 +15,7 @@ from seqface_jax.models.sequence_model import MAX_FRAMES as MAX_FRAMES
 from seqface_jax.models.sequence_model import VARIANCE_SCALE as VARIANCE_SCALE
 
 MODELS = {
+    'correspondence': CorrespondenceNetwork,
     'front_side': FrontSide,
     'fusion': Fusion,
     'prnet': PRNet,

@@ -1,0 +1,63 @@
+"""Several hard pictures of each of some people, with their true faces, to measure on.
+
+python -m data_prep.hard_pictures.sequences --face_dir=FaceXModel --people=kinds.npz --kind=embedded
+    --out=data/sequences/embedded.npz
+"""
+
+import numpy as np
+from absl import app, flags
+from tqdm import tqdm
+
+from data_prep.hard_pictures import people, picture, workers
+from data_prep.hard_pictures.template_model import NUM_FACE
+
+_FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
+_PEOPLE = flags.DEFINE_string('people', None, 'File of further kinds of people.')
+_KIND = flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')
+_OUT = flags.DEFINE_string('out', None, 'File to write, .npz.')
+_SEED = flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
+_NUM_PEOPLE = flags.DEFINE_integer('num_people', 24, 'People.')
+_NUM_PICTURES = flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')
+
+
+def draw(world, kind, canonical, seed, num_people, num_pictures):
+    """Returns the arrays of the file, a dict.
+
+    Returns:
+        images [N, T, S, S, 3] uint8, places [N, T, P, 2] px, seen [N, T, P], rotation
+        [N, T, 3, 3] canonical frame to camera, faces [N, V, 3] mm neutral, canonical frame.
+    """
+    own = world.kinds._replace(others={} if kind == 'ict' else {kind: world.kinds.others[kind]})
+    turned = canonical(np.eye(3)) - canonical(np.zeros((1, 3)))
+    fields = {name: [] for name in ('images', 'places', 'seen', 'rotation', 'faces')}
+    for person in tqdm(range(num_people), unit='person'):
+        skin = people.of_kind(own, kind, np.random.default_rng([seed, 1, person]))
+        one_kind = world._replace(kinds=own._replace(fixed=(kind, skin)))
+        made, number = [], 0
+        while len(made) < num_pictures:
+            one = picture.make(one_kind, np.random.default_rng([seed, 2, person, number]))
+            number += 1
+            if one.is_face and one.seen.mean() > 0.25:
+                made.append(one)
+        fields['images'].append([one.image for one in made])
+        fields['places'].append([one.places for one in made])
+        fields['seen'].append([one.seen for one in made])
+        fields['rotation'].append([one.rotation @ turned for one in made])
+        fields['faces'].append(canonical(skin[:NUM_FACE]))
+    return {name: np.array(values) for name, values in fields.items()}
+
+
+def main(argv):
+    """Writes the file."""
+    del argv
+    world = workers.load_world(_FACE_DIR.value, (_KIND.value,), _PEOPLE.value)
+    canonical = workers.canonical_of(_PEOPLE.value, world.kinds.model)
+    arrays = draw(
+        world, _KIND.value, canonical, _SEED.value, _NUM_PEOPLE.value, _NUM_PICTURES.value
+    )
+    np.savez(_OUT.value, **arrays)
+
+
+if __name__ == '__main__':
+    flags.mark_flags_as_required(['face_dir', 'people', 'kind', 'out'])
+    app.run(main)

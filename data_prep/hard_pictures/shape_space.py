@@ -1,0 +1,140 @@
+"""The space of neutral faces that the geometric filter searches, and the template around it.
+
+python -m data_prep.hard_pictures.shape_space --face_dir=FaceXModel --people=kinds.npz --out=FILE
+
+People of many kinds are drawn, brought to one size and one pose, and their principal components
+taken: what faces of all kinds share, and smooth deformations that no face model holds. Size is not
+among them: photos do not tell it.
+"""
+
+import numpy as np
+from absl import app, flags, logging
+
+from data_prep.hard_pictures import people, points, template_model, workers
+from data_prep.hard_pictures.template_model import NUM_FACE
+from seqface_jax import alignment
+
+_FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
+_PEOPLE = flags.DEFINE_string('people', None, 'File of further kinds of people.')
+_KINDS = flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people.')
+_OUT = flags.DEFINE_string('out', None, 'File to write, .npz.')
+_COMPONENTS = 128
+_SAMPLES = 6000
+_EXPRESSIONS = 40
+_EXPRESSION_SAMPLES = 6000
+_ICT_SHARE = 0.6  # Of people: that model alone was made from scans of real people.
+_REACH_MM = 85.0  # Around the nose tip: the part of the face that says size and pose.
+
+
+def template(model, canonical):
+    """Returns the arrays of the template's face in the canonical frame, a dict.
+
+    Args:
+        model: TemplateModel.
+        canonical: function of points in the model's frame.
+    """
+    triangles = model.triangles['skin']
+    chosen = points.choose(model)
+    turned = canonical(np.eye(3)) - canonical(np.zeros((1, 3)))
+    return {
+        'triangles': triangles[(triangles < NUM_FACE).all(1)].astype(np.int32),
+        'landmarks': model.landmarks.astype(np.int32),
+        'points': chosen,
+        'point_mirror': points.mirrored(model, chosen).astype(np.int32),
+        'mirror': np.minimum(model.mirror[:NUM_FACE], NUM_FACE - 1).astype(np.int32),
+        'blendshapes': (model.expressions[:, :NUM_FACE] @ turned).astype(np.float16),
+        'blendshape_names': np.array(model.expression_names),
+    }
+
+
+def normalised(faces, target, near):
+    """Returns faces [N, V, 3] at the size and in the pose of a target [V, 3].
+
+    Args:
+        near: [V] bool, the vertices that say size and pose.
+    """
+    made = np.empty_like(faces)
+    for k, face in enumerate(faces):
+        own = face[near] - face[near].mean(0)
+        wanted = target[near] - target[near].mean(0)
+        size = np.sqrt((wanted**2).sum() / (own**2).sum())
+        rotation, _ = alignment.kabsch(face[near] * size, target[near])
+        placed = (face * size) @ rotation.T
+        made[k] = placed + (target[near].mean(0) - placed[near].mean(0))
+    return made
+
+
+def draw_faces(kinds, rng, count, canonical):
+    """Returns faces of many people, [count, NUM_FACE, 3] mm in the canonical frame."""
+    faces = np.empty((count, NUM_FACE, 3), np.float32)
+    only_ict = kinds._replace(others={})
+    for k in range(count):
+        from_ict = rng.random() < _ICT_SHARE
+        _, skin = people.sample(only_ict if from_ict else kinds, rng)
+        faces[k] = canonical(skin[:NUM_FACE])
+    return faces
+
+
+def principal(flat, count):
+    """Returns the mean, and [count, D] components scaled to their standard deviations."""
+    mean = flat.mean(0)
+    centred = flat - mean
+    values, vectors = np.linalg.eigh(centred @ centred.T)
+    order = values.argsort()[::-1][:count]
+    components = (vectors[:, order].T @ centred) / np.sqrt(len(flat))
+    kept = values[order].sum() / values.sum()
+    return mean, components, kept
+
+
+def build(face_dir, kinds, people_file):
+    """Returns the arrays of the shape space's file, a dict; vertices in mm, canonical frame."""
+    world = workers.load_world(face_dir, kinds, people_file)
+    model = world.kinds.model
+    canonical = workers.canonical_of(people_file, model)
+    arrays = template(model, canonical)
+    target = canonical(model.mean[:NUM_FACE])
+    reach = np.linalg.norm(target - target[model.landmarks[30]], axis=1)
+    near = np.zeros(NUM_FACE, bool)
+    near[arrays['points']] = True
+    near &= reach < _REACH_MM
+    rng = np.random.default_rng(0)
+    faces = draw_faces(world.kinds, rng, _SAMPLES, canonical)
+    for _ in range(2):  # To their own mean, whose size is the ICT mean's.
+        faces = normalised(faces, target, near)
+        target = normalised(faces.mean(0)[None], canonical(model.mean[:NUM_FACE]), near)[0]
+    mean, basis, kept = principal(faces.reshape(len(faces), -1), _COMPONENTS)
+    logging.info('%d components hold %.4f of the variance', _COMPONENTS, kept)
+    weights = np.stack(
+        [
+            people.sample_expression(model.expression_names, rng)
+            for _ in range(_EXPRESSION_SAMPLES)
+        ]
+    )
+    shapes = arrays['blendshapes'].astype(np.float32).reshape(len(weights[0]), -1)
+    centre = weights.mean(0)
+    values, vectors = np.linalg.eigh(np.cov(weights.T))
+    moved = shapes @ shapes.T
+    # Components of the displacement, not of the weights: some blendshapes hardly move anything.
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    inner, turned = np.linalg.eigh(root.T @ moved @ root)
+    order = inner.argsort()[::-1][:_EXPRESSIONS]
+    mixtures = (root @ turned[:, order]).T
+    return arrays | {
+        'mean': mean.reshape(-1, 3).astype(np.float32),
+        'basis': basis.reshape(_COMPONENTS, -1, 3).astype(np.float16),
+        'expression_mean': centre.astype(np.float32),
+        'expression_mixtures': mixtures.astype(np.float32),
+        'near': near,
+    }
+
+
+def main(argv):
+    """Writes the file."""
+    del argv
+    arrays = build(_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
+    np.savez_compressed(_OUT.value, **arrays)
+
+
+if __name__ == '__main__':
+    flags.mark_flags_as_required(['face_dir', 'people', 'out'])
+    app.run(main)

@@ -1,0 +1,45 @@
+"""Files of hard pictures: a shard is one .npz, written whole or not at all, the same for a seed."""
+
+import pathlib
+
+import numpy as np
+
+from data_prep.hard_pictures import people, picture
+
+SHARD = 500  # Pictures in a file.
+PER_PERSON = 7  # Pictures of one person, which follow each other.
+_FIELDS = ('places', 'seen', 'is_face', 'expression', 'rotation', 'translation', 'center', 'half')
+
+
+def path_of(folder, index):
+    """Returns the path of a shard."""
+    return pathlib.Path(folder) / f'pictures_{index:05d}.npz'
+
+
+def write(world, folder, index, seed):
+    """Draws one shard and writes it.
+
+    Args:
+        world: picture.World.
+        folder: where to.
+        index: number of the shard.
+        seed: of everything; a shard depends on nothing but these two.
+    """
+    made, people_of = [], []
+    for k in range(index * SHARD, (index + 1) * SHARD):
+        person = k // PER_PERSON
+        if not people_of or people_of[-1] != person:
+            drawn = people.sample(world.kinds, np.random.default_rng([seed, 1, person]))
+            of_one = world._replace(kinds=world.kinds._replace(fixed=drawn))
+        made.append(picture.make(of_one, np.random.default_rng([seed, 2, k])))
+        people_of.append(person)
+    arrays = {name: np.array([getattr(one, name) for one in made]) for name in _FIELDS}
+    arrays['images'] = np.stack([one.image for one in made])
+    arrays['kind'] = np.array([one.kind for one in made])
+    arrays['person'] = np.array(people_of)
+    path = path_of(folder, index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix('.partial')
+    with open(partial, 'wb') as file:
+        np.savez(file, **arrays)
+    partial.rename(path)

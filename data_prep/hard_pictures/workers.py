@@ -1,0 +1,107 @@
+"""The workers that draw shards; each loads the world of pictures once."""
+
+import pathlib
+
+import numpy as np
+
+from data_prep.hard_pictures import looks, painter, people, picture, points, shards, template_model
+from data_prep.synthetic import makehuman
+from data_prep.synthetic.face import face_model
+from seqface_jax.errors import UserError
+
+_world = None
+
+
+def load_world(face_dir, kinds, people_file):
+    """Returns the picture.World of some kinds of people.
+
+    Args:
+        face_dir: FaceXModel of ICT-FaceKit.
+        kinds: names out of people.KINDS; 'ict' is always among them.
+        people_file: path of the other kinds' file, or None.
+    """
+    model = template_model.read(face_dir)
+    others = {}
+    for kind in kinds:
+        if kind == 'ict':
+            continue
+        if people_file is None:
+            raise UserError(f'--kinds names {kind}, which needs --people=FILE.')
+        others[kind] = other_kind(people_file, kind, model)
+    sky = painter.open_sky(model.mean, model.triangles['skin'], np.random.default_rng(0))
+    places = looks.find_places(model, sky)
+    return picture.World(people.load(model, others), places, points.choose(model))
+
+
+def canonical_of(people_file, model):
+    """Returns a function that carries points [N, 3] of a TemplateModel to the canonical frame."""
+    with np.load(people_file) as file:
+        rotation, translation = file['canonical_rotation'], file['canonical_translation']
+        first = file['template_mean'][0]
+    shift = (first - translation) @ rotation - model.mean[0]
+
+    def canonical(points):
+        return ((points + shift) @ rotation.T + translation).astype(np.float32)
+
+    return canonical
+
+
+def other_kind(people_file, kind, model):
+    """Returns a function of rng that draws the skin [NUM_SKIN, 3] of a person of a kind.
+
+    Args:
+        people_file: of `python -m data_prep.synthetic.template_kinds`.
+        kind: 'makehuman' or 'embedded'.
+        model: TemplateModel, whose frame the skin is told in.
+    """
+    with np.load(people_file) as file:
+        if f'{kind}_mean' not in file:
+            raise UserError(f'{people_file}: does not hold the kind {kind}.')
+        arrays = {name: file[name] for name in file if name.startswith((kind, 'canonical', 'temp'))}
+    rotation = arrays['canonical_rotation']
+    shift = model.mean[0] - (arrays['template_mean'][0] - arrays['canonical_translation']) @ rotation
+
+    def to_frame(skin):
+        moved = (skin - arrays['canonical_translation']) @ rotation + shift
+        return moved.astype(np.float32)
+
+    mean = arrays[f'{kind}_mean']
+    if kind == 'embedded':
+        fields = arrays['embedded_identity']
+        face = face_model()
+
+        def sample(rng):
+            return to_frame(mean + np.tensordot(face.sample_identity(rng), fields, 1))
+    else:
+        deltas = arrays['makehuman_deltas'].astype(np.float32)
+        names = tuple(str(name) for name in arrays['makehuman_names'])
+        people_of = makehuman.MakeHuman(mean, None, deltas, names)
+        average = arrays['makehuman_mean_weights']
+        flat = deltas.reshape(len(deltas), -1)
+
+        def sample(rng):
+            weights = (people_of.sample_weights(rng) - average).astype(np.float32)
+            return to_frame(mean + (weights @ flat).reshape(-1, 3))
+
+    return sample
+
+
+def start(*arguments):
+    """Loads a worker's world."""
+    global _world
+    _world = load_world(*arguments)
+
+
+def draw(job):
+    """Draws one shard; a job is its folder, number and seed."""
+    folder, index, seed = job
+    shards.write(_world, folder, index, seed)
+    return index
+
+
+def write_points(folder, face_dir):
+    """Writes points.npz: the template vertices of the points, their mirrors, the landmarks."""
+    model = template_model.read(face_dir)
+    chosen = points.choose(model)
+    mirror = points.mirrored(model, chosen)
+    np.savez(pathlib.Path(folder) / 'points.npz', vertices=chosen, mirror=mirror)

@@ -1,0 +1,200 @@
+"""Trains the correspondence network; a stopped run goes on where it was."""
+
+import contextlib
+import functools
+import math
+import os
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import logging
+from flax import serialization
+
+from seqface_jax import checkpoints, models
+from seqface_jax.correspondence import objective, pictures
+from seqface_jax.correspondence.damage import damage
+from seqface_jax.errors import UserError
+
+VALIDATION_SHARDS = 1  # The first ones; no person of theirs is trained on.
+_WARM_UP_STEPS = 150
+# Step decay: the rate is halved at these shares of the run.
+_DECAY_AT = (0.45, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97)
+
+
+def optimizer(config):
+    """Returns Adam with a warm-up and a rate that is halved in steps."""
+    total = config.train.num_steps
+    decay = optax.piecewise_constant_schedule(
+        config.optimizer.learning_rate,
+        {int(share * total): config.optimizer.decay_factor for share in _DECAY_AT},
+    )
+    warm = optax.linear_schedule(0.05, 1.0, _WARM_UP_STEPS)
+
+    def rate(step):
+        return decay(step) * warm(step)
+
+    return optax.chain(
+        optax.clip_by_global_norm(config.optimizer.clip_norm),
+        optax.adamw(rate, b2=0.99, weight_decay=config.optimizer.weight_decay),
+    )
+
+
+def train_step(model, tx, ema_decay, state, batch, key):
+    """Takes one optimiser step.
+
+    Args:
+        model: CorrespondenceNetwork.
+        tx: optax transformation.
+        ema_decay: of the averaged parameters.
+        state: dict of params, ema, opt_state, constants, step.
+        batch: of `pictures.make_batch`.
+        key: of the run; the step is folded in.
+
+    Returns:
+        the next state and the named terms of the loss.
+    """
+    damage_key = jax.random.fold_in(key, state['step'])
+    frames = damage(damage_key, batch['frames'].astype(jnp.float32) / 255)
+    batch = batch | {'frames': frames}
+
+    def loss_fn(params):
+        variables = {'params': params, 'constants': state['constants']}
+        return objective.losses(model, variables, batch)
+
+    (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state['params'])
+    updates, opt_state = tx.update(grads, state['opt_state'], state['params'])
+    params = optax.apply_updates(state['params'], updates)
+    decay = jnp.minimum(ema_decay, state['step'] / (state['step'] + 9.0))
+    ema = optax.incremental_update(params, state['ema'], 1 - decay)
+    terms = terms | {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
+    step = state['step'] + 1
+    return state | {'params': params, 'ema': ema, 'opt_state': opt_state, 'step': step}, terms
+
+
+def eval_step(model, variables, batch):
+    """Returns the named terms of the loss on a batch as it is."""
+    batch = batch | {'frames': batch['frames'].astype(jnp.float32) / 255}
+    loss, terms = objective.losses(model, variables, batch)
+    return terms | {'loss': loss}
+
+
+def train(config, workdir):
+    """Trains until config.train.num_steps.
+
+    Args:
+        config: as of configs/correspondence.py.
+        workdir: of the run.
+
+    Raises:
+        UserError: there are no pictures, or the loss is not finite.
+    """
+    os.makedirs(workdir, exist_ok=True)
+    checkpoints.write_config(workdir, config)
+    with contextlib.closing(checkpoints.Store(workdir)) as store:
+        _loop(config, store, workdir)
+
+
+def _loop(config, store, workdir):
+    folder, size, points = config.data.dir, config.data.image_size, _read_points(config)
+    held_out = pictures.Pictures(folder, 0, VALIDATION_SHARDS)
+    data = pictures.Pictures(folder, VALIDATION_SHARDS)
+    shared = np.isin(data.person, held_out.person)
+    if shared.any():  # The person on the border of two shards is not trained on.
+        data.is_face[shared] = False
+        data.seen[shared] = False
+    model = models.create(config.model, size)
+    tx = optimizer(config)
+    state = _start(config, model, tx, data, points['mirror'], store)
+    step_fn = jax.jit(
+        functools.partial(train_step, model, tx, config.train.ema_decay), donate_argnums=0
+    )
+    eval_fn = jax.jit(functools.partial(eval_step, model))
+    key = jax.random.key(config.train.seed)
+    first = int(state['step'])
+    layouts = np.asarray(state['constants']['layouts'])
+
+    def make(rng):
+        count = config.data.batch_size
+        indices = rng.integers(0, len(data), count)
+        batch = pictures.make_batch(data, indices, size, points['mirror'], rng, augment=True)
+        return batch | objective.draw_starts(rng, count, layouts)
+
+    supply = pictures.ahead(make, config.train.seed, first)
+    started, best = time.monotonic(), math.inf
+    sums = {}
+    for step in range(first + 1, config.train.num_steps + 1):
+        state, terms = step_fn(state, next(supply), key)
+        terms = jax.device_get(terms)
+        if not math.isfinite(terms['loss']):
+            raise UserError(f'the loss is not finite at step {step}: lower the learning rate')
+        sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
+        last = step == config.train.num_steps
+        if step % config.train.log_every_steps == 0 or last:
+            count = (step - first - 1) % config.train.log_every_steps + 1
+            rate = (step - first) * config.data.batch_size / (time.monotonic() - started)
+            _log(workdir, step, {name: value / count for name, value in sums.items()}, rate)
+            sums = {}
+        if step % config.train.checkpoint_every_steps == 0 or last:
+            variables = {'params': state['ema'], 'constants': state['constants']}
+            validation = _validate(eval_fn, variables, held_out, size, points['mirror'])
+            _log(workdir, step, validation, None)
+            meta = {'step': step, 'validation_loss': validation['loss']}
+            if validation['loss'] < best:
+                best = validation['loss']
+                store.save('best_validation', variables, meta)
+            training = {name: state[name] for name in ('params', 'ema')}
+            training['opt_state'] = serialization.to_state_dict(state['opt_state'])
+            store.save('latest', variables, meta, training=training)
+    store.wait()
+
+
+def _read_points(config):
+    with np.load(os.path.join(config.data.dir, 'points.npz')) as file:
+        return dict(file)
+
+
+def _start(config, model, tx, data, mirror, store):
+    size = config.data.image_size
+    variables = checkpoints.draw_variables(model, size, config.train.seed)
+    params = variables['params']
+    state = {'params': params, 'ema': jax.tree.map(jnp.copy, params), 'opt_state': tx.init(params)}
+    template = {name: state[name] for name in ('params', 'ema')}
+    template['opt_state'] = serialization.to_state_dict(state['opt_state'])
+    restored = store.restore('latest', variables, template)
+    if restored is None:
+        mean, layouts = pictures.layouts(data, size, mirror, config.model.num_layouts)
+        constants = {'layout_mean': jnp.asarray(mean), 'layouts': jnp.asarray(layouts)}
+        return state | {'constants': constants, 'step': jnp.zeros((), jnp.int32)}
+    variables, training, meta = restored
+    opt_state = serialization.from_state_dict(state['opt_state'], training['opt_state'])
+    return {
+        'params': training['params'],
+        'ema': training['ema'],
+        'opt_state': opt_state,
+        'constants': variables['constants'],
+        'step': jnp.asarray(meta['step'], jnp.int32),
+    }
+
+
+def _validate(eval_fn, variables, held_out, size, mirror):
+    sums, count, layouts = {}, 0, variables['constants']['layouts']
+    for start in range(0, len(held_out), 100):
+        rng = np.random.default_rng([0, start])
+        indices = np.arange(start, min(start + 100, len(held_out)))
+        batch = pictures.make_batch(held_out, indices, size, mirror, rng, augment=False)
+        batch |= objective.draw_starts(rng, len(indices), np.asarray(layouts))
+        terms = jax.device_get(eval_fn(variables, batch))
+        sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
+        count += 1
+    return {name: value / count for name, value in sums.items()}
+
+
+def _log(workdir, step, terms, rate):
+    kind = 'validation' if rate is None else f'{rate:.0f} a second'
+    told = ' '.join(f'{name} {value:.4g}' for name, value in sorted(terms.items()))
+    logging.info('step %d (%s): %s', step, kind, told)
+    with open(os.path.join(workdir, 'log.txt'), 'a') as file:
+        file.write(f'{step} {kind} {told}\n')

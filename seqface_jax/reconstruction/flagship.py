@@ -1,0 +1,190 @@
+"""The flagship as photos go in: correspondence network, geometric filter, one state."""
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqface_jax.correspondence.sighting import FaceFinder
+from seqface_jax.errors import UserError
+from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
+
+GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
+SIZE_DEVIATION = 0.04  # Of people's faces, relative; photos do not tell it.
+# Focal length in shares of the photo's longer side, log mean and deviation: 24 to 85 mm lenses.
+_FOCAL, _FOCAL_DEVIATION = 1.25, 0.45
+_REFITS = 1  # Times the corrector looks again, from where the fitted face says the points are.
+
+
+class Geometry(NamedTuple):
+    """What the filter knows beforehand, from geometry.npz.
+
+    Attributes:
+        basis: face_basis.FaceBasis.
+        points: face_basis.PointModel.
+        shared: information.SharedError.
+        settings: frame_fit.FitSettings.
+        triangles: [F, 3], landmarks: [68] vertices, mirror: [V] vertices.
+        blendshapes: [S, V, 3] mm, and their names.
+        expressions: [E, S] weights of each expression component; expression_mean: [S].
+        band_scale: [] factor on the stated deviations, measured on held-out people.
+    """
+
+    basis: Any
+    points: Any
+    shared: Any
+    settings: Any
+    triangles: np.ndarray
+    landmarks: np.ndarray
+    mirror: np.ndarray
+    blendshapes: np.ndarray
+    blendshape_names: tuple
+    expressions: np.ndarray
+    expression_mean: np.ndarray
+    band_scale: float
+
+
+def read_geometry(path):
+    """Reads geometry.npz.
+
+    Raises:
+        UserError: it is missing or is something else.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'{path}: the geometry of the run cannot be read ({error}): copy it from the run that '
+            'the checkpoint is of'
+        ) from error
+    return geometry_of(arrays)
+
+
+def geometry_of(arrays):
+    """Returns the Geometry of the arrays of shape_space.py and, where measured, of errors.
+
+    Args:
+        arrays: dict; `common`, `point_level`, `shape_level`, `shared_mean`, `shared_covariance`,
+            `correlation` and `band_scale` may be missing.
+    """
+    basis = face_basis.FaceBasis(
+        jnp.asarray(arrays['mean'], jnp.float32),
+        jnp.asarray(arrays['basis'], jnp.float32),
+        jnp.float32(SIZE_DEVIATION),
+    )
+    blendshapes = arrays['blendshapes'].astype(np.float32)
+    at_points = blendshapes[:, arrays['points']]
+    mixtures = arrays['expression_mixtures']
+    points = face_basis.make_point_model(
+        basis,
+        arrays['points'],
+        np.tensordot(arrays['expression_mean'], at_points, 1),
+        np.tensordot(mixtures, at_points, 1),
+        arrays.get('common'),
+    )
+    count = len(arrays['basis'])
+    shared = information.make_shared_error(
+        arrays.get('shared_mean', np.zeros(count)),
+        arrays.get('shared_covariance', np.zeros((count, count))),
+    )
+    measured = {
+        name: float(arrays[name])
+        for name in ('point_level', 'shape_level', 'correlation')
+        if name in arrays
+    }
+    return Geometry(
+        basis,
+        points,
+        shared,
+        frame_fit.FitSettings(**measured),
+        arrays['triangles'],
+        arrays['landmarks'],
+        arrays['mirror'],
+        blendshapes,
+        tuple(str(name) for name in arrays['blendshape_names']),
+        mixtures,
+        arrays['expression_mean'],
+        float(arrays.get('band_scale', 1.0)),
+    )
+
+
+def observation_of(sighting, size, log_focal=None):
+    """Returns the frame_fit.Observation of a Sighting on a photo.
+
+    Args:
+        sighting: Sighting.
+        size: (height, width) of the photo.
+        log_focal: (mean, deviation) of the log of the focal length in px; the usual lenses if None.
+    """
+    height, width = size
+    mean, deviation = log_focal or (np.log(_FOCAL * max(height, width)), _FOCAL_DEVIATION)
+    precision = np.swapaxes(sighting.factor, -1, -2) @ sighting.factor
+    return frame_fit.Observation(
+        jnp.asarray(sighting.places - np.array([width / 2, height / 2]), jnp.float32),
+        jnp.asarray(precision, jnp.float32),
+        jnp.asarray(sighting.seen, jnp.float32),
+        jnp.float32(mean),
+        jnp.float32(deviation),
+    )
+
+
+class Stream:
+    """Photos of one person -> the person's face: find, fit, look again, fit, add."""
+
+    def __init__(self, model, variables, geometry):
+        """Takes a CorrespondenceNetwork, its variables and a Geometry."""
+        self.finder = FaceFinder(model, variables)
+        self.geometry = geometry
+
+    def initial_state(self):
+        """Returns the belief.State before the first photo."""
+        count, points = self.geometry.basis.basis.shape[0], self.geometry.points.mean.shape[0]
+        return belief.initial_state(count, points)
+
+    def update(self, state, photo, sighting, refits=_REFITS):
+        """Takes one sighting into account.
+
+        Returns:
+            belief.State, frame_fit.FrameFit and the Sighting that was used.
+        """
+        own = self.geometry
+        size = photo.shape[:2]
+        middle = np.array([size[1] / 2, size[0] / 2])
+        for _ in range(refits):
+            observation = observation_of(sighting, size)
+            _, fit = belief.update(state, own.points, own.shared, observation, own.settings)
+            again = self.finder.look_again(photo, sighting, np.asarray(fit.places) + middle)
+            sighting = again
+        observation = observation_of(sighting, size)
+        state, fit = belief.update(state, own.points, own.shared, observation, own.settings)
+        return state, fit, sighting
+
+    def read(self, state):
+        """Returns vertices [V, 3] mm and their standard deviations [V] mm."""
+        own = self.geometry
+        posterior = belief.posterior(state, own.shared, own.settings)
+        vertices = face_basis.face_vertices(own.basis, posterior.mean)
+        deviation = face_basis.vertex_deviation_mm(own.basis, posterior.mean, posterior.covariance)
+        return np.asarray(vertices), own.band_scale * np.asarray(deviation)
+
+    def weights(self, fit):
+        """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
+        own = self.geometry
+        shown = own.expression_mean + np.asarray(fit.expression) @ own.expressions
+        indices = _spread_vertices(own.blendshapes.shape[1])
+        shapes = jnp.asarray(own.blendshapes[:, indices])
+        moved = jnp.tensordot(jnp.asarray(shown, jnp.float32), shapes, 1)
+        return np.asarray(expression.blendshape_weights(moved, shapes))
+
+
+def _spread_vertices(count, kept=1200):
+    """Returns vertices that stand for all in finding blendshape weights."""
+    return np.linspace(0, count - 1, min(count, kept)).astype(int)
+
+
+def geometry_path(workdir):
+    """Returns where a run's geometry is."""
+    return os.path.join(workdir, GEOMETRY)
