@@ -63,7 +63,6 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     },
     'no JPEG': {'data.augmentation.jpeg': 0.0},
     'erased rectangles on a third': {'data.augmentation.occlusion': 0.3},
-    'everybody deformed by up to 3 mm': {'data.augmentation.deform_mm': 3.0},
     'half the pixels each way': {'data.image_size': 64, 'model.memory_stride': 2},
 }
 

@@ -46,7 +46,6 @@ def get_config():
     augmentation.repeat = 0.0  # Share of sequences half of whose frames repeat earlier ones.
     augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...
     augmentation.occluder = 'color'  # ... of one colour, or of 'noise'.
-    augmentation.deform_mm = 0.0  # Up to so much every face is smoothly deformed.
     augmentation.coarse_dropout = 0.0  # Up to this share of 8 x 8 blocks is black; half at least.
 
     config.model = model = ml_collections.ConfigDict()

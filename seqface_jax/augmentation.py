@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from seqface_jax import bilinear, compression, shape_augmentation
+from seqface_jax import bilinear, compression
 
 MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
@@ -19,7 +19,7 @@ NUM_DRAWS = 20  # Numbers drawn for a frame: see _augment_sequence.
 
 
 def augment(key, batch, options):
-    """Changes the frames of a batch, and its targets where frames are mirrored or faces deformed.
+    """Changes the frames of a batch, and its targets where frames are mirrored.
 
     Args:
         key: of the step.
@@ -111,11 +111,6 @@ def _augment_sequence(key, example, options):
         is_repeating = (of_sequence[1] + 1) / 2 < options.repeat
         example = _repeat((of_frames[:, 18:] + 1) / 2, example, is_repeating)
     frames = example['frames'] / jnp.float32(255)
-    if options.deform_mm:
-        example = shape_augmentation.deform(
-            jax.random.fold_in(noise_key, 3), example | {'frames': frames}, options
-        )
-        frames = example['frames']
     if options.shift or options.scale or options.rotation_deg or options.zoom != 1:
         motion = _motion(changes[:, 1:5], options)
         frames = resample(frames, *motion)

@@ -31,7 +31,6 @@ from seqface_jax import (
     losses,
     models,
     optimizers,
-    shape_augmentation,
     voxels,
 )
 from seqface_jax.errors import UserError, check_choice
@@ -336,8 +335,6 @@ class _Run:
         self._num_batches = self._training.num_batches()
         if config.train.frame_weight:
             _check_frame_weight(config)
-        if _deforms(config):
-            _check_deform(config)
         model = models.create(
             config.model,
             config.data.image_size,
@@ -545,8 +542,6 @@ def _constants(config, training):
     table = training.subjects
     if config.train.frame_weight:
         table = table | training.sample_deformations(SAMPLED_MAPS)
-    if _deforms(config):
-        table = shape_augmentation.add_deformed(table, config.data.augmentation)
     constants = models.constants(config.model, table, training.sample_frames)
     return jax.tree.map(np.float32, constants)
 
@@ -597,19 +592,6 @@ def _check_frame_weight(config):
         lacking.append('data.target=position_map')
     if lacking:
         raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
-
-
-def _deforms(config):
-    return config.data.augmentation.enabled and config.data.augmentation.deform_mm != 0
-
-
-def _check_deform(config):
-    """Raises UserError where the targets are more than a position map, which alone is deformed."""
-    if config.data.target != 'position_map' or config.data.frame_maps:
-        raise UserError(
-            'data.augmentation.deform_mm moves position maps only: set it to 0, or data.target to '
-            'position_map and data.frame_maps to False'
-        )
 
 
 def _restore(store, state):

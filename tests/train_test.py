@@ -283,23 +283,3 @@ def test_another_network_than_that_of_the_run_to_start_from_is_refused(
     config.train.start_from = str(tmp_path / 'nowhere')
     with pytest.raises(UserError, match='nowhere'):
         train.train_and_evaluate(config, str(tmp_path))
-
-
-def test_deformation_of_more_than_position_maps_is_refused(tiny_records, tmp_path):
-    config = toy_model.get_config(tiny_records)
-    config.data.augmentation.enabled, config.data.augmentation.deform_mm = True, 3.0
-    config.data.frame_maps = True
-    with pytest.raises(UserError, match='deform_mm moves position maps only'):
-        train.train_and_evaluate(config, str(tmp_path))
-
-
-def test_deformed_faces_are_trained_on_and_known_beforehand(tiny_records, tmp_path):
-    config = toy_model.get_config(tiny_records, augmentation=True)
-    config.data.augmentation.deform_mm, config.train.num_epochs = 3.0, 1
-    train.train_and_evaluate(config, str(tmp_path))
-    rows = metrics_writer.read(os.path.join(tmp_path, 'metrics.csv'))
-    assert np.isfinite([float(row['loss']) for row in rows if row['kind'] == 'step']).all()
-    known = checkpoints.load(tmp_path, 'latest')[2]['constants']['mean_map']
-    table = input_pipeline.open_dataset(config.data).split('train').subjects
-    apart = np.abs(known - toy_model.constants(None, table)['mean_map'])
-    assert 0.1 < apart.mean() < 3.0
