@@ -25,24 +25,16 @@ _GRADIENTS = {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refine
 _FLAGSHIP = {  # What differs from configs/cpu.py.
     'cpu.py': {},
     'gradients of the frame only': {
-        'model.encoder': ({'kind': 'oriented_gradients', 'features': 8, 'stride': 8},),
+        'model.encoder': {'kind': 'oriented_gradients', 'features': 8, 'stride': 8},
         'model.pose_products': False,
     },
-    'the pose as it is first told': {'model.encoder': (_GRADIENTS | {'refinements': 0},)},
-    'the pose refined once': {'model.encoder': (_GRADIENTS | {'refinements': 1},)},
+    'the pose as it is first told': {'model.encoder': _GRADIENTS | {'refinements': 0}},
+    'the pose refined once': {'model.encoder': _GRADIENTS | {'refinements': 1}},
     'cells half as wide': {
-        'model.encoder': (_GRADIENTS | {'stride': 4},),
+        'model.encoder': _GRADIENTS | {'stride': 4},
         'model.memory_stride': 8,
     },
     'no products with the pose': {'model.pose_products': False},
-    'learned layers after the gradients': {
-        'model.encoder': (
-            _GRADIENTS,
-            {'kind': 'inverted_residual', 'features': 24, 'expansion': 4, 'stride': 2},
-            {'kind': 'inverted_residual', 'features': 32, 'expansion': 4},
-        ),
-        'model.memory_stride': 2,
-    },
     'half the directions of features': {'model.feature_size': 384},
     'half again as many directions': {'model.feature_size': 1152},
     'half the hidden features': {'model.hidden_features': 96},

@@ -106,17 +106,16 @@ def _augment_sequence(key, example, options):
     if options.mirror:
         flip = of_sequence[0] > 0
         example = jax.tree.map(lambda a, b: jnp.where(flip, a, b), mirror(example), example)
-    changes = of_frames if options.per_frame else jnp.broadcast_to(of_sequence, of_frames.shape)
     if options.repeat:
         is_repeating = (of_sequence[1] + 1) / 2 < options.repeat
         example = _repeat((of_frames[:, 18:] + 1) / 2, example, is_repeating)
     frames = example['frames'] / jnp.float32(255)
     if options.shift or options.scale or options.rotation_deg or options.zoom != 1:
-        motion = _motion(changes[:, 1:5], options)
+        motion = _motion(of_frames[:, 1:5], options)
         frames = resample(frames, *motion)
         if 'image_map' in example:
             example = example | {'image_map': move_image_map(example['image_map'], *motion)}
-    frames = _relight(changes[:, 5:10], frames, options)
+    frames = _relight(of_frames[:, 5:10], frames, options)
     frames = _erase((of_frames[:, 10:18] + 1) / 2, frames, options, noise_key)
     if options.coarse_dropout:
         frames = _drop_blocks(jax.random.fold_in(noise_key, 1), frames, options.coarse_dropout)

@@ -42,7 +42,6 @@ FREE_FIELDS = (
     'train.log_every_steps',
     'train.scan_unroll',
     'train.cpu_devices',
-    'model.remat',
     'eval.',
 )
 # Options that a config.json of an older program lacks, with the value that means what it did.
@@ -50,12 +49,18 @@ _ADDED_FIELDS = {
     'data.on_bad_record': 'fail',
     'data.frame_maps': False,
     'data.augmentation.jpeg': 0.0,
-    'data.augmentation.deform_mm': 0.0,
     'data.draw': 'sequences',
     'train.start_from': '',
     'train.frame_weight': 0.0,
-    'train.compute_dtype': 'float32',
     'train.cpu_devices': 1,
+}
+# Options of older programs, each with the values that mean what this program does. Another value
+# changed how the run was trained, not what its network is: such a run is read, but cannot go on.
+_DROPPED_FIELDS = {
+    'data.augmentation.deform_mm': (0.0,),  # Up to so much training faces were smoothly deformed.
+    'data.augmentation.per_frame': (True,),  # False: frames of a sequence were moved and lit alike.
+    'train.compute_dtype': ('float32',),  # Or 'bfloat16', of the thesis's network only.
+    'model.remat': (True, False),  # Gradients were computed with less memory, and equal.
 }
 _READ_ERRORS = (
     ValueError,
@@ -267,6 +272,13 @@ def write_config(workdir, config):
             for name in differing_fields(read_config(workdir), config)
             if not name.startswith(FREE_FIELDS)
         ]
+        trained_with = _read_dropped(workdir)
+        if trained_with:
+            raise UserError(
+                f'{workdir} holds a run of an older program with {", ".join(trained_with)}, which '
+                'this program does not know: choose another workdir to train in; that run can '
+                'still be evaluated and used'
+            )
         if differing:
             raise UserError(
                 f'{workdir} holds a run of another config ({", ".join(differing)} differ): choose '
@@ -299,11 +311,57 @@ def read_config(workdir):
     if missing:
         raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
     for place, value in _ADDED_FIELDS.items():
-        *sections, name = place.split('.')
-        section = functools.reduce(lambda found, part: found.get(part, {}), sections, config)
+        section, name = _find(config, place)
         if name not in section:
             section[name] = value
+    for place in _DROPPED_FIELDS:
+        section, name = _find(config, place)
+        if name in section:
+            del section[name]
+    return _complete_fusion(config)
+
+
+def _complete_fusion(config):
+    """Returns the config; `fusion` once took a list of layers, of which the first had no weights.
+
+    The field `norm` was of the others.
+
+    Raises:
+        UserError: there are more, which had.
+    """
+    encoder = config.model.get('encoder')
+    if config.model.get('name') != 'fusion' or not isinstance(encoder, tuple):
+        return config
+    if len(encoder) != 1:
+        raise UserError(
+            f'this run has {len(encoder) - 1} learned layers after the fixed gradients in '
+            'model.encoder, which this program does not know: train it again without them'
+        )
+    values = config.model.to_dict() | {'encoder': dict(encoder[0])}
+    values.pop('norm', None)
+    config.model = ml_collections.ConfigDict(values)
     return config
+
+
+def _read_dropped(workdir):
+    """Returns the _DROPPED_FIELDS that changed how a run was trained, a list of 'name=value'."""
+    with open(os.path.join(workdir, 'config.json')) as file:
+        content = json.load(file)
+    found = []
+    for place, same in _DROPPED_FIELDS.items():
+        section, name = _find(content, place)
+        if name in section and section[name] not in same:
+            found.append(f'{place}={section[name]}')
+    return found
+
+
+def _find(config, place):
+    """Returns the section that a name such as 'data.augmentation.jpeg' lies in, and its last part.
+
+    The section is empty where there is none.
+    """
+    *sections, name = place.split('.')
+    return functools.reduce(lambda found, part: found.get(part, {}), sections, config), name
 
 
 @contextlib.contextmanager

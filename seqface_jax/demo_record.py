@@ -7,13 +7,12 @@ import os
 
 import numpy as np
 
-from seqface_jax import export, face_painter, figures, smoothing
+from seqface_jax import export, face_painter, figures
 from seqface_jax.errors import UserError
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
 _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
-_BLOCK = 64  # Vertices that are smoothed together: bounds the memory.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
 _KEYFRAME_GROWTH = 1.1  # Of the animation: the face improves most in the first frames.
 _KEYFRAME_S = 0.25
@@ -25,13 +24,11 @@ _PAINTED = 500
 class Record:
     """What became of the frames so far, in memory of constant size; the rest is on disk."""
 
-    def __init__(
-        self, output, *, keep_faces=False, causal=False, face_mask=None, keep_keyframes=False
-    ):
+    def __init__(self, output, *, face_mask=None, keep_keyframes=False):
         self.num_frames, self.face, self._state = 0, None, None
-        self._output, self._keep_faces, self._causal = output, keep_faces, causal
+        self._output = output
         self._reasons, self._first_skipped = collections.Counter(), []
-        self._num_used, self._motion = 0, None
+        self._num_used = 0
         self._shown, self._show_every = [], 1
         self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
         self._jitters = collections.deque(maxlen=30)
@@ -46,9 +43,6 @@ class Record:
             os.makedirs(self._output, exist_ok=True)
             table = open(self._path('frames.csv'), 'w', newline='', encoding='utf-8')
             self._table = self._files.enter_context(table)
-            if self._keep_faces:
-                self._raw = self._files.enter_context(open(self._path('faces.tmp'), 'wb'))
-                self._files.callback(os.remove, self._path('faces.tmp'))
         except OSError as error:
             self._files.close()
             raise UserError(
@@ -90,18 +84,12 @@ class Record:
         self.face, self._state = moment.face, moment.state
         self._last.append(moment.face.vertices)
         if len(self._last) == 3:
-            self._jitters.append(float(smoothing.jitter(np.stack(self._last))[0]))
+            self._jitters.append(float(jitter(np.stack(self._last))[0]))
         if self._num_used % self._show_every == 0:
             self._shown.append(moment.observation.frame)
         if len(self._shown) > 2 * _SHOWN_FRAMES:
             self._shown, self._show_every = self._shown[::2], 2 * self._show_every
         self._num_used += 1
-        if self._keep_faces:
-            vertices = moment.face.vertices
-            if self._causal:
-                self._motion = smoothing.causal_step(self._motion, vertices)
-                vertices = self._motion.vertices
-            self._raw.write(np.ascontiguousarray(vertices, '<f4').tobytes())
         if self._keyframes is not None and self._num_used == self._next_keyframe:
             self._keyframes.append(moment.face.vertices)
             grown = int(np.ceil(_KEYFRAME_GROWTH * self._num_used))
@@ -147,7 +135,7 @@ class Record:
         """Returns the reasons why frames were skipped, most frequent first, one str."""
         return ', '.join(reason for reason, _ in self._reasons.most_common())
 
-    def write(self, reconstructor, smooth):
+    def write(self, reconstructor):
         """Writes the face and the rest; returns a list of str, a line per file."""
         reconstructor.save_state(self._path('state.npz'), self._state)
         self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
@@ -167,11 +155,6 @@ class Record:
             # Moves the final face: what was wrong with earlier ones is no expression.
             moving = self.face.vertices + np.stack(self._expressions)
             self.face.save(paths[-1], export.Animation(moving, seconds))
-        if self._keep_faces:
-            self._raw.flush()
-            paths.append(self._path('faces.npy'))
-            shape = (self._num_used, *self.face.vertices.shape)
-            write_faces(paths[-1], np.memmap(self._raw.name, '<f4', 'r', shape=shape), smooth)
         return lines + [f'wrote {path}' for path in paths]
 
     def _colour(self):
@@ -194,20 +177,15 @@ class Record:
         return os.path.join(self._output, name)
 
 
-def write_faces(path, faces, smooth):
-    """Writes faces [T, V, 3] as .npy, whole or not at all, a few vertices at a time.
+def jitter(vertices):
+    """Measures how much faces shake.
 
     Args:
-        path: of the file.
-        faces: [T, V, 3] float32 mm, may be a memory map.
-        smooth: 'offline' smooths them over time; others copy.
+        vertices: [T, V, 3] mm, T at least 3.
+
+    Returns:
+        [T - 2] mm / frame^2, the length of the second difference, averaged over vertices: 0 for a
+        face that stands still or moves steadily.
     """
-    draft = path + '.tmp'
-    written = np.lib.format.open_memmap(draft, 'w+', np.float32, faces.shape)
-    for start in range(0, faces.shape[1], _BLOCK):
-        block = np.asarray(faces[:, start : start + _BLOCK])
-        written[:, start : start + _BLOCK] = (
-            smoothing.offline(block) if smooth == 'offline' else block
-        )
-    written.flush()
-    os.replace(draft, path)
+    second = vertices[2:] - 2 * vertices[1:-1] + vertices[:-2]
+    return np.linalg.norm(second, axis=-1).mean(axis=-1)

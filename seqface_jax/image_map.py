@@ -1,4 +1,4 @@
-"""What a position map in image space says: vertices, pose, landmarks, depth, and the face in mm.
+"""What a position map in image space says: the pose of the head, and the face in mm.
 
 An image map holds for every pixel of the position map's grid where the point lies in the image:
 x right and y down in units of the image's width, z towards the camera in the same unit, as seen
@@ -11,8 +11,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from seqface_jax import face_regions
 
 _FLIP = np.array([1, -1, 1], np.float32)  # Image axes to right-handed ones, y up.
 
@@ -130,38 +128,3 @@ def strided(maps, side):
     """Returns every n-th row and column of maps [..., S, S, C], S a multiple of side."""
     stride = maps.shape[-2] // side
     return maps[..., ::stride, ::stride, :]
-
-
-def dense_vertices(image_map, mask):
-    """Returns the points that are face, [V, 3], as the image map has them."""
-    return np.asarray(image_map)[np.asarray(mask, bool)]
-
-
-def landmarks(image_map):
-    """Returns the 68 landmarks, [..., 68, 3], of image maps [..., S, S, 3]."""
-    row, column = face_regions.landmark_pixels(image_map.shape[-2]).T
-    return image_map[..., row, column, :]
-
-
-def depth(image_map, mask, size):
-    """Draws how near each point of the image is to the camera.
-
-    Args:
-        image_map: [S, S, 3].
-        mask: [S, S] bool, the pixels that are face.
-        size: side of the picture, in pixels.
-
-    Returns:
-        [size, size] float32, z in units of the image's width; NaN where there is no face.
-    """
-    from seqface_jax import position_map, rendering  # Numpy, and not needed to train.
-
-    points = np.asarray(image_map, np.float64).reshape(-1, 3)
-    triangles = position_map.grid_triangles(np.asarray(mask, bool))
-    # Drawn with y down, a triangle is wound the other way; what faces away is hidden all the same.
-    pixel, triangle, weights = rendering.fragments(
-        points[:, :2] * size, points[:, 2], triangles, size
-    )
-    picture = np.full(size * size, np.nan, np.float32)
-    picture[pixel] = (points[triangles[triangle], 2] * weights).sum(axis=1)
-    return picture.reshape(size, size)

@@ -33,12 +33,11 @@ from seqface_jax import (
     optimizers,
     voxels,
 )
-from seqface_jax.errors import UserError, check_choice
+from seqface_jax.errors import UserError
 from seqface_jax.metrics_writer import MetricsWriter
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
-COMPUTE_DTYPES = ('float32', 'bfloat16')
 SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
 _TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
@@ -141,25 +140,6 @@ def sequence_losses(config, prediction, batch, constants):
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
 
 
-def lower_precision(config, frames):
-    """Returns frames as train.compute_dtype wants them, and a function that does so to params.
-
-    The derivative of the cast brings gradients back to float32.
-    """
-    name = config.train.compute_dtype
-    if name == 'float32':
-        return frames, lambda params: params
-    exact = models.exact_layers(config.model)
-
-    def lower(params):
-        return {
-            layer: tree if layer in exact else jax.tree.map(lambda leaf: leaf.astype(name), tree)
-            for layer, tree in params.items()
-        }
-
-    return frames.astype(name), lower
-
-
 def _loss(config, prediction, batch, target, mask, constants):
     """Returns the loss that config.train.loss names, [B]."""
     name = config.train.loss
@@ -201,10 +181,8 @@ def train_step(config, state, batch):
         batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
     frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
     dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
-    frames, lower = lower_precision(config, frames)
 
     def loss_fn(params):
-        params = lower(params)
         prediction, updates = state.apply_fn(
             state.variables(averaged=False) | {'params': params},
             frames,
@@ -323,9 +301,6 @@ class _Run:
     """A run in its loop: what is read, what is stepped, where it is written."""
 
     def __init__(self, config, workdir, max_seconds):
-        check_choice(config.train.compute_dtype, COMPUTE_DTYPES, 'train.compute_dtype')
-        if config.train.compute_dtype != 'float32':
-            models.exact_layers(config.model)  # Refuses before anything is read.
         self._config = config
         self._max_seconds = math.inf if max_seconds is None else max_seconds
         self._devices = Devices(config.data.batch_size)

@@ -1,3 +1,4 @@
+import functools
 import glob
 import json
 import os
@@ -128,15 +129,37 @@ def test_a_config_of_an_older_program_is_completed_with_what_that_program_did(wo
     checkpoints.write_config(workdir, config)  # That run may go on.
 
 
-def test_a_run_of_before_faces_were_deformed_or_runs_started_from_may_go_on(workdir, config):
+def _write_older(workdir, config, changes):
+    """Writes the config.json of an older program, with other values at names such as 'a.b'."""
     content = json.loads(config.to_json())
-    del content['data']['augmentation']['deform_mm'], content['train']['start_from']
+    for place, value in changes.items():
+        *sections, name = place.split('.')
+        functools.reduce(lambda found, part: found[part], sections, content)[name] = value
     with open(f'{workdir}/config.json', 'w') as file:
         json.dump(content, file)
+
+
+def test_a_run_with_options_that_are_gone_is_read_and_goes_on(workdir, config):
+    gone = {'data.augmentation.deform_mm': 0.0, 'data.augmentation.per_frame': True}
+    _write_older(workdir, config, gone | {'train.compute_dtype': 'float32'})
+    assert 'deform_mm' not in checkpoints.load(workdir, 'best_validation')[0].data.augmentation
     checkpoints.write_config(workdir, config)
-    config.data.augmentation.deform_mm = 3.0
-    with pytest.raises(UserError, match=r'\(data\.augmentation\.deform_mm differ\)'):
+
+
+def test_a_run_trained_as_no_option_says_any_more_is_read_and_cannot_go_on(workdir, config):
+    _write_older(workdir, config, {'data.augmentation.deform_mm': 3.0})
+    checkpoints.load(workdir, 'best_validation')
+    with pytest.raises(UserError, match=r'with data\.augmentation\.deform_mm=3\.0, which this'):
         checkpoints.write_config(workdir, config)
+
+
+def test_a_list_of_one_layer_is_that_layer_and_learned_layers_are_refused(workdir, config):
+    layer = {'kind': 'oriented_gradients', 'features': 4}
+    _write_older(workdir, config, {'model.name': 'fusion', 'model.encoder': [layer]})
+    assert checkpoints.read_config(workdir).model.encoder.to_dict() == layer
+    _write_older(workdir, config, {'model.name': 'fusion', 'model.encoder': [layer, layer]})
+    with pytest.raises(UserError, match='1 learned layers after the fixed gradients'):
+        checkpoints.read_config(workdir)
 
 
 def test_a_run_may_go_on_with_more_epochs_and_moved_data_only(workdir, config):

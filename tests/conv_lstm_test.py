@@ -96,16 +96,15 @@ def test_a_late_gradient_of_the_kernels_equals_that_of_the_plain_scan(monkeypatc
     )
 
 
-def test_kernels_are_late_where_they_outnumber_the_gates_of_a_frame_but_not_under_remat():
-    def is_late(side, **fields):
-        module = ConvLSTM(features=8, **fields)
+def test_kernels_are_late_where_they_outnumber_the_gates_of_a_frame():
+    def is_late(side):
+        module = ConvLSTM(features=8)
         x = jnp.zeros((1, 2, side, side, 8))
         return module.is_kernel_late(x, (jnp.zeros((1, side, side, 8)),) * 2)
 
     # 9 * 16 * 32 numbers in the kernels; 32 gates in each pixel.
     assert is_late(11)
     assert not is_late(12)
-    assert not is_late(11, remat=True)
 
 
 @pytest.mark.parametrize('shape', [(2, 5, 4, 6), (1, 20, 19, 3)])  # By matmul, and by XLA.

@@ -39,17 +39,3 @@ def test_the_face_in_mm_has_the_size_of_the_mean_face():
     weights = jnp.ones(face.shape[:2])
     in_mm = image_map.canonical(placed, jnp.asarray(1.1 * face), weights)
     np.testing.assert_allclose(in_mm, 1.1 * face, atol=0.05)
-
-
-def test_users_find_vertices_landmarks_and_depth():
-    face, _, placed = _posed()
-    mask = np.ones(face.shape[:2], bool)
-    mask[0] = False
-    assert image_map.dense_vertices(placed, mask).shape == (31 * 32, 3)
-    landmarks = image_map.landmarks(placed)
-    assert landmarks.shape == (68, 3)
-    assert landmarks[36, 0] < landmarks[45, 0] and landmarks[30, 1] < landmarks[8, 1]
-    depth = image_map.depth(placed, mask, 64)
-    x, y = (np.asarray(landmarks[30, :2]) * 64).astype(int)
-    assert np.isnan(depth[0, 0])
-    np.testing.assert_allclose(depth[y, x], landmarks[30, 2], atol=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs import bu4dfe_thesis
-from seqface_jax import checkpoints, input_pipeline, models, reconstruct, smoothing
+from seqface_jax import checkpoints, demo_record, input_pipeline, models, reconstruct
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from tests import small_run
@@ -68,7 +68,7 @@ def test_the_face_of_a_still_person_comes_to_rest():
         frame = still + rng.integers(-40, 41, still.shape)
         state, vertices, *_ = step(variables, state, frame.astype(np.uint8))
         faces.append(vertices)
-    jitter = smoothing.jitter(np.stack(faces))
+    jitter = demo_record.jitter(np.stack(faces))
     assert jitter[0] > 0.15 and jitter[28:].max() < 0.05
 
 

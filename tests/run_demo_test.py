@@ -18,7 +18,6 @@ from seqface_jax import (
     demo_record,
     face_painter,
     pose,
-    smoothing,
     video,
 )
 from seqface_jax.errors import UserError
@@ -124,15 +123,12 @@ def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
     )
 
 
-def test_a_film_gives_its_faces_and_the_state_goes_on(restored, reconstructor, film, tmp_path):
+def test_a_film_gives_a_face_and_the_state_goes_on(restored, reconstructor, film, tmp_path):
     output = str(tmp_path / 'out')
-    lines = demo.run(None, film, output, faces=True, smooth='causal', texture=False)
+    lines = demo.run(None, film, output, texture=False)
     assert 'used 9 of 9 frames' in lines[0] and 'mm/frame^2' in lines[1]
     rows = _rows(output)
     assert [row['photo'] for row in rows] == [str(number) for number in range(9)]
-    faces = np.load(os.path.join(output, 'faces.npy'))
-    assert faces.shape[::2] == (9, 3) and faces.dtype == np.float32
-    assert not os.path.exists(os.path.join(output, 'faces.tmp'))
     state = reconstructor.load_state(os.path.join(output, 'state.npz'))
     assert state.num_frames == 9
     again = str(tmp_path / 'again')
@@ -142,12 +138,19 @@ def test_a_film_gives_its_faces_and_the_state_goes_on(restored, reconstructor, f
     assert state.num_frames == 11 and len(_rows(again)) == 2
 
 
-def test_jitter_in_the_table_is_that_of_the_faces(restored, film, tmp_path):
-    demo.run(None, film, str(tmp_path / 'out'), faces=True, texture=False)
-    faces = np.load(tmp_path / 'out' / 'faces.npy')
+def test_jitter_in_the_table_is_that_of_the_faces(restored, film, tmp_path, monkeypatch):
+    faces, add = [], demo_record.Record.add
+
+    def keep(record, moment):
+        faces.append(moment.face.vertices)
+        add(record, moment)
+
+    monkeypatch.setattr(demo_record.Record, 'add', keep)
+    demo.run(None, film, str(tmp_path / 'out'), texture=False)
     written = [row['jitter_mm_per_frame2'] for row in _rows(tmp_path / 'out')]
     assert written[:2] == ['', '']
-    np.testing.assert_allclose(np.float64(written[2:]), smoothing.jitter(faces), atol=1e-4)
+    expected = demo_record.jitter(np.stack(faces))
+    np.testing.assert_allclose(np.float64(written[2:]), expected, atol=1e-4)
 
 
 def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path, monkeypatch):
@@ -211,7 +214,7 @@ def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
     frame = video.Frame('0', _draw())
     state = reconstructor.initial_state()
     moment = next(demo.stream(reconstructor, [frame], state))
-    with demo_record.Record(str(tmp_path), keep_faces=False, causal=False) as record:
+    with demo_record.Record(str(tmp_path)) as record:
         for _ in range(200):
             record.add(moment)
         assert 8 <= len(record._shown) <= 16
@@ -222,7 +225,7 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
 ):
     frame = video.Frame('0', _draw())
     moment = next(demo.stream(reconstructor, [frame], reconstructor.initial_state()))
-    monkeypatch.setattr(smoothing, 'jitter', lambda faces: [0.0])
+    monkeypatch.setattr(demo_record, 'jitter', lambda faces: [0.0])
     painted = []
     painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
     monkeypatch.setattr(face_painter, 'FacePainter', lambda mask: painter())
@@ -264,23 +267,15 @@ def test_a_long_video_keeps_few_expressions_evenly(tmp_path, reconstructor):
     assert kept == list(range(0, 200, 8))
 
 
-def test_offline_smoothing_on_disk_is_that_of_all_vertices_at_once(tmp_path):
-    faces = np.random.default_rng(0).normal(size=(12, 150, 3)).astype(np.float32)
-    demo_record.write_faces(str(tmp_path / 'x.npy'), faces, 'offline')
-    expected = smoothing.offline(faces)
-    np.testing.assert_allclose(np.load(tmp_path / 'x.npy'), expected, atol=1e-6)
-
-
 def test_photos_without_a_face_are_named_with_the_reason(restored, photos, tmp_path):
     with pytest.raises(UserError, match='no face in any of the 1 frames of .*no face found'):
         demo.run(None, os.path.join(photos, '0.jpg'), str(tmp_path / 'out'))
     assert _rows(tmp_path / 'out')[0]['detail'] == 'no face found'
 
 
-@pytest.mark.parametrize('options', [{'checkpoint': 'best'}, {'smooth': 'very'}])
-def test_an_unknown_choice_is_refused(options, photos, tmp_path):
+def test_an_unknown_choice_is_refused(photos, tmp_path):
     with pytest.raises(UserError, match='there is no .*: choose of'):
-        demo.run(None, photos, str(tmp_path / 'out'), **options)
+        demo.run(None, photos, str(tmp_path / 'out'), 'best')
 
 
 def test_an_output_that_cannot_be_a_folder_is_refused(restored, photos, tmp_path):

@@ -24,7 +24,6 @@ class ShiftedPair(SequenceModel, kw_only=True):
     """An eighth, of pairs, in image space: the same shift of all points, of the first frame."""
 
     READS = 'pair'
-    GIVES = 'image_map'
 
     def initial_state(self, batch):
         return jnp.zeros((batch, 3))

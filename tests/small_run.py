@@ -16,7 +16,7 @@ def make(seed=0, target='position_map', expression_size=0):
     """Returns config, model and variables whose every layer has random weights."""
     config = tiny.get_config()
     config.data.update(image_size=IMAGE_SIZE, target=target)
-    config.model.encoder = ({'kind': 'oriented_gradients', 'features': 4, 'stride': 8},)
+    config.model.encoder = {'kind': 'oriented_gradients', 'features': 4, 'stride': 8}
     config.model.memory_features = 2
     if expression_size:
         config.model.expression_size = expression_size

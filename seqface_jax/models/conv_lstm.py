@@ -73,8 +73,6 @@ class ConvLSTM(nn.Module):
     Attributes:
         features, kernel, stride, recurrent_activation: as of ConvLSTMCell.
         scan_unroll: frames per turn of the loop; 0: all of them on the CPU, one elsewhere.
-        remat: compute the gates again in the backward pass, in place of keeping those of all
-            frames: less memory, more time.
     """
 
     features: int
@@ -82,7 +80,6 @@ class ConvLSTM(nn.Module):
     stride: int = 1
     recurrent_activation: str = 'hard_sigmoid'
     scan_unroll: int = 0
-    remat: bool = False
 
     @nn.compact
     def __call__(self, x, state=None):
@@ -100,7 +97,7 @@ class ConvLSTM(nn.Module):
             zeros = jnp.zeros((x.shape[0], height, width, self.features), x.dtype)
             state = (zeros, zeros)
         scan = nn.scan(
-            nn.remat(ConvLSTMCell, prevent_cse=False) if self.remat else ConvLSTMCell,
+            ConvLSTMCell,
             variable_broadcast='params',
             split_rngs={'params': False},
             in_axes=1,
@@ -128,7 +125,7 @@ class ConvLSTM(nn.Module):
         on the CPU, and for a small image on a GPU: benchmarks/README.md.
         """
         kernel_size = self.kernel**2 * (x.shape[-1] + self.features) * 4 * self.features
-        return not self.remat and kernel_size > 4 * state[0].size
+        return kernel_size > 4 * state[0].size
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -36,7 +36,6 @@ class FrontSide(SequenceModel, kw_only=True):
     """
 
     READS = 'pair'
-    GIVES = 'image_map'
 
     width: float = 1.2
     features: int = 16

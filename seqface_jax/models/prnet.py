@@ -27,8 +27,6 @@ class PRNet(FrameModel, kw_only=True):
         features: channels of the stem; 16 in the paper, and all else follows.
     """
 
-    GIVES = 'image_map'
-
     features: int = 16
 
     @nn.compact

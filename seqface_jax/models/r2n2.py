@@ -44,8 +44,6 @@ class R2N2(SequenceModel, kw_only=True):
             meshes at 0.3 and counts a cell as inside from 0.4.
     """
 
-    GIVES = 'voxels'
-
     recurrence: str
     residual: bool = False
     encoder_features: Sequence[int] = (96, 128, 256, 256, 256, 256)

@@ -51,7 +51,6 @@ class RotateRender(SequenceModel, kw_only=True):
     """
 
     READS = 'front'
-    GIVES = 'image_map'
 
     code_size: int = 40
     fit_features: int = 16
