@@ -42,39 +42,26 @@ def create(config_optimizer, steps_per_epoch):
 
 
 def schedule(config_optimizer, steps_per_epoch):
-    """Returns the learning rate of a config as a function of the step, counted from 0."""
-    config = config_optimizer
-    by_epoch = step_decay(
-        config.learning_rate, config.decay_factor, config.decay_every_epochs, steps_per_epoch
-    )
+    """Returns the learning rate of a config as a function of the step, counted from 0.
 
-    def rate(step):
-        passed = sum(step >= boundary for boundary in config.decay_at_steps)
-        return by_epoch(step) * config.decay_factor**passed
-
-    return rate
-
-
-def step_decay(learning_rate, factor, every_epochs, steps_per_epoch):
-    """Returns a schedule: the rate at a step, counted from 0.
-
-    With every_epochs = 10 the rate falls after epochs 11, 21, 31, ..., as in the thesis, which
-    changes it at the end of each epoch whose number, from 0, is a multiple of 10 and not 0.
-
-    Args:
-        learning_rate: at the start.
-        factor: by which it is multiplied.
-        every_epochs: how often; 0: never.
-        steps_per_epoch: optimiser steps in an epoch.
+    With decay_every_epochs = 10 the rate falls after epochs 11, 21, 31, ..., as in the thesis,
+    which changes it at the end of each epoch whose number, from 0, is a multiple of 10 and not 0.
     """
-
-    def schedule(step):
-        if not every_epochs:
-            return learning_rate
-        epoch = step // steps_per_epoch
-        return learning_rate * factor ** (jnp.maximum(epoch - 1, 0) // every_epochs)
-
-    return schedule
+    config = config_optimizer
+    by_epoch = optax.constant_schedule(config.learning_rate)
+    if config.decay_every_epochs:
+        by_epoch = optax.exponential_decay(
+            config.learning_rate,
+            transition_steps=config.decay_every_epochs * steps_per_epoch,
+            decay_rate=config.decay_factor,
+            transition_begin=steps_per_epoch,
+            staircase=True,
+        )
+    # A boundary b of Optax's schedule counts from step b, as decay_at_steps does.
+    by_step = optax.piecewise_constant_schedule(
+        1.0, {step: config.decay_factor for step in config.decay_at_steps}
+    )
+    return lambda step: by_epoch(step) * by_step(step)
 
 
 def _is_kernel(params):

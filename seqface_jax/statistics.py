@@ -1,9 +1,11 @@
 """How sure a mean over subjects is: bootstrap intervals and a paired test."""
 
 import numpy as np
+from scipy import stats
 
+# Resamples of the subjects; also random sign patterns, where all of them would be more: beyond
+# 13 subjects.
 _RESAMPLES = 10_000
-_EXACT_UP_TO = 13  # Subjects; 2^13 sign patterns are fewer than the random ones drawn otherwise.
 
 
 def bootstrap_interval(values, *, seed=0, confidence=0.95):
@@ -19,14 +21,9 @@ def bootstrap_interval(values, *, seed=0, confidence=0.95):
     Returns:
         (low, high) floats; None for fewer than two subjects.
     """
-    values = np.asarray(values, np.float64)
     if len(values) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    index = rng.integers(len(values), size=(_RESAMPLES, len(values)))
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(values[index].mean(1), [tail, 100 - tail])
-    return float(low), float(high)
+    return _interval([values], np.mean, seed, confidence)
 
 
 def paired_p_value(values, reference, *, seed=0):
@@ -52,17 +49,15 @@ def paired_p_value(values, reference, *, seed=0):
         raise ValueError(f'{len(values)} values cannot be paired with {len(reference)}')
     if len(values) < 2:
         return None
-    difference = values - reference
-    count = len(difference)
-    if count <= _EXACT_UP_TO:
-        signs = 1 - 2 * (np.arange(2**count)[:, None] >> np.arange(count) & 1)
-        extra = 0
-    else:
-        signs = np.random.default_rng(seed).choice([-1, 1], size=(_RESAMPLES, count))
-        extra = 1
-    means = np.abs(signs @ difference)
-    at_least = means >= np.abs(difference.sum()) * (1 - 1e-12)
-    return float((at_least.sum() + extra) / (len(means) + extra))
+    tested = stats.permutation_test(
+        [values - reference],
+        np.mean,
+        permutation_type='samples',
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        rng=np.random.default_rng(seed),
+    )
+    return float(tested.pvalue)
 
 
 def compare(values, reference, *, seed=0):
@@ -99,10 +94,22 @@ def gap_interval(values, others, *, seed=0, confidence=0.95):
     """
     if min(len(values), len(others)) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    means = []
-    for own in (np.asarray(values, np.float64), np.asarray(others, np.float64)):
-        means.append(own[rng.integers(len(own), size=(_RESAMPLES, len(own)))].mean(1))
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(means[0] - means[1], [tail, 100 - tail])
-    return float(low), float(high)
+    return _interval([values, others], _gap, seed, confidence)
+
+
+def _gap(values, others, axis):
+    return values.mean(axis) - others.mean(axis)
+
+
+def _interval(samples, statistic, seed, confidence):
+    """Returns the percentile interval of a statistic of samples, each resampled by itself."""
+    found = stats.bootstrap(
+        [np.asarray(sample, np.float64) for sample in samples],
+        statistic,
+        vectorized=True,
+        n_resamples=_RESAMPLES,
+        confidence_level=confidence,
+        method='percentile',
+        rng=np.random.default_rng(seed),
+    )
+    return tuple(map(float, found.confidence_interval))

@@ -55,16 +55,22 @@ def test_adam_equals_that_of_live_keras():
     np.testing.assert_allclose(run(tx, gradients), expected, rtol=1e-4)
 
 
+def rate_of(steps_per_epoch, **changes):
+    """Returns the schedule of a rate that starts at 1."""
+    config = default.get_config().optimizer
+    config.update(learning_rate=1.0, **changes)
+    return optimizers.schedule(config, steps_per_epoch)
+
+
 def test_the_rate_halves_after_epochs_11_and_21():
-    schedule = optimizers.step_decay(1.0, 0.5, every_epochs=10, steps_per_epoch=4)
-    rates = [float(schedule(jnp.int32(4 * epoch + 3))) for epoch in range(33)]
+    rate = rate_of(4, decay_factor=0.5, decay_every_epochs=10)
+    rates = [float(rate(jnp.int32(4 * epoch + 3))) for epoch in range(33)]
     np.testing.assert_array_equal(rates, 11 * [1.0] + 10 * [0.5] + 10 * [0.25] + 2 * [0.125])
-    assert float(schedule(44)) == 0.5
+    assert float(rate(44)) == 0.5
 
 
 def test_a_decay_every_0_epochs_is_none():
-    schedule = optimizers.step_decay(0.3, 0.5, every_epochs=0, steps_per_epoch=4)
-    assert float(schedule(jnp.int32(10_000))) == 0.3
+    assert float(rate_of(4, decay_every_epochs=0)(jnp.int32(10_000))) == 1
 
 
 def test_clipping_bounds_the_gradient_and_weight_decay_pulls_to_zero():
@@ -95,9 +101,6 @@ def test_l2_pulls_on_weights_and_not_on_biases():
 
 
 def test_the_rate_falls_at_the_steps_that_are_named():
-    config = default.get_config().optimizer
-    config.update(learning_rate=1.0, decay_factor=0.1, decay_every_epochs=0)
-    config.decay_at_steps = (20, 60)
-    rate = optimizers.schedule(config, 10)
+    rate = rate_of(10, decay_factor=0.1, decay_every_epochs=0, decay_at_steps=(20, 60))
     found = [float(rate(jnp.int32(step))) for step in (0, 19, 20, 59, 60)]
     np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01], rtol=1e-5)
