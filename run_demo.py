@@ -33,7 +33,8 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from seqface_jax import compilation_cache, demo
+    from seqface_jax import demo
+    from seqface_jax.training import compilation_cache
 
     compilation_cache.turn_on()
     with contextlib.ExitStack() as stack:

@@ -160,7 +160,9 @@ def errors_mm(config, model, variables, frames, seed=0):
     import jax
     import numpy as np
 
-    from seqface_jax import input_pipeline, metrics, predict, reconstruct, scoring
+    from seqface_jax import reconstruct
+    from seqface_jax.data import input_pipeline
+    from seqface_jax.evaluation import metrics, scoring, streaming
 
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
     table = split.subjects
@@ -171,10 +173,10 @@ def errors_mm(config, model, variables, frames, seed=0):
     shown = []
     for index, subject in enumerate(split.subject_ids):
         draw = [seed, zlib.crc32(subject.encode())]
-        drawn = predict.draw_frames(split.frame_index[index].sequences, frames[-1], seed=draw)
-        shown.append(predict.ShownFrames(split, index, drawn))
+        drawn = streaming.draw_frames(split.frame_index[index].sequences, frames[-1], seed=draw)
+        shown.append(streaming.ShownFrames(split, index, drawn))
     step = reconstruct.make_step(config, model)
-    predictions, _ = predict.stream(step, jax.device_put(variables), shown, frames)
+    predictions, _ = streaming.stream(step, jax.device_put(variables), shown, frames)
 
     def error(found, true_map, mask):
         truth = scoring.truth_at(true_map, mask.astype(bool), len(found))
@@ -196,7 +198,7 @@ def table(results, frames):
     """
     import numpy as np
 
-    from seqface_jax import statistics
+    from seqface_jax.evaluation import statistics
 
     names = [f'after {count}' for count in frames]
     titles = ('variant', *names, f'of the first, {names[-1]}', 'parameters', 's')
@@ -255,7 +257,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import compilation_cache, cpu_devices
+    from seqface_jax.training import compilation_cache, cpu_devices
 
     values = flags.FLAGS
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.

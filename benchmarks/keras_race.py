@@ -7,9 +7,9 @@ Contestants, each in a process of its own: `ours`, the train_step that run_train
 `ours_parts`, the same with model.remat_frames, whose batch statistics, and so losses, are of parts
 of two frames: it races alone, with --num_frames=64 for what 8 take elsewhere;
 `graph`, Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its
-loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from
-the thesis. The first three losses must agree to 0.1 %. Beside the times: peak
-memory of each process, with its start (imports, compilation) and of the timed steps only,
+loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/helpers/keras_reference.py,
+rebuilt from the thesis. The first three losses must agree to 0.1 %. Beside the times: peak memory
+of each process, with its start (imports, compilation) and of the timed steps only,
 floating-point operations of our step as XLA counts them before it optimises, and the rate of a
 matrix product of this machine, taken in the same turns.
 """
@@ -58,8 +58,9 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     """
     from flax import traverse_util
 
-    from seqface_jax import import_keras, input_pipeline
-    from tests import keras_reference
+    from seqface_jax import import_keras
+    from seqface_jax.data import input_pipeline
+    from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)
     model = keras_reference.build(image_size, num_frames)
@@ -89,7 +90,8 @@ def our_step(folder, image_size, num_frames, changes):
     from flax import traverse_util
 
     from configs import bu4dfe_thesis
-    from seqface_jax import models, optimizers, train
+    from seqface_jax import models, train
+    from seqface_jax.training import optimizers
 
     config = bu4dfe_thesis.get_config()
     config.update_from_flattened_dict(changes)
@@ -133,7 +135,7 @@ def keras_step(folder, image_size, num_frames, kind):
     """
     import keras
 
-    from tests import keras_reference
+    from tests.helpers import keras_reference
 
     batch = np.load(f'{folder}/batch.npz')
     frames, points = batch['normalized'], batch['points']

@@ -9,13 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import canonical, cleaning, position_map, sources, subject, template, work_files
-from data_prep.canonical import RigidTransform
+from data_prep import sources, subject
+from data_prep.registration import canonical, ray_casting, template
+from data_prep.registration.canonical import RigidTransform
+from data_prep.scans import cleaning
 from data_prep.sources import Frame, Skipped
-from seqface_jax import frame_maps
-from seqface_jax import position_map as grid
+from data_prep.work import work_files
+from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
-from seqface_jax.face_detection import read_photo
+from seqface_jax.geometry import position_map as grid
+from seqface_jax.photos.face_detection import read_photo
 
 # A triangle whose corners lie further apart in the photo, of the crop's width, spans a seam of
 # the texture: what is between its corners is not between their places.
@@ -73,7 +76,7 @@ def tasks_of(read_task, surface_path):
 def make(task):
     """Writes the work file of one sequence: maps and poses of the frames that have them."""
     arrays = work_files.load(task.surface_path, ['position_map', 'mask'])
-    neutral = position_map.map_surface(arrays['position_map'], arrays['mask'])
+    neutral = ray_casting.map_surface(arrays['position_map'], arrays['mask'])
     neutral_transform = subject.load_transform(task.surface_path)
     made, skipped, before = [], [], None
     for frame, box in task.frames:
@@ -138,7 +141,7 @@ def frame_maps_of(scan, transform, box, photo_size):
         UserError: no face in the scan, or its texture coordinates are no places of the photo.
     """
     moved = transform.apply_to_scan(scan)
-    points, mask, hits = position_map.cast_map(moved)
+    points, mask, hits = ray_casting.cast_map(moved)
     empty = frame_maps.empty(grid.SIZE)
     if scan.uv is None or photo_size is None:
         return empty._replace(frame_map=points, frame_mask=mask)
@@ -176,12 +179,12 @@ def _register(scan, neutral, before):
     """
     upper = _upper(neutral)
     directions = grid.ray_directions(_CHECKED_SIZE)
-    expected = position_map.cast_radius(upper, directions)
+    expected = ray_casting.cast_radius(upper, directions)
     best, best_mm = None, np.inf
     for start in _starts(scan, before):
         transform = canonical.refine(scan, start, upper)
         apart = np.abs(
-            position_map.cast_radius(transform.apply_to_scan(scan), directions) - expected
+            ray_casting.cast_radius(transform.apply_to_scan(scan), directions) - expected
         )
         apart = apart[np.isfinite(apart)]
         if len(apart) >= _MIN_SHARED and np.median(apart) < best_mm:
@@ -206,7 +209,7 @@ def _starts(scan, before):
 
 def _upper(neutral):
     """Returns the part of a canonical Scan above the mouth."""
-    lowest = position_map.nose_tip(neutral)[1] - _BELOW_NOSE_MM
+    lowest = ray_casting.nose_tip(neutral)[1] - _BELOW_NOSE_MM
     inside = neutral.vertices[:, 1] > lowest
     return cleaning.compact(neutral, neutral.triangles[inside[neutral.triangles].all(axis=1)])
 

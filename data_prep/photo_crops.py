@@ -5,10 +5,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data_prep import video_frames
-from data_prep.sources import Skipped
-from seqface_jax import face_detection
+from data_prep.sources import Skipped, video_frames
 from seqface_jax.errors import UserError
+from seqface_jax.photos import face_detection
 
 JPEG_QUALITY = 95
 

@@ -8,15 +8,10 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqface_jax import (
-    checkpoints,
-    demo_record,
-    face_detection,
-    reconstruct,
-    video,
-    viewer,
-)
+from seqface_jax import checkpoints, reconstruct
 from seqface_jax.errors import UserError, check_choice
+from seqface_jax.photos import face_detection, video
+from seqface_jax.reconstruction import demo_record, viewer
 
 
 class Moment(NamedTuple):

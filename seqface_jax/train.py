@@ -22,19 +22,12 @@ from flax.training import train_state
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from seqface_jax import (
-    augmentation,
-    checkpoints,
-    distributed,
-    face_regions,
-    input_pipeline,
-    losses,
-    models,
-    optimizers,
-    voxels,
-)
+from seqface_jax import checkpoints, models
+from seqface_jax.checkpoints.metrics_writer import MetricsWriter
+from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.errors import UserError
-from seqface_jax.metrics_writer import MetricsWriter
+from seqface_jax.geometry import face_regions, voxels
+from seqface_jax.training import distributed, losses, optimizers
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.

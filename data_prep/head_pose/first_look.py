@@ -1,8 +1,8 @@
 """What the package knows beforehand of heads in photos: how they look on average, how they turn.
 
-python -m data_prep.synthetic.head_pose --people=240 --photos=6 --ict_dir=ICT-FaceKit/FaceXModel
+python -m data_prep.head_pose.first_look --people=240 --photos=6 --ict_dir=ICT-FaceKit/FaceXModel
 
-writes seqface_jax/head_pose.npz, which the package carries: `looks` and `points`, the mean
+writes seqface_jax/photos/head_pose.npz, which the package carries: `looks` and `points`, the mean
 brightness and shape of synthetic people in the position map's grid, and two linear regressions from
 the oriented gradients of a crop to the pose of its head (`weights`, `bias`), learnt by ridge
 regression on photos of synthetic people, half of them made of ICT-FaceKit's face (MIT licence)
@@ -19,14 +19,14 @@ from absl import app, flags
 from scipy import linalg
 from tqdm import tqdm
 
-import seqface_jax
-from data_prep import position_map as cast_map
-from data_prep.scan import Scan
+from data_prep.registration import ray_casting as cast_map
+from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.camera import Camera
 from data_prep.synthetic.person import Person, rotation_matrix
-from seqface_jax import alignment, face_detection, position_map
-from seqface_jax import pose_regression as pose
+from seqface_jax.geometry import alignment, position_map
+from seqface_jax.photos import face_detection
+from seqface_jax.photos import pose_regression as pose
 
 _SEED = 20_000  # Other people than those of any raw tree's default seed.
 _CAST_FROM_MM = 400.0  # Rays start outside the head.
@@ -184,7 +184,7 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     kinds = open_kinds(flags.FLAGS.ict_dir)
     arrays, lines = learn(flags.FLAGS.people, flags.FLAGS.photos, kinds)
-    np.savez_compressed(pathlib.Path(seqface_jax.__file__).parent / 'head_pose.npz', **arrays)
+    np.savez_compressed(pathlib.Path(pose.__file__).parent / 'head_pose.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 

@@ -1,9 +1,9 @@
 """What the package knows beforehand of how an unwrapped face looks whose pose is a little off.
 
-python -m data_prep.synthetic.pose_refinement --ict_dir=ICT-FaceKit/FaceXModel
+python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
 
-writes seqface_jax/pose_refinement.npz: linear regressions, one after the other, from the oriented
-gradients of the mean face unwrapped at a pose to what that pose lacks (models/unwrapping.py). The
+writes seqface_jax/photos/pose_refinement.npz: linear regressions, one after the other, from the
+oriented gradients of the mean face unwrapped at a pose to what that pose lacks (models/unwrapping.py). The
 supervised descent method of Xiong and De la Torre, 2013, learnt by ridge regression on photos of
 synthetic people, half of them made of ICT-FaceKit's face (MIT licence) where its folder is given.
 It says the errors before and after on people left out. About 10 minutes on two cores.
@@ -20,19 +20,18 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-import seqface_jax
-from data_prep.synthetic import head_pose
-from data_prep.workers import Workers
-from seqface_jax import face_detection
-from seqface_jax import pose_regression as pose
-from seqface_jax.models import unwrapping
+from data_prep.head_pose import first_look
+from data_prep.work.workers import Workers
+from seqface_jax.models.layers import unwrapping
+from seqface_jax.photos import face_detection
+from seqface_jax.photos import pose_regression as pose
 
 _FIRST = 10_000  # Other people than those that the first regressions are learnt from.
 _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved about.
 _LOST = 0.1  # Of a crop's side: a crop that lies so far off shows something else.
 _RIDGE = 0.01  # Of the mean variance of a feature.
 _BATCH = 256
-_open_kinds = functools.cache(head_pose.open_kinds)  # Once a process.
+_open_kinds = functools.cache(first_look.open_kinds)  # Once a process.
 # A mirrored face nods as it did, turns and tilts the other way and stands on the other side.
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 
@@ -40,15 +39,15 @@ _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 def examples(number, count, ict_dir):
     """Returns crops [n, 64, 64, 3] uint8 of a person and what to say of them, [n, 6]."""
     cv2.setNumThreads(1)  # There is one process per core.
-    person, rng = head_pose.draw_person(_FIRST + number, _open_kinds(ict_dir))
+    person, rng = first_look.draw_person(_FIRST + number, _open_kinds(ict_dir))
     detector = face_detection.FaceDetector()
     crops, answers = [], []
-    for photo, truth in head_pose.photos(person, count, rng):
+    for photo, truth in first_look.photos(person, count, rng):
         found = detector.find(photo)
         if found is None:
             continue
         square = face_detection.crop_box(found.box)
-        for box in (square, head_pose.moved(square, _SHIFT_MM, _SCALE, rng).round()):
+        for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
                 crops.append(face_detection.cut_out(photo, box, pose.CROP_PX))
@@ -85,7 +84,7 @@ def learn(crops, answers, is_left_out, count):
         features = _in_batches(look, gray, found)
         own = features[learnt_from]
         penalty = _RIDGE * len(own) * own.var(axis=0).mean()
-        fitted = head_pose.ridge(own, (answers - found)[learnt_from], penalty)
+        fitted = first_look.ridge(own, (answers - found)[learnt_from], penalty)
         weights.append(fitted[0].astype(np.float16))  # Enough, and half the size.
         biases.append(fitted[1].astype(np.float32))
         found = found + features @ weights[-1].astype(np.float32) + biases[-1]
@@ -130,7 +129,7 @@ def main(argv):
     person = np.repeat(range(len(drawn)), [len(crops) for crops, _ in drawn])
     crops, answers = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     arrays, lines = learn(crops, answers, person >= 0.9 * values.people, values.regressions)
-    np.savez_compressed(pathlib.Path(seqface_jax.__file__).parent / 'pose_refinement.npz', **arrays)
+    np.savez_compressed(pathlib.Path(pose.__file__).parent / 'pose_refinement.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 

@@ -13,12 +13,12 @@ from scipy import sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
-from data_prep import cleaning
-from data_prep import position_map as position_map_lib
-from data_prep.scan import Scan
-from seqface_jax import alignment
-from seqface_jax import position_map as grid
+from data_prep.registration import ray_casting as position_map_lib
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import alignment
+from seqface_jax.geometry import position_map as grid
 
 # The template's points count fully on the inner face and fade out where hair, ears, collar and
 # neck may be: beyond this distance from the nose tip, above and below it.

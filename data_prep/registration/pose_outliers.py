@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import canonical
-from data_prep.canonical import RigidTransform
-from seqface_jax import position_map as grid
+from data_prep.registration import canonical
+from data_prep.registration.canonical import RigidTransform
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import position_map as grid
 
 MIN_GROUP = 20  # Of fewer scans the median is not yet everybody.
 MAX_DEVIATION_MM = 6.0  # Sound poses had at most 4.5, turned by over 15 degrees at least 7.0.

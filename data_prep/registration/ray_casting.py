@@ -7,10 +7,10 @@ from scipy import sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
-from data_prep import cleaning
-from data_prep.scan import Scan
-from seqface_jax import position_map as grid
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import position_map as grid
 
 _CAST_FROM_MM = 400.0  # Rays start outside the head and run to the origin.
 _NOSE_WINDOW_MM = (25.0, 35.0)  # Half width and half height about the axis.

@@ -16,7 +16,7 @@ def template():
     Ears, teeth, the inside of the mouth and the skin behind the eyeballs are left out: a scanner
     sees only the outside.
     """
-    from data_prep.scan_io import Scan
+    from data_prep.scans.scan_io import Scan
 
     model = face_model()
     vertices = model.mean

@@ -4,7 +4,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from data_prep.scan import Scan, ScanError
+from data_prep.scans.scan import Scan, ScanError
 
 _MIN_AREA_MM2 = 1e-6
 _LONG_EDGE_RATIO = 12.0  # To the scan's median edge; such triangles bridge gaps in depth.

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.scan import Scan, ScanError
+from data_prep.scans.scan import Scan, ScanError
 from seqface_jax.errors import UserError
-from seqface_jax.photo_file import read as read_photo
+from seqface_jax.photos.photo_file import read as read_photo
 
 SUFFIX = '.mat'
 NEUTRAL = 'neutral'  # Sequence of the frames whose scan leaves the pose and the expression out.

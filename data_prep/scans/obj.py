@@ -5,8 +5,8 @@ import re
 
 import numpy as np
 
-from data_prep import scan as scan_lib
-from data_prep.scan import ScanError
+from data_prep.scans import scan as scan_lib
+from data_prep.scans.scan import ScanError
 
 _LINES = {
     name: re.compile(rb'^[ \t]*' + name + rb'(?:[ \t]+([^\n#]*)|(?=#|$))', re.MULTILINE)

@@ -4,8 +4,8 @@ import os
 import pathlib
 import stat
 
-from data_prep import obj, ply, vrml
-from data_prep.scan import Scan, ScanError
+from data_prep.scans import obj, ply, vrml
+from data_prep.scans.scan import Scan, ScanError
 
 __all__ = ['Scan', 'ScanError', 'read_scan', 'write_obj', 'write_ply', 'write_vrml']
 

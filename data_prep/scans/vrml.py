@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import scan as scan_lib
-from data_prep.scan import ScanError
+from data_prep.scans import scan as scan_lib
+from data_prep.scans.scan import ScanError
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'  # Up to its closing mark, or to the end where none comes.
 _COMMENT = re.compile(rb'(' + _STRING + rb'"?)|#[^\n]*+', re.DOTALL)

@@ -4,8 +4,8 @@ import os
 
 import cv2
 
-from seqface_jax import video
 from seqface_jax.errors import UserError
+from seqface_jax.photos import video
 
 ENDINGS = video.VIDEO_ENDINGS
 MAX_FRAMES = 100  # Of a video of any length: its neighbours show the same face again.

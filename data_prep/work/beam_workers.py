@@ -25,7 +25,7 @@ import threading
 
 from absl import logging
 
-from data_prep import work_files, workers
+from data_prep.work import work_files, workers
 from seqface_jax.errors import UserError
 
 _BLOCK = 512  # Tasks of one pipeline, all of which travel inside its description.

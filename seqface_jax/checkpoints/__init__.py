@@ -21,13 +21,15 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import checksums, models
+from seqface_jax import models
+from seqface_jax.checkpoints import checksums
 from seqface_jax.errors import UserError
 
 FORMAT = 2  # Of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
 SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
-PRETRAINED = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'pretrained')
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
 WHICH = ('best_validation', 'best_training', 'latest')
 # What may differ when a run goes on: none of these changes what has been computed so far.
 FREE_FIELDS = (

@@ -8,7 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from seqface_jax import bilinear, compression
+from seqface_jax.data import jpeg
+from seqface_jax.geometry import sampling
 
 MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
@@ -75,7 +76,7 @@ def resample(frames, shift, scale, angle_rad):
     y = y - (shift[:, 1] * height)[:, None, None]
     source_x = cosine * x + sine * y + (width - 1) / 2
     source_y = cosine * y - sine * x + (height - 1) / 2
-    return jax.vmap(bilinear.read)(frames, source_y, source_x)
+    return jax.vmap(sampling.read)(frames, source_y, source_x)
 
 
 def move_image_map(image_map, shift, scale, angle_rad):
@@ -208,11 +209,11 @@ def _compress(key, frames, share):
     count = math.ceil(share * len(frames))
     index = jax.random.permutation(jax.random.fold_in(key, 2), len(frames))[:count]
     drawn = jax.random.uniform(key, (2, count))
-    spread = compression.MAX_QUALITY - compression.MIN_QUALITY
-    quality = compression.MIN_QUALITY + spread * drawn[0]
+    spread = jpeg.MAX_QUALITY - jpeg.MIN_QUALITY
+    quality = jpeg.MIN_QUALITY + spread * drawn[0]
     start = jax.random.randint(jax.random.fold_in(key, 1), (2,), 0, 16)
     moved = jnp.roll(frames[index], start, (1, 2))
-    compressed = jnp.roll(compression.compress(moved, quality), -start, (1, 2))
+    compressed = jnp.roll(jpeg.compress(moved, quality), -start, (1, 2))
     chosen = drawn[1] < share * len(frames) / count
     return frames.at[index].set(jnp.where(chosen[:, None, None, None], compressed, frames[index]))
 

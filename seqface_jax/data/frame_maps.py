@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 
 _RADIUS_STEP_MM = 0.01
 _IMAGE_STEP = 1 / 16384  # Of the crop's width; a sixtieth of a pixel of 256.

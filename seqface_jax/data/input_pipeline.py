@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import face_detection, frame_maps, photo_file
+from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
+from seqface_jax.photos import face_detection, photo_file
 
 VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
 STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', 'has_truth')

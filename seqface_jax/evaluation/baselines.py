@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax import position_map
+from seqface_jax.geometry import position_map
 
 
 def mean_face(maps, masks):

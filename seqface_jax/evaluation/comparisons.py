@@ -2,7 +2,7 @@
 
 import itertools
 
-from seqface_jax import rows, scoring, statistics
+from seqface_jax.evaluation import rows, scoring, statistics
 
 _IDENTITY = ('model', 'of', 'checkpoint', 'split')
 CURVE_METRICS = ('vertex_mm', 'scan_to_mesh_mm', 'nme_thesis')

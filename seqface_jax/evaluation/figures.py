@@ -9,7 +9,9 @@ import matplotlib
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import calibration, metrics, metrics_writer, rendering
+from seqface_jax.checkpoints import metrics_writer
+from seqface_jax.evaluation import calibration, metrics
+from seqface_jax.geometry import rendering
 
 matplotlib.use('Agg')
 VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import spatial
 
-from seqface_jax import alignment
+from seqface_jax.geometry import alignment
 
 COVERAGE_MM = 5.0
 VOXEL_THRESHOLD = 0.4

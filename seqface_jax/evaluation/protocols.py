@@ -28,7 +28,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import spatial
 
-from seqface_jax import alignment, face_regions, metrics, position_map, surface
+from seqface_jax.evaluation import metrics
+from seqface_jax.geometry import alignment, face_regions, position_map, surface
 
 UNITS = {  # By name of the mode.
     'thesis': 'of the bounding box',

@@ -11,7 +11,8 @@ import os
 import cv2
 import numpy as np
 
-from seqface_jax import metrics, results, surface
+from seqface_jax.evaluation import metrics, tables
+from seqface_jax.geometry import surface
 
 MAX_FRAMES = 32  # Shown as pictures, of each subject.
 _PICTURE_PX = 96
@@ -37,7 +38,7 @@ def write(path, found, shown, figures_folder):
     )
     parts = {
         'TITLE': html.escape(', '.join(name for name in models)),
-        'TABLES': ''.join(_table(title, rows) for title, rows in results.tables(found).items()),
+        'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),
         'PROTOCOL': _protocol(found.protocol),
         # No "<" may end the script element.
@@ -45,7 +46,7 @@ def write(path, found, shown, figures_folder):
     }
     for name, text in parts.items():
         page = page.replace(f'{{{{{name}}}}}', text)
-    results.write_text(path, page)
+    tables.write_text(path, page)
 
 
 def scene(shown):
@@ -190,7 +191,7 @@ def _table(title, rows):
 
 def _protocol(protocol):
     lines = [
-        f'<dt>{html.escape(name)}</dt><dd>{html.escape(results.sentence(value))}</dd>'
+        f'<dt>{html.escape(name)}</dt><dd>{html.escape(tables.sentence(value))}</dd>'
         for name, value in protocol.items()
     ]
     return f'<dl>{"".join(lines)}</dl>'

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from seqface_jax import scoring, statistics
+from seqface_jax.evaluation import scoring, statistics
 
 NO_EXPRESSION = 'no_expression'  # The row of a run's neutral faces, taken for those of the frames.
 MAIN_METRICS = ('vertex_mm', 'scan_to_mesh_mm')

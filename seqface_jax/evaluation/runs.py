@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax
 
-from seqface_jax import checkpoints, input_pipeline, reconstruct
+from seqface_jax import checkpoints, reconstruct
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
 
 SELECTED_ON_TEST = 'selected on test'

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import calibration, face_regions, metrics, surface, voxels
 from seqface_jax.errors import UserError
+from seqface_jax.evaluation import calibration, metrics
+from seqface_jax.geometry import face_regions, surface, voxels
 
 SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 METRICS = ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm')

@@ -10,7 +10,9 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from seqface_jax import baselines, input_pipeline, models, predict, reconstruct, rows, scoring
+from seqface_jax import models, reconstruct
+from seqface_jax.data import input_pipeline
+from seqface_jax.evaluation import baselines, rows, scoring, streaming
 
 _CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 _SHOWN_SUBJECTS = 2  # In pictures and in the report.
@@ -134,7 +136,7 @@ class SplitEvaluation:
             logging.info('%s: predicting the %s split', run.name, self._name)
             split = self._splits[workdir]
             drawn = self._drawn_for(run, split)
-            frames = [predict.ShownFrames(split, i, own) for i, own in enumerate(drawn)]
+            frames = [streaming.ShownFrames(split, i, own) for i, own in enumerate(drawn)]
             for checkpoint, (step, variables) in run.models.items():
                 yield from self._predict(run, checkpoint, step, variables, frames)
 
@@ -149,14 +151,14 @@ class SplitEvaluation:
 
     def _constant(self, name, maps, **condition):
         """Returns the Answers of what looks at no frame."""
-        condition = predict.Condition(name, None, self._name, None)._replace(**condition)
-        return predict.Answers(condition, models.Prediction(maps), True, self._plan.mask, None)
+        condition = streaming.Condition(name, None, self._name, None)._replace(**condition)
+        return streaming.Answers(condition, models.Prediction(maps), True, self._plan.mask, None)
 
     def _predict(self, run, checkpoint, step, variables, frames):
         selection = run.selection(checkpoint, self._name, self.subjects.ids)
-        condition = predict.Condition(run.name, checkpoint, self._name, None, selection)
+        condition = streaming.Condition(run.name, checkpoint, self._name, None, selection)
         reads = models.reads(run.config.model)
-        counts = predict.usable_counts(self._counts, models.MAX_FRAMES[reads])
+        counts = streaming.usable_counts(self._counts, models.MAX_FRAMES[reads])
         main = checkpoint == run.main_checkpoint
         spread_at, spread = None, None
         if main and reads not in _CHOSEN_VIEWS and self._plan.permutations:
@@ -187,11 +189,11 @@ class SplitEvaluation:
 
     def _stream(self, run, condition, step, variables, frames, counts, *, single=False):
         ordered = reconstruct.is_ordered(run.config)
-        predictions, seconds = predict.stream(step, variables, frames, counts, single=single)
+        predictions, seconds = streaming.stream(step, variables, frames, counts, single=single)
         fewest = min(map(len, frames))
         for place, count in enumerate(counts):
             own = condition._replace(num_frames=count)
-            yield predict.Answers(
+            yield streaming.Answers(
                 own,
                 predictions[place],
                 ordered,
@@ -256,8 +258,8 @@ class SplitEvaluation:
             for subject, own in zip(self.subjects.ids, frames, strict=True):
                 rng = np.random.default_rng([self._plan.seed, zlib.crc32(subject.encode()), number])
                 shown.append(own.reordered(rng.permutation(min(count, len(own)))))
-            (prediction,), _ = predict.stream(step, variables, shown, [count])
-            answers = predict.Answers(None, prediction, ordered, self._plan.mask, None)
+            (prediction,), _ = streaming.stream(step, variables, shown, [count])
+            answers = streaming.Answers(None, prediction, ordered, self._plan.mask, None)
             errors.append(
                 [
                     scoring.error_mm(self.subjects, index, answers.of(index))
@@ -273,7 +275,7 @@ class SplitEvaluation:
             sorted({*range(1, min(_TIMELINE, most) + 1), *(min(c, most) for c in counts)})
         )
         # As many subjects as in the batches before: nothing is compiled again.
-        frames = frames[: predict.BATCH_SIZE]
+        frames = frames[: streaming.BATCH_SIZE]
         answers = self._stream(run, condition, step, variables, frames, moments)
         return Timeline(
             run.name, moments, [_first(own) for own in answers], frames[:_SHOWN_SUBJECTS]
@@ -282,7 +284,7 @@ class SplitEvaluation:
     def _draw(self, subject, frame_index, count=None):
         seed = [self._plan.seed, zlib.crc32(subject.encode())]  # The same in any split.
         count = count or self._counts[-1]
-        return predict.draw_frames(frame_index.sequences, count, seed=seed)
+        return streaming.draw_frames(frame_index.sequences, count, seed=seed)
 
     def _drawn_for(self, run, split):
         """Returns the frames to show a run, one array per subject."""
@@ -292,7 +294,7 @@ class SplitEvaluation:
         data, drawn = run.config.data, []
         for subject, index in zip(self.subjects.ids, split.frame_index, strict=True):
             order = self._draw(subject, index, len(index.sequences))
-            pair = predict.draw_pair(
+            pair = streaming.draw_pair(
                 order, index.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
             )
             drawn.append(pair[: models.MAX_FRAMES[reads]])

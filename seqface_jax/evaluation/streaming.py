@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from seqface_jax import surface, voxels
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import surface, voxels
 
 BATCH_SIZE = 8  # Subjects per compiled step; the last batch is filled up to it.
 

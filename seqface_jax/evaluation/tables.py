@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import NamedTuple
 
-from seqface_jax import metrics, scoring
+from seqface_jax.evaluation import metrics, scoring
 
 _SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 _COLUMNS = (

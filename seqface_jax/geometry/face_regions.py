@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 
 # Azimuth and elevation in degrees of the landmarks of iBUG's 300-W scheme, in its order but only
 # those of the subject's right and of the middle; measured on the neutral head of ICT-FaceKit

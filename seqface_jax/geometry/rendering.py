@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from seqface_jax import export, surface
+from seqface_jax.geometry import surface
+from seqface_jax.reconstruction import export
 
 _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
     ((0.0, 0.2, 1.0), 0.55),

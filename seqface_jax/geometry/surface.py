@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import spatial
 
-from seqface_jax import position_map
+from seqface_jax.geometry import position_map
 
 _MASK_SHARE = 0.25  # A map pixel is face if this share of the training scans has it.
 _LONG_EDGE = 6.0  # An unordered point's triangle edges end at this multiple of the median edge.

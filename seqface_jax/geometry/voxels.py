@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 
 MARGIN = 1.06  # Of the box, around all training faces.
 _MAX_RADIUS = 0.95  # Rays are followed so far from the origin, of the box's side.

@@ -25,13 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import position_map as grid
-from seqface_jax.models import fields, unwrapping, whitening
-from seqface_jax.models.conv_lstm import ConvLSTM
+from seqface_jax.geometry import position_map as grid
+from seqface_jax.models import fields, whitening
+from seqface_jax.models.layers import unwrapping
+from seqface_jax.models.layers.conv_lstm import ConvLSTM
 from seqface_jax.models.linear_face import expression_components, radial_components
-from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import VARIANCE_SCALE, SequenceModel
+from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,

@@ -12,10 +12,10 @@ import numpy as np
 from flax import linen as nn
 
 from seqface_jax.models import fields
-from seqface_jax.models.conv_lstm import RECURRENT_ACTIVATIONS, ConvLSTM
-from seqface_jax.models.decoders import ConvTranspose, ResizeConv
-from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
-from seqface_jax.models.norm import NORMS
+from seqface_jax.models.layers.conv_lstm import RECURRENT_ACTIVATIONS, ConvLSTM
+from seqface_jax.models.layers.decoders import ConvTranspose, ResizeConv
+from seqface_jax.models.layers.mobilenet import ConvBlock, InvertedResidual
+from seqface_jax.models.layers.norm import NORMS
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import SequenceModel
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 from seqface_jax.models import fields
 
 # What a network looks at before an answer, and the most frames of a person that it can use.

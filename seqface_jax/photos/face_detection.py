@@ -16,8 +16,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax import photo_file, pose_regression
 from seqface_jax.errors import UserError
+from seqface_jax.photos import photo_file, pose_regression
 
 CROP_SIZE = 256  # Pixels, both ways.
 CROP_SCALE = 1.45  # Side of the crop over side of the detected box: hairline to below the chin.

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqface_jax import face_detection
+from seqface_jax.photos import face_detection
 
 # Correlation of two small gray pictures of a face, from which one who comes back to where somebody
 # was last seen is taken for them.

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import face_detection, position_map
-from seqface_jax.alignment import RigidTransform
-from seqface_jax.pose_regression import (
+from seqface_jax.geometry import position_map
+from seqface_jax.geometry.alignment import RigidTransform
+from seqface_jax.photos import face_detection
+from seqface_jax.photos.pose_regression import (
     CENTRE,
     SQUARE_MM,
     Camera,

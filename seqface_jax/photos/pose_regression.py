@@ -1,7 +1,7 @@
 """Head pose at a glance: two linear regressions from oriented gradients; no landmarks.
 
 The first looks at a square around what a detector took for a face, the second at the square that
-the first has put about the head. data_prep/synthetic/head_pose.py learns them.
+the first has put about the head. data_prep/head_pose/first_look.py learns them.
 
 Camera: a pinhole without distortion. Its frame is the canonical frame's for a frontal face: +x to
 the right of the photo, +y up, +z from the face to the camera, which sits at the origin and looks
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.alignment import RigidTransform
+from seqface_jax.geometry.alignment import RigidTransform
 
 DISTANCE_MM = 1000.0  # Of camera and face, where the focal length is not known.
 FACE_BOX_MM = 157.0  # Side of a detected box, on the face; mean over synthetic people.

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import face_detection, photo_file
 from seqface_jax.errors import UserError
+from seqface_jax.photos import face_detection, photo_file
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
 VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.

@@ -7,8 +7,9 @@ import os
 
 import numpy as np
 
-from seqface_jax import export, face_painter, figures
 from seqface_jax.errors import UserError
+from seqface_jax.evaluation import figures
+from seqface_jax.reconstruction import export, face_painter
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')

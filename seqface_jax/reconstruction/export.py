@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax import surface
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import surface
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
 MAX_KEYFRAMES = 32  # Of an animation; each is a morph target, which viewers hold in memory.

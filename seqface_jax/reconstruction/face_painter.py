@@ -5,8 +5,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-from seqface_jax import pose as pose_lib
-from seqface_jax import position_map, texture
+from seqface_jax.geometry import position_map
+from seqface_jax.photos import pose_fitting as pose_lib
+from seqface_jax.reconstruction import texture
 
 _OWN_LOOKS_FROM = 3  # Photos: the looks of one, or of two, may be those of a wrong pose.
 

@@ -6,8 +6,9 @@ import zipfile
 import jax
 import numpy as np
 
-from seqface_jax import export, face_detection
 from seqface_jax.errors import UserError
+from seqface_jax.photos import face_detection
+from seqface_jax.reconstruction import export
 
 FORMAT = 1  # Of what is saved; raised when an older program could not read it.
 _LEAF = 'network'

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax import pose as pose_lib
-from seqface_jax import position_map, rendering
+from seqface_jax.geometry import position_map, rendering
+from seqface_jax.photos import pose_fitting as pose_lib
 
 SIZE = 512  # Texels, both ways, unless told.
 _MAP_MM = 270.0  # What the map spans on a face, about, either way.

@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 
 from benchmarks import ablation
-from seqface_jax import checkpoints, input_pipeline, metrics, models
-from tests import small_run
+from seqface_jax import checkpoints, models
+from seqface_jax.data import input_pipeline
+from seqface_jax.evaluation import metrics
+from tests.helpers import small_run
 
 VARIANTS = [(family, name) for family, names in ablation.FAMILIES.items() for name in names]
 

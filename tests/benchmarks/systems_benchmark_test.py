@@ -1,7 +1,8 @@
 import pytest
 
 from benchmarks import systems
-from seqface_jax import losses, models
+from seqface_jax import models
+from seqface_jax.training import losses
 
 
 @pytest.mark.parametrize('scale', systems.SCALES)

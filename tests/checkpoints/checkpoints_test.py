@@ -11,7 +11,7 @@ import pytest
 from benchmarks.torture import flip
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
-from tests import toy_model
+from tests.helpers import toy_model
 
 
 @pytest.fixture(autouse=True)
@@ -222,7 +222,7 @@ _RUNS_CODE = ('import pickle', 'allow_pickle=True', ' eval(', ' exec(', 'marshal
 
 
 def test_nothing_here_can_run_code_from_a_file():
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     for folder in ('seqface_jax', 'data_prep'):
         for place, _, names in os.walk(os.path.join(root, folder)):
             for name in names:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from configs import default
-from seqface_jax import checkpoints, losses, models, optimizers
+from seqface_jax import checkpoints, models
+from seqface_jax.training import losses, optimizers
 from tests import conftest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NAMES = sorted(
     os.path.splitext(os.path.basename(path))[0] for path in glob.glob(f'{ROOT}/configs/*.py')
 )

@@ -7,12 +7,13 @@ import sys
 import cv2
 import pytest
 
-from seqface_jax import checkpoints, compilation_cache, doctor
+from seqface_jax import checkpoints, doctor
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
-from tests import small_run
-from tests.video_test import Camera
+from seqface_jax.training import compilation_cache
+from tests.helpers import small_run
+from tests.photos.video_test import Camera
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture(autouse=True)

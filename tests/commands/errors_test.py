@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from data_prep import work_files
+from data_prep.work import work_files
 from seqface_jax import checkpoints, errors
 
 

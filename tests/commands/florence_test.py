@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep import sources, video_frames
-from data_prep.sources import florence
+from data_prep import sources
+from data_prep.sources import florence, video_frames
 from seqface_jax.errors import UserError
-from tests import small_source_trees
+from tests.helpers import small_source_trees
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture(scope='module')

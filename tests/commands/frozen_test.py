@@ -10,9 +10,9 @@ import pytest
 from seqface_jax import freeze, frozen
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import FaceNetwork
-from tests import small_run
+from tests.helpers import small_run
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CROPS = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3)).astype(np.uint8)
 
 

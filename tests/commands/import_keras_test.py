@@ -12,10 +12,10 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, import_keras
 from seqface_jax.errors import UserError
-from tests.compiling import quick_jit
+from tests.helpers.compiling import quick_jit
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NARROW = os.path.join(ROOT, 'tests', 'data', 'keras2_narrow.h5')  # Saved by Keras 2.
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NARROW = os.path.join(ROOT, 'tests', 'helpers', 'keras2_narrow.h5')  # Saved by Keras 2.
 
 
 @pytest.fixture(scope='module')

@@ -12,20 +12,16 @@ import numpy as np
 import pytest
 import trimesh
 
-from seqface_jax import (
-    alignment,
-    demo,
-    demo_record,
-    face_painter,
-    pose,
-    video,
-)
+from seqface_jax import demo
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import alignment
+from seqface_jax.photos import pose_fitting, video
 from seqface_jax.reconstruct import Face, Reconstructor
-from tests import small_run
-from tests.small_raw_tree import draw_face
+from seqface_jax.reconstruction import demo_record, face_painter
+from tests.helpers import small_run
+from tests.helpers.small_raw_tree import draw_face
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def _draw(shift=0):
@@ -177,9 +173,9 @@ def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
     facing = alignment.RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0]))
 
     def fit(photo, box, *args, **options):
-        return pose.Pose(facing, pose.assumed_camera(box), score)
+        return pose_fitting.Pose(facing, pose_fitting.assumed_camera(box), score)
 
-    monkeypatch.setattr(pose, 'fit', fit)
+    monkeypatch.setattr(pose_fitting, 'fit', fit)
     output = tmp_path / 'out'
     lines = demo.run(None, film, str(output), max_frames=4, animate=True)
     written = {path.name for path in output.iterdir()}

@@ -7,7 +7,7 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, train
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def run_train(*arguments, folder=ROOT):

@@ -7,13 +7,14 @@ import pytest
 
 from benchmarks import licences
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _ALONE = ['unshare', '--net', '--map-root-user']
 _WORK = """
 import socket, sys
 from data_prep import prepare
 from seqface_jax import train
-from tests import conftest, small_raw_tree, toy_model
+from tests import conftest
+from tests.helpers import small_raw_tree, toy_model
 
 try:
     socket.create_connection(('1.1.1.1', 53), timeout=1)

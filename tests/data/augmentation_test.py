@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from configs import default
-from seqface_jax import augmentation, position_map
+from seqface_jax.data import augmentation
+from seqface_jax.geometry import position_map
 
 
 def options(**changes):

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import input_pipeline
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from tests import conftest, toy_model
+from tests import conftest
+from tests.helpers import toy_model
 
 
 @pytest.fixture(scope='module')

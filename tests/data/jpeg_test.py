@@ -3,7 +3,7 @@ import jax
 import numpy as np
 import pytest
 
-from seqface_jax import compression
+from seqface_jax.data import jpeg
 
 
 def photos(size):
@@ -24,7 +24,7 @@ def by_libjpeg(image, quality):
 @pytest.mark.parametrize('qualities', [(10, 90), (30, 76)])
 def test_frames_come_back_as_libjpeg_gives_them(size, qualities):
     frames = photos(size)
-    found = np.asarray(jax.jit(compression.compress)(frames, np.float32(qualities)))
+    found = np.asarray(jax.jit(jpeg.compress)(frames, np.float32(qualities)))
     for image, quality, ours in zip(frames, qualities, found, strict=True):
         theirs = by_libjpeg(image, quality)
         lost = np.sqrt(np.square(theirs - image).mean())
@@ -36,6 +36,6 @@ def test_frames_come_back_as_libjpeg_gives_them(size, qualities):
 
 def test_less_quality_loses_more():
     frames = np.repeat(photos((32, 32))[:1], 4, axis=0)
-    found = compression.compress(frames, np.float32([20, 50, 80, 100]))
+    found = jpeg.compress(frames, np.float32([20, 50, 80, 100]))
     lost = np.square(np.asarray(found) - frames).mean(axis=(1, 2, 3))
     assert (np.diff(lost) < 0).all()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from data_prep import beam_workers, work_files
+from data_prep.work import beam_workers, work_files
 from seqface_jax.errors import UserError
 
 IN_THIS_PROCESS = 'runner=FnApiRunner,direct_num_workers=1'

@@ -5,7 +5,7 @@ import pytest
 from data_prep import prepare, sources
 from data_prep.sources import bu3dfe
 from seqface_jax.errors import UserError
-from tests import small_source_trees
+from tests.helpers import small_source_trees
 
 
 @pytest.fixture(scope='module')

@@ -4,12 +4,13 @@ import pickle
 import numpy as np
 import pytest
 
-from data_prep import canonical, cleaning
-from data_prep.canonical import RegistrationError, RigidTransform
-from data_prep.scan import Scan
-from data_prep.template import template
+from data_prep.registration import canonical
+from data_prep.registration.canonical import RegistrationError, RigidTransform
+from data_prep.registration.template import template
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
-from tests.simulated_scan import random_motion, scan_of, true_face
+from tests.helpers.simulated_scan import random_motion, scan_of, true_face
 
 _NOSE = np.array([0.0, 0.0, 90.0])
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep import cleaning
-from data_prep.scan import Scan, ScanError
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan, ScanError
 
 
 def _grid(rows, columns=None, origin=(0, 0, 0)):

@@ -4,7 +4,7 @@ import pytest
 
 from data_prep import prepare, sources, splits
 from seqface_jax.errors import UserError
-from tests import small_source_trees
+from tests.helpers import small_source_trees
 
 
 @pytest.fixture(scope='module')

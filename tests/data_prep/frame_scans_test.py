@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from data_prep import frame_maps as make_maps
-from data_prep import position_map, prepare, records, subject
-from data_prep.canonical import RigidTransform
-from data_prep.scan import Scan
-from seqface_jax import frame_maps
+from data_prep import frame_scans as make_maps
+from data_prep import prepare, records, subject
+from data_prep.registration import ray_casting
+from data_prep.registration.canonical import RigidTransform
+from data_prep.scans.scan import Scan
+from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
-from tests import small_raw_tree
+from tests.helpers import small_raw_tree
 
 SIZE = (180, 140)  # Height and width of the photos.
 
@@ -135,8 +136,8 @@ def test_another_head_does_not_fit_the_neutral_face(made):
 
 def test_a_frame_is_found_from_a_bad_start_too(made):
     scan, transform = _neutral_scan(made)
-    points, mask = position_map.position_map(transform.apply_to_scan(scan))
-    neutral = position_map.map_surface(points, mask)
+    points, mask = ray_casting.position_map(transform.apply_to_scan(scan))
+    neutral = ray_casting.map_surface(points, mask)
     before = RigidTransform(np.diag([-1.0, 1.0, -1.0]), np.zeros(3))  # Half round.
     assert np.degrees(make_maps._register(scan, neutral, before).angle_to(transform)) < 0.4
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 pytest.importorskip('atheris')
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.mark.parametrize('target', ['vrml', 'ply', 'obj', 'record'])

@@ -9,7 +9,7 @@ import pytest
 
 from data_prep.synthetic import expressions, ict_facekit
 from seqface_jax.errors import UserError
-from tests import small_face_model
+from tests.helpers import small_face_model
 
 
 @pytest.fixture(scope='module')

@@ -4,11 +4,11 @@ import numpy as np
 import open3d as o3d
 import pytest
 
-from data_prep import scan_io
+from data_prep.scans import scan_io
 from data_prep.synthetic import appearance, faces, head, raw_tree
 from data_prep.synthetic.person import Person
 from seqface_jax.errors import UserError
-from tests import small_face_model
+from tests.helpers import small_face_model
 
 
 @pytest.fixture(scope='module')

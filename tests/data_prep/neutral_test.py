@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from data_prep import neutral, sources
-from data_prep.face_detection import Crop, crop_photos, encode_jpeg
+from data_prep.photo_crops import Crop, crop_photos, encode_jpeg
 from data_prep.sources import Frame, Subject
 from data_prep.synthetic import raw_tree
 from seqface_jax.errors import UserError
-from tests.small_raw_tree import draw_face
+from tests.helpers.small_raw_tree import draw_face
 
 BOX = np.zeros(4, np.float32)
 

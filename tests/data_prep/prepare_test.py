@@ -11,12 +11,15 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import canonical, misposed, prepare, records, scan_io, work_files
+from data_prep import prepare, records
 from data_prep import subject as subject_lib
+from data_prep.registration import canonical, pose_outliers
+from data_prep.scans import scan_io
+from data_prep.work import work_files
 from seqface_jax.errors import UserError
-from tests import small_raw_tree
+from tests.helpers import small_raw_tree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 def _prepare(raw_dir, data_dir, **options):
@@ -416,7 +419,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
             read(task)
 
     monkeypatch.setattr(subject_lib, 'read', read_turned)
-    monkeypatch.setattr(misposed, 'MIN_GROUP', 3)
+    monkeypatch.setattr(pose_outliers, 'MIN_GROUP', 3)
     monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
     report, _ = _prepare(tree, tmp_path / 'data')
     assert set(report['subjects']) == {'F001', 'F004'} and alone['skipped'] == []

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import records, work_files
-from data_prep.unordered import NUM_POINTS
+from data_prep import records
+from data_prep.scans.unordered import NUM_POINTS
+from data_prep.work import work_files
 
 SPLITS = {'train': ('F001', 'M001'), 'test': ('F003',)}
 

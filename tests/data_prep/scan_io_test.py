@@ -5,9 +5,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from data_prep import scan_io
-from data_prep.scan_io import Scan, ScanError
-from tests import scan_variants
+from data_prep.scans import scan_io
+from data_prep.scans.scan_io import Scan, ScanError
+from tests.helpers import scan_variants
 
 _POINTS = np.array([[0, 0, 0], [10.5, 0, -1e-3], [10, 12, 2], [0, 11, 1], [5, 20, 0]], np.float32)
 _TRIANGLES = np.array([[0, 1, 2], [0, 2, 3], [3, 2, 4]], np.int32)

@@ -8,7 +8,7 @@ import numpy as np
 import open3d as o3d
 import pytest
 
-from data_prep import scan_io
+from data_prep.scans import scan_io
 from data_prep.synthetic import appearance, camera, expressions, raw_tree, renderer, scanner
 from data_prep.synthetic.face import face_model
 from data_prep.synthetic.person import Person, rotation_matrix

@@ -1,7 +1,7 @@
 import numpy as np
 
-from data_prep import unordered
-from data_prep.scan import Scan
+from data_prep.scans import unordered
+from data_prep.scans.scan import Scan
 
 # Two triangles in the plane z = 0, of area 1 (left of x = 0) and 3 (right of it).
 _SCAN = Scan(

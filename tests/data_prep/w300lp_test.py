@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from scipy import io
 
-from data_prep import frame_maps, morphable_model, prepare, sources
+from data_prep import frame_scans, prepare, sources
+from data_prep.scans import morphable_model
 from data_prep.sources import Frame
 from seqface_jax.errors import UserError
-from tests import small_source_trees
+from tests.helpers import small_source_trees
 
 FIRST, SECOND = np.eye(small_source_trees.SHAPES)[:2]
 
@@ -90,7 +91,7 @@ def test_it_is_prepared_and_a_view_whose_parameters_are_broken_is_listed(
     assert 'none of its scans could be used' in why['LFPW_image_test_0001']
     assert not [where for where in why if '/AFW' in where]  # Every view has its map.
     (path,) = (tmp_path / '.work/w300lp').glob('AFW_1_1.*.maps.npz')
-    pose, _ = frame_maps.load(path)[1]
+    pose, _ = frame_scans.load(path)[1]
     facing = pose.rotation @ [0, 0, 1]
     assert np.degrees(np.arctan2(facing[0], facing[2])) == pytest.approx(30, abs=2)
 

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from seqface_jax import baselines, position_map
+from seqface_jax.evaluation import baselines
+from seqface_jax.geometry import position_map
 
 
 def test_mean_face_averages_only_the_people_who_have_the_pixel():

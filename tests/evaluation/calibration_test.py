@@ -3,14 +3,10 @@ import functools
 import numpy as np
 
 from configs import tiny
-from seqface_jax import (
-    calibration,
-    checkpoints,
-    input_pipeline,
-    models,
-    position_map,
-    train,
-)
+from seqface_jax import checkpoints, models, train
+from seqface_jax.data import input_pipeline
+from seqface_jax.evaluation import calibration
+from seqface_jax.geometry import position_map
 
 
 def _stated(sigma, shape=(64, 64)):

@@ -1,7 +1,7 @@
 import numpy as np
 
-from seqface_jax import comparisons, metrics
-from seqface_jax.rows import Scored
+from seqface_jax.evaluation import comparisons, metrics
+from seqface_jax.evaluation.rows import Scored
 
 TRUE = (4.0, 2.0, 3.0, 1.0, 5.0, 3.0)  # mm, the errors of six subjects after one frame.
 

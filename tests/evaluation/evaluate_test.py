@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import checkpoints, evaluate, input_pipeline, models, predict, reconstruct, runs
+from seqface_jax import checkpoints, evaluate, models, reconstruct
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
+from seqface_jax.evaluation import runs, streaming
 from tests import conftest
 
 
@@ -49,7 +51,7 @@ def test_streaming_equals_the_answer_to_the_whole_sequence(tiny_records, tmp_pat
     config, model, variables = make_run(tmp_path / 'run', tiny_records)
     frames = np.random.default_rng(0).integers(256, size=(2, 4, 32, 32, 3), dtype=np.uint8)
     step = reconstruct.make_step(config, model)
-    predictions, _ = predict.stream(step, variables, list(frames), (1, 4))
+    predictions, _ = streaming.stream(step, variables, list(frames), (1, 4))
     inputs = input_pipeline.normalize_frames(frames, 'unit')
     whole = jax.jit(lambda x: model.apply(variables, x, train=False))(inputs)
     for streamed, place in zip(predictions, (0, 3), strict=True):
@@ -192,7 +194,7 @@ def test_answers_that_are_not_finite_are_named(tiny_records, tmp_path):
 
 
 def test_the_command_prints_the_table_and_names_what_is_wrong(evaluated):
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, 'run_eval.py', f'--workdir={evaluated}', '--frames=1']
     command += ['--splits=test', '--checkpoints=best_training', '--subjects=1']
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)

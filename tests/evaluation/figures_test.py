@@ -1,8 +1,10 @@
 import cv2
 import numpy as np
 
-from seqface_jax import figures, metrics, models, predict, reconstruct, scoring, surface
-from tests import bumpy_face
+from seqface_jax import models, reconstruct
+from seqface_jax.evaluation import figures, metrics, scoring, streaming
+from seqface_jax.geometry import surface
+from tests.helpers import bumpy_face
 
 
 def _row(model, num_frames, value):
@@ -62,8 +64,8 @@ def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
     mask = bumpy_face.mask_of(face)
     subjects = scoring.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
     frames = [np.full((3, 32, 32, 3), 90, np.uint8)]
-    condition = predict.Condition('ours', 'best_validation', 'test', 8)
-    answers = [predict.Answers(condition, models.Prediction(face[None]), True, mask, None)]
+    condition = streaming.Condition('ours', 'best_validation', 'test', 8)
+    answers = [streaming.Answers(condition, models.Prediction(face[None]), True, mask, None)]
     path = str(tmp_path / 'predictions.png')
     figures.save(figures.predictions(subjects, frames, answers), path)
     assert cv2.imread(path).std() > 10

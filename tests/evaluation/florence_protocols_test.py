@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from seqface_jax import checkpoints, florence, protocols
+from seqface_jax import checkpoints, florence
 from seqface_jax.errors import UserError
-from tests import small_run
+from seqface_jax.evaluation import protocols
+from tests.helpers import small_run
 
 
 @pytest.fixture(scope='module', autouse=True)

@@ -17,8 +17,9 @@ import functools
 
 import numpy as np
 
-from seqface_jax import metrics, models, predict, scoring
-from tests import bumpy_face
+from seqface_jax import models
+from seqface_jax.evaluation import metrics, scoring, streaming
+from tests.helpers import bumpy_face
 
 SIDE = 64
 NUM_POINTS = 4096
@@ -61,7 +62,7 @@ def scores(case, seed=0):
         [np.arange(1)],
     )
     answer, mask = _answer(case, seed)
-    answer = predict.to_answer(models.Prediction(answer), ordered=True, mask=mask)
+    answer = streaming.to_answer(models.Prediction(answer), ordered=True, mask=mask)
     return scoring.score(subjects, 0, answer)
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from seqface_jax import metrics, position_map, surface
-from tests import bumpy_face
+from seqface_jax.evaluation import metrics
+from seqface_jax.geometry import position_map, surface
+from tests.helpers import bumpy_face
 
 
 def _square(z, side=10.0, cells=20):

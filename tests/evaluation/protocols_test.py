@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import position_map, protocols, surface
-from tests import bumpy_face
+from seqface_jax.evaluation import protocols
+from seqface_jax.geometry import position_map, surface
+from tests.helpers import bumpy_face
 
 EYES = np.array([[-45.0, 30.0, 50.0], [45.0, 30.0, 50.0]])  # 90 mm apart.
 

@@ -4,9 +4,10 @@ import re
 
 import numpy as np
 
-from seqface_jax import models, predict, report, results, scoring
-from seqface_jax.split_evaluation import Shown, Timeline
-from tests import bumpy_face
+from seqface_jax import models
+from seqface_jax.evaluation import report, scoring, streaming, tables
+from seqface_jax.evaluation.split_evaluation import Shown, Timeline
+from tests.helpers import bumpy_face
 
 SIDE = 32
 EVIL = '</script><script>alert(1)</script>'
@@ -26,8 +27,8 @@ def _shown(known=True):
     other = bumpy_face.position_map_of(1, SIDE)
 
     def answers(model, count, face):
-        condition = predict.Condition(model, 'latest' if count else None, 'test', count)
-        return predict.Answers(condition, models.Prediction(face[None]), True, mask, None)
+        condition = streaming.Condition(model, 'latest' if count else None, 'test', count)
+        return streaming.Answers(condition, models.Prediction(face[None]), True, mask, None)
 
     frames = [np.full((3, 32, 32, 3), 90, np.uint8)]
     told = [answers('ours', count, subjects.maps[0] + 0.5 * count) for count in (1, 3)]
@@ -69,7 +70,7 @@ def test_the_page_is_whole_asks_for_nothing_and_escapes_names(tmp_path):
     row = {'model': EVIL, 'of': None, 'checkpoint': 'latest', 'split': 'test', 'num_frames': 4}
     curve = row | {'metric': 'vertex_mm', 'mean': 1.0, 'low': None, 'high': None, 'change': None}
     curve |= {'change_low': None, 'change_high': None, 'from_first_share': None}
-    found = results.Results({'records': EVIL}, [], [curve], [], [])
+    found = tables.Results({'records': EVIL}, [], [curve], [], [])
     report.write(str(tmp_path / 'report.html'), found, [_shown()], str(tmp_path))
     page = (tmp_path / 'report.html').read_text()
     assert '{{' not in page and EVIL not in page

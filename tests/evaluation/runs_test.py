@@ -2,8 +2,9 @@ import shutil
 
 import pytest
 
-from seqface_jax import evaluate, runs
-from tests import small_run
+from seqface_jax import evaluate
+from seqface_jax.evaluation import runs
+from tests.helpers import small_run
 
 
 @pytest.mark.parametrize('expression_size', [0, 2])

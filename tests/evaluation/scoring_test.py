@@ -1,7 +1,9 @@
 import numpy as np
 
-from seqface_jax import face_regions, models, predict, scoring
-from tests import bumpy_face
+from seqface_jax import models
+from seqface_jax.evaluation import scoring, streaming
+from seqface_jax.geometry import face_regions
+from tests.helpers import bumpy_face
 
 
 def test_a_perfect_answer_scores_the_noise_of_the_scan():
@@ -15,7 +17,7 @@ def test_a_perfect_answer_scores_the_noise_of_the_scan():
         mask[None],
         [np.arange(1)],
     )
-    answer = predict.to_answer(models.Prediction(face), ordered=True, mask=mask)
+    answer = streaming.to_answer(models.Prediction(face), ordered=True, mask=mask)
     found = scoring.score(subjects, 0, answer)
     assert found['scan_to_mesh_mm'].mean < 0.2 and found['vertex_mm'] < 1e-4
     assert found['ced_auc'] > 0.95 and found['coverage_90'] is None
@@ -23,7 +25,7 @@ def test_a_perfect_answer_scores_the_noise_of_the_scan():
         assert all(0 <= value < 0.3 for value in found[name].values())
     assert scoring.error_mm(subjects, 0, answer) == found['vertex_mm']
     unordered = np.random.default_rng(0).permutation(face.reshape(-1, 3)).reshape(face.shape)
-    answer = predict.to_answer(models.Prediction(unordered), ordered=False, mask=mask)
+    answer = streaming.to_answer(models.Prediction(unordered), ordered=False, mask=mask)
     found = scoring.score(subjects, 0, answer)
     assert found['scan_to_mesh_mm'].mean < 0.2 and found['vertex_mm'] is None
 
@@ -35,7 +37,7 @@ def test_the_face_of_a_frame_is_compared_with_that_frame_and_a_neutral_one_stand
     frames = [(smiling, mask), (neutral, np.zeros_like(mask))]  # The second has no map.
 
     def frame_mm(prediction, frames, ordered=True):
-        answer = predict.to_answer(prediction, ordered=ordered, mask=mask)
+        answer = streaming.to_answer(prediction, ordered=ordered, mask=mask)
         return scoring.frame_mm(answer, frames)
 
     assert frame_mm(models.Prediction(neutral, frame_map=smiling), frames) < 1e-4
@@ -60,7 +62,7 @@ def test_a_dent_in_the_cheeks_shows_in_their_region_only():
     cheeks = face_regions.regions()['cheeks']
     dented = np.where(cheeks[..., None], 0.96 * face, face)
     prediction = models.Prediction(dented, np.zeros(face.shape[:2]))
-    found = scoring.score(subjects, 0, predict.to_answer(prediction, ordered=True, mask=mask))
+    found = scoring.score(subjects, 0, streaming.to_answer(prediction, ordered=True, mask=mask))
     for name in scoring.REGIONS:
         worst = max(found[name], key=found[name].get)
         assert worst == 'cheeks' and found[name]['cheeks'] > 2 * found[name]['eyes']

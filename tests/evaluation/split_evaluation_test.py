@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import evaluate, input_pipeline, models, position_map, predict
-from seqface_jax import runs as runs_lib
-from tests import bumpy_face
+from seqface_jax import evaluate, models
+from seqface_jax.data import input_pipeline
+from seqface_jax.evaluation import runs as runs_lib
+from seqface_jax.evaluation import streaming
+from seqface_jax.geometry import position_map
+from tests.helpers import bumpy_face
 
 SIDE = 32
 STRENGTHS = {'train': (-2.0, -1.0, 0.0, 1.0, 2.0), 'test': (-1.5, 0.5, 1.5)}
@@ -207,5 +210,5 @@ def test_the_page_and_the_figures_are_there(evaluated):
 
 def test_single_frames_are_read_when_their_turn_comes():
     split = Split('test')
-    shown = predict.ShownFrames(split, 0, np.arange(5))
+    shown = streaming.ShownFrames(split, 0, np.arange(5))
     assert shown[2].shape == (8, 8, 3) and len(shown.reordered([0] * 9)) == 9

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqface_jax import statistics
+from seqface_jax.evaluation import statistics
 
 
 def test_an_interval_of_equal_values_has_no_width():

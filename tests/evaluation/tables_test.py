@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from seqface_jax import results
+from seqface_jax.evaluation import tables
 
 
 def _row(model='flagship', checkpoint='best_validation', split='test', **fields):
@@ -33,13 +33,13 @@ def _row(model='flagship', checkpoint='best_validation', split='test', **fields)
 
 def _results(rows, protocol=None, curves=(), comparisons=(), seen_unseen=()):
     parts = rows, list(curves), list(comparisons), list(seen_unseen)
-    return results.Results(protocol or {}, *parts)
+    return tables.Results(protocol or {}, *parts)
 
 
 def test_the_files_hold_the_rows(tmp_path):
     per_subject = [{'model': 'flagship', 'subject': 'F001', 'vertex_mm': 2.0}]
     found = _results([_row()], protocol={'seed': 0})
-    results.write(str(tmp_path / 'eval'), found, per_subject, [{'model': 'flagship', '0.5': 0.25}])
+    tables.write(str(tmp_path / 'eval'), found, per_subject, [{'model': 'flagship', '0.5': 0.25}])
     with open(tmp_path / 'eval' / 'results.json') as file:
         assert json.load(file) == found._asdict()
     with open(tmp_path / 'eval' / 'table.csv', newline='') as file:
@@ -57,14 +57,14 @@ def test_the_files_hold_the_rows(tmp_path):
 def test_the_error_of_the_frames_own_faces_is_a_column_where_it_is_known():
     intervals = {'frame_mm': [1.25, 1.75]}
     known = _row(frame_mm=1.5, intervals=intervals)
-    table = results.tables(_results([_row(frame_mm=None), known | {'model': 'mean_face'}]))['Rows']
+    table = tables.tables(_results([_row(frame_mm=None), known | {'model': 'mean_face'}]))['Rows']
     place = table[0].index('frame_mm [95 % interval]')
     assert [row[place] for row in table[1:]] == ['-', '1.50 [1.25, 1.75]']
-    assert 'frame_mm' not in ' '.join(results.tables(_results([_row()]))['Rows'][0])
+    assert 'frame_mm' not in ' '.join(tables.tables(_results([_row()]))['Rows'][0])
 
 
 def test_a_markdown_row_is_readable():
-    line = results.markdown(_results([_row(selection='selected on test')])).splitlines()[4]
+    line = tables.markdown(_results([_row(selection='selected on test')])).splitlines()[4]
     cells = [cell.strip() for cell in line.strip('|').split('|')]
     assert cells == [
         'flagship',
@@ -92,7 +92,7 @@ def test_the_thesis_table_takes_the_count_nearest_to_8_frames_and_marks_selectio
         _row(split='train', nme_thesis=0.015),
         _row(checkpoint='best_training', nme_thesis=0.0258),
     ]
-    assert results.thesis_table(rows).splitlines() == [
+    assert tables.thesis_table(rows).splitlines() == [
         '| flagship, 8 frames, nme_thesis | best_training | best_validation |',
         '|---|---|---|',
         '| train | - | 0.0150 |',
@@ -102,7 +102,7 @@ def test_the_thesis_table_takes_the_count_nearest_to_8_frames_and_marks_selectio
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(ValueError, match='not JSON compliant'):
-        results.write(str(tmp_path), _results([_row(nme_thesis=float('nan'))]), [], [])
+        tables.write(str(tmp_path), _results([_row(nme_thesis=float('nan'))]), [], [])
     assert not (tmp_path / 'results.json').exists()
 
 
@@ -116,8 +116,8 @@ def test_curves_comparisons_gaps_and_regions_are_tables_to_read():
     gap = who | {'num_frames': 4, 'metric': 'vertex_mm', 'seen': 1.0, 'unseen': 1.25, 'gap': 0.25}
     gap |= {'gap_low': 0.125, 'gap_high': 0.5, 'share': 0.2}
     row = _row(region_vertex_mm={'nose': None}, region_scan_to_mesh_mm={'nose': 0.75})
-    tables = results.tables(_results([row], {}, [point], [compared], [gap]))
-    last = {title: table[-1] for title, table in tables.items()}
+    made = tables.tables(_results([row], {}, [point], [compared], [gap]))
+    last = {title: table[-1] for title, table in made.items()}
     assert last['After every number of frames'][5:] == [
         '1.50 [1.00, 2.00]',
         '-0.500 [-0.750, -0.250]',

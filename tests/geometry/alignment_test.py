@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial import transform
 
-from seqface_jax import alignment, surface
-from tests import bumpy_face
+from seqface_jax.geometry import alignment, surface
+from tests.helpers import bumpy_face
 
 
 def _rigid(degrees, shift):

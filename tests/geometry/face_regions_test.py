@@ -1,6 +1,6 @@
 import numpy as np
 
-from seqface_jax import face_regions, position_map
+from seqface_jax.geometry import face_regions, position_map
 
 
 def test_the_landmarks_are_those_of_the_scheme_and_symmetric():

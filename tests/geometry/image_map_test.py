@@ -2,8 +2,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import image_map
-from tests import bumpy_face
+from seqface_jax.geometry import image_map
+from tests.helpers import bumpy_face
 
 
 def _posed(yaw=0.0, pitch=0.0, roll=0.0):

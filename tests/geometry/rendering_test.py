@@ -1,7 +1,7 @@
 import numpy as np
 
-from seqface_jax import rendering, surface
-from tests import bumpy_face
+from seqface_jax.geometry import rendering, surface
+from tests.helpers import bumpy_face
 
 
 def _drawn(image):

@@ -1,7 +1,7 @@
 import numpy as np
 import scipy.ndimage
 
-from seqface_jax import bilinear
+from seqface_jax.geometry import sampling
 
 
 def test_it_reads_as_scipy_does_and_the_edge_goes_on():
@@ -12,6 +12,6 @@ def test_it_reads_as_scipy_does_and_the_edge_goes_on():
         scipy.ndimage.map_coordinates(image[..., channel], (row, column), order=1, mode='nearest')
         for channel in range(2)
     ]
-    found = bilinear.read(image, row, column)
+    found = sampling.read(image, row, column)
     np.testing.assert_allclose(found, np.stack(expected, axis=-1), atol=1e-5)
-    np.testing.assert_allclose(bilinear.read(image[..., 1], row, column), found[..., 1], atol=1e-6)
+    np.testing.assert_allclose(sampling.read(image[..., 1], row, column), found[..., 1], atol=1e-6)

@@ -3,8 +3,8 @@ import time
 import numpy as np
 import pytest
 
-from seqface_jax import position_map, surface
-from tests import bumpy_face
+from seqface_jax.geometry import position_map, surface
+from tests.helpers import bumpy_face
 
 
 def _segment_distance(point, start, end):

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax import position_map, surface, voxels
+from seqface_jax.geometry import position_map, surface, voxels
 
 RADIUS, SIZE = 60.0, 32
 CORNER, CELL = np.full(3, -75.0, np.float32), np.float32(150 / SIZE)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax import position_map, surface
+from seqface_jax.geometry import position_map, surface
 
 SIZE = 128
 

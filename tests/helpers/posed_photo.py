@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import pose_regression, position_map, rendering
-from seqface_jax.alignment import RigidTransform
+from seqface_jax.geometry import position_map, rendering
+from seqface_jax.geometry.alignment import RigidTransform
+from seqface_jax.photos import pose_regression
 
 CAMERA = pose_regression.Camera(1200.0, np.array([160.0, 120.0]))
 

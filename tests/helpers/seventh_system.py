@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax import image_map
+from seqface_jax.geometry import image_map
 from seqface_jax.models import Prediction
 from seqface_jax.models.sequence_model import FrameModel, SequenceModel
 

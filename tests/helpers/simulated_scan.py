@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from data_prep import canonical, cleaning, position_map
-from data_prep.scan import Scan
+from data_prep.registration import canonical, ray_casting
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from data_prep.synthetic.face import face_model
 
 
@@ -33,7 +34,7 @@ def scan_of(face, rng, *, side=150, hair=False, collar=False, holes=0, noise_mm=
         ],
         axis=-1,
     )
-    radius = position_map.cast_radius(face, directions)
+    radius = ray_casting.cast_radius(face, directions)
     if hair:
         above = np.degrees(elevation) + 5 * np.sin(5 * azimuth) - 42
         beside = np.abs(np.degrees(azimuth)) - 64

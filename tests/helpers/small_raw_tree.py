@@ -11,9 +11,9 @@ import os
 import cv2
 import numpy as np
 
-from data_prep import scan_io
-from data_prep.canonical import rotation_vector_matrix
-from data_prep.scan import Scan
+from data_prep.registration.canonical import rotation_vector_matrix
+from data_prep.scans import scan_io
+from data_prep.scans.scan import Scan
 from data_prep.synthetic import head
 from data_prep.synthetic.face import EXPRESSIONS, face_model
 

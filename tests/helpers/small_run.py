@@ -6,7 +6,8 @@ import jax
 import numpy as np
 
 from configs import tiny
-from seqface_jax import checkpoints, models, position_map
+from seqface_jax import checkpoints, models
+from seqface_jax.geometry import position_map
 
 IMAGE_SIZE = 32
 

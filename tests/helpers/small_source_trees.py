@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from scipy import io
 
-from data_prep import morphable_model, scan_io
-from data_prep.canonical import rotation_vector_matrix
-from data_prep.scan import Scan
+from data_prep.registration.canonical import rotation_vector_matrix
+from data_prep.scans import morphable_model, scan_io
+from data_prep.scans.scan import Scan
 from data_prep.synthetic.face import EXPRESSIONS, face_model
-from tests import small_raw_tree
+from tests.helpers import small_raw_tree
 
 PHOTO = 180  # Pixels, both ways.
 RADIUS = 0.32 * PHOTO  # Of the drawn face ...

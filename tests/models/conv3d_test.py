@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 
-from seqface_jax.models import conv3d, r2n2
+from seqface_jax.models import r2n2
+from seqface_jax.models.layers import conv3d
 
 
 def _grid_and_kernel(size=3):

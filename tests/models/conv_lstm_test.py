@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.models import conv
-from seqface_jax.models.conv_lstm import ConvLSTM, hard_sigmoid
-from tests.compiling import quick_jit
+from seqface_jax.models.layers import conv
+from seqface_jax.models.layers.conv_lstm import ConvLSTM, hard_sigmoid
+from tests.helpers.compiling import quick_jit
 
 FRAMES = jax.random.normal(jax.random.key(0), (2, 3, 9, 8, 3))
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.models import conv
+from seqface_jax.models.layers import conv
 
 
 def _random(seed, *shape):

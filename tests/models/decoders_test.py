@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.models.decoders import ConvTranspose, ResizeConv
+from seqface_jax.models.layers.decoders import ConvTranspose, ResizeConv
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 4, 6))
 

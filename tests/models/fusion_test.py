@@ -7,11 +7,11 @@ import pytest
 from flax import linen as nn
 
 from seqface_jax import models
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 from seqface_jax.models import fusion
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.fusion import Fusion
-from tests.compiling import quick_jit
+from tests.helpers.compiling import quick_jit
 
 FIELDS = {
     'name': 'fusion',

@@ -1,7 +1,7 @@
 import numpy as np
 
 from seqface_jax.models import linear_face
-from tests import bumpy_face
+from tests.helpers import bumpy_face
 
 
 def test_the_movements_of_training_frames_and_their_mirror_images_lie_in_the_space():

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.models import norm
-from seqface_jax.models.mobilenet import (
+from seqface_jax.models.layers import norm
+from seqface_jax.models.layers.mobilenet import (
     ConvBlock,
     DepthwiseConv,
     InvertedResidual,

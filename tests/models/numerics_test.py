@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import alignment, checkpoints, input_pipeline, losses, models
-from tests.compiling import quick_jit
+from seqface_jax import checkpoints, models
+from seqface_jax.data import input_pipeline
+from seqface_jax.geometry import alignment
+from seqface_jax.training import losses
+from tests.helpers.compiling import quick_jit
 
 SIDE = 64
 

@@ -14,8 +14,8 @@ from flax import traverse_util
 
 from configs import bu4dfe_thesis
 from seqface_jax import import_keras, models
-from tests import keras_reference
-from tests.compiling import quick_jit
+from tests.helpers import keras_reference
+from tests.helpers.compiling import quick_jit
 
 IMAGE_SIZE, NUM_FRAMES = 64, 2
 

@@ -10,7 +10,7 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import models
 from seqface_jax.errors import UserError
-from tests.compiling import quick_jit
+from tests.helpers.compiling import quick_jit
 
 ENCODER = (
     {'kind': 'conv_lstm', 'features': 4, 'stride': 2},

@@ -11,7 +11,7 @@ from seqface_jax.models.fields import ModelConfigError
 def _config(data_dir):
     config = tiny.get_config()
     config.data.update(dir=str(data_dir), name='tiny', image_size=32, cache_mib=8)
-    config.model = {'name': 'tests.seventh_system:ShiftedMeanFace', 'gain_mm': 2.0}
+    config.model = {'name': 'tests.helpers.seventh_system:ShiftedMeanFace', 'gain_mm': 2.0}
     config.train.num_epochs = 1
     return config
 
@@ -34,7 +34,7 @@ def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(tiny_recor
     config = _config(tiny_records)
     config.data.update(frame_maps=True, draw='pairs', num_frames=2)
     config.data.update(front_max_yaw_deg=15.0, side_min_yaw_deg=15.0)
-    config.model = {'name': 'tests.seventh_system:ShiftedPair'}
+    config.model = {'name': 'tests.helpers.seventh_system:ShiftedPair'}
     config.train.loss = 'image_mse'
     workdir = str(tmp_path / 'pairs')
     progress = train.train_and_evaluate(config, workdir)
@@ -48,6 +48,6 @@ def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(tiny_recor
 
 def test_a_system_that_cannot_be_imported_or_is_misspelt_is_named():
     with pytest.raises(ModelConfigError, match="write 'module:Class'"):
-        models.create({'name': 'tests.seventh_system:Nothing'}, 32)
+        models.create({'name': 'tests.helpers.seventh_system:Nothing'}, 32)
     with pytest.raises(ModelConfigError, match='no field gain'):
-        models.create({'name': 'tests.seventh_system:ShiftedMeanFace', 'gain': 1.0}, 32)
+        models.create({'name': 'tests.helpers.seventh_system:ShiftedMeanFace', 'gain': 1.0}, 32)

@@ -7,7 +7,7 @@ import pytest
 
 from seqface_jax import checkpoints, models
 from tests import conftest
-from tests.compiling import FAST
+from tests.helpers.compiling import FAST
 
 SMALL_R2N2 = {
     'name': 'r2n2',

@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import pose_regression
-from seqface_jax.models import unwrapping
-from tests import bumpy_face
-from tests.pose_regression_test import mean_looking
-from tests.posed_photo import pose_at
+from seqface_jax.models.layers import unwrapping
+from seqface_jax.photos import pose_regression
+from tests.helpers import bumpy_face
+from tests.helpers.posed_photo import pose_at
+from tests.photos.pose_regression_test import mean_looking
 
 # A camera that looks at the middle of a crop as the layer takes it to.
 _CROP_CAMERA = pose_regression.Camera(unwrapping.FOCAL, np.array([0.5, 0.5]))

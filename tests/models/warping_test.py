@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax import image_map, warping
-from tests import bumpy_face
+from seqface_jax.geometry import image_map
+from seqface_jax.models.layers import warping
+from tests.helpers import bumpy_face
 
 SIZE = 64
 

@@ -2,11 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import face_detection as photo_crops
+from data_prep import photo_crops as photo_crops
 from data_prep.sources import Frame
-from seqface_jax import face_detection, pose_regression
 from seqface_jax.errors import UserError
-from tests.small_raw_tree import draw_face, write_photo
+from seqface_jax.photos import face_detection, pose_regression
+from tests.helpers.small_raw_tree import draw_face, write_photo
 
 
 @pytest.fixture(scope='module')
@@ -88,11 +88,12 @@ def test_all_faces_are_found_and_none_twice(detector):
 
 def _render(yaw_deg):
     """Returns a photo [300, 240, 3] of a synthetic head in the middle, and where that is."""
-    from data_prep.synthetic import faces, head_pose, renderer
+    from data_prep.head_pose import first_look
+    from data_prep.synthetic import faces, renderer
     from data_prep.synthetic.camera import Camera
     from data_prep.synthetic.person import rotation_matrix
 
-    person, rng = head_pose.draw_person(1, [faces.open_face(faces.EMBEDDED)])
+    person, rng = first_look.draw_person(1, [faces.open_face(faces.EMBEDDED)])
     camera = Camera(240, 300, np.array([0.0, 0.0, 1060.0]), 1000.0)
     rotation = rotation_matrix(np.radians(yaw_deg), 0.0, 0.0)
     middle = pose_regression.CENTRE

@@ -1,8 +1,8 @@
 import numpy as np
 
-from seqface_jax import people
-from seqface_jax.face_detection import Face
-from seqface_jax.people import People
+from seqface_jax.photos import people
+from seqface_jax.photos.face_detection import Face
+from seqface_jax.photos.people import People
 from seqface_jax.reconstruct import State
 
 RNG = np.random.default_rng(0)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqface_jax import face_detection, photo_file
 from seqface_jax.errors import UserError
+from seqface_jax.photos import face_detection, photo_file
 
 RGB = np.zeros((40, 60, 3), np.uint8)
 RGB[:, :30], RGB[:, 30:] = (230, 20, 10), (10, 30, 220)

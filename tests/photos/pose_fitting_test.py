@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import pose
-from tests import bumpy_face
-from tests.posed_photo import CAMERA, photograph, pose_at
+from seqface_jax.photos import pose_fitting
+from tests.helpers import bumpy_face
+from tests.helpers.posed_photo import CAMERA, photograph, pose_at
 
 
 def _scene():
@@ -21,8 +21,8 @@ def test_refining_finds_the_pose_of_a_rendered_face_from_a_few_degrees_beside_it
     gray = photograph(points, mask, looks, truth).clip(0, 255).astype(np.uint8)
     photo = np.repeat(gray[..., None], 3, axis=2)
     beside = pose_at(0.20, -0.05, 0.03, (6.0, -1.0, -1020.0))
-    monkeypatch.setattr(pose, 'regress', lambda *_: beside)
-    found = pose.fit(photo, [80, 40, 240, 200], points, mask, camera=CAMERA, looks=looks)
+    monkeypatch.setattr(pose_fitting, 'regress', lambda *_: beside)
+    found = pose_fitting.fit(photo, [80, 40, 240, 200], points, mask, camera=CAMERA, looks=looks)
     turn = found.transform.rotation @ truth.transform.rotation.T
     error_deg = np.degrees(Rotation.from_matrix(turn).magnitude())
     started = beside.transform.rotation @ truth.transform.rotation.T

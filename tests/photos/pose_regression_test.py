@@ -2,11 +2,11 @@ import jax
 import numpy as np
 import pytest
 
-from seqface_jax import pose_regression as regression
-from seqface_jax import surface
-from seqface_jax.models.oriented_gradients import OrientedGradients
-from tests import bumpy_face
-from tests.posed_photo import CAMERA, photograph, pose_at
+from seqface_jax.geometry import surface
+from seqface_jax.photos import pose_regression as regression
+from seqface_jax.photos.oriented_gradients import OrientedGradients
+from tests.helpers import bumpy_face
+from tests.helpers.posed_photo import CAMERA, photograph, pose_at
 
 
 def test_a_point_up_and_to_the_right_is_seen_up_and_to_the_right():

@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax.sharpness import MIN_SHARPNESS, sharpness
-from tests.small_raw_tree import draw_face
+from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
+from tests.helpers.small_raw_tree import draw_face
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqface_jax import photo_file, video
 from seqface_jax.errors import UserError
+from seqface_jax.photos import photo_file, video
 
 
 def _film(path, count, codec='MJPG'):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from seqface_jax import demo_record
+from seqface_jax.reconstruction import demo_record
 
 
 def test_jitter_of_a_jump_by_3_4_mm_is_5_then_10_then_5():

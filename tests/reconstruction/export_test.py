@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from seqface_jax import export, position_map, surface
 from seqface_jax.errors import UserError
-from tests import bumpy_face
+from seqface_jax.geometry import position_map, surface
+from seqface_jax.reconstruction import export
+from tests.helpers import bumpy_face
 
 _VERTICES = np.array([[0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0]], np.float32)
 _TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)

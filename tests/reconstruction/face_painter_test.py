@@ -1,16 +1,19 @@
 import numpy as np
 import pytest
 
-from seqface_jax import face_painter, pose, reconstruct, surface
-from seqface_jax.alignment import RigidTransform
-from tests import bumpy_face
+from seqface_jax import reconstruct
+from seqface_jax.geometry import surface
+from seqface_jax.geometry.alignment import RigidTransform
+from seqface_jax.photos import pose_fitting
+from seqface_jax.reconstruction import face_painter
+from tests.helpers import bumpy_face
 
 _COLOR = (200, 60, 40)
 _PHOTO = np.full((256, 256, 3), _COLOR, np.uint8)
 _BOX = [50, 50, 200, 200]
-_FACING = pose.Pose(
+_FACING = pose_fitting.Pose(
     RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0])),
-    pose.Camera(1000.0, np.array([128.0, 128.0])),
+    pose_fitting.Camera(1000.0, np.array([128.0, 128.0])),
     1.0,
 )
 
@@ -38,7 +41,7 @@ def _fits(monkeypatch, answer):
             raise answer
         return answer
 
-    monkeypatch.setattr(pose, 'fit', fit)
+    monkeypatch.setattr(pose_fitting, 'fit', fit)
     return seen
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from configs import bu4dfe_thesis
-from seqface_jax import checkpoints, demo_record, input_pipeline, models, reconstruct
+from seqface_jax import checkpoints, models, reconstruct
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor, Rejection
-from tests import small_run
-from tests.small_raw_tree import draw_face
+from seqface_jax.reconstruction import demo_record
+from tests.helpers import small_run
+from tests.helpers.small_raw_tree import draw_face
 
 FLAT = np.full((200, 200, 3), 128, np.uint8)
 

@@ -2,17 +2,20 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from seqface_jax import pose, texture
-from seqface_jax.alignment import RigidTransform
-from tests import bumpy_face
+from seqface_jax.geometry.alignment import RigidTransform
+from seqface_jax.photos import pose_fitting
+from seqface_jax.reconstruction import texture
+from tests.helpers import bumpy_face
 
-_CAMERA = pose.Camera(1000.0, np.array([128.0, 128.0]))
+_CAMERA = pose_fitting.Camera(1000.0, np.array([128.0, 128.0]))
 _LEFT, _RIGHT = (200, 60, 40), (40, 90, 210)  # Of the photo.
 
 
 def _pose(yaw=0.0, score=1.0):
     turn = Rotation.from_euler('Y', yaw).as_matrix()
-    return pose.Pose(RigidTransform(turn, [0, 0, -1000] - turn @ pose.CENTRE), _CAMERA, score)
+    return pose_fitting.Pose(
+        RigidTransform(turn, [0, 0, -1000] - turn @ pose_fitting.CENTRE), _CAMERA, score
+    )
 
 
 def _photo():

@@ -6,9 +6,11 @@ import urllib.request
 import numpy as np
 import pytest
 
-from seqface_jax import reconstruct, surface, viewer
+from seqface_jax import reconstruct
 from seqface_jax.errors import UserError
-from tests import bumpy_face
+from seqface_jax.geometry import surface
+from seqface_jax.reconstruction import viewer
+from tests.helpers import bumpy_face
 
 
 def _face(seed=0):

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from seqface_jax import cpu_devices
+from seqface_jax.training import cpu_devices
 
 _COUNT = """
 import jax
 from configs import tiny
-from seqface_jax import cpu_devices
+from seqface_jax.training import cpu_devices
 
 config = tiny.get_config()
 config.train.cpu_devices = 2

@@ -9,18 +9,22 @@ import jax
 import numpy as np
 import pytest
 
-from seqface_jax import checkpoints, distributed, input_pipeline, train
+from seqface_jax import checkpoints, train
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from tests import toy_model
+from seqface_jax.training import distributed
+from tests.helpers import toy_model
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Devices draw dropout apart. A large epsilon: Adam divides the noise of a vanishing gradient.
 CHANGES = {'augmentation': True, 'epsilon': 1e-3}
 QUICK = '--xla_backend_optimization_level=0'  # To compile.
 CHILD = """
 import os, signal, sys
-from seqface_jax import distributed, input_pipeline, train
-from tests import toy_model
+from seqface_jax.training import distributed
+from seqface_jax.data import input_pipeline
+from seqface_jax import train
+from tests.helpers import toy_model
 
 data_dir, workdir, port, index, dies_at = sys.argv[1:]
 toy_model.install()

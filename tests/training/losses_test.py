@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax import losses
+from seqface_jax.training import losses
 
 
 def test_masked_l1_of_a_3_4_shift_is_5_mm():

@@ -4,8 +4,8 @@ import numpy as np
 import optax
 
 from configs import bu4dfe_thesis, default
-from seqface_jax import optimizers
-from tests import keras_reference
+from seqface_jax.training import optimizers
+from tests.helpers import keras_reference
 
 
 def run(tx, gradients, params=0.0):

@@ -8,15 +8,18 @@ import jax
 import numpy as np
 import pytest
 
-from seqface_jax import checkpoints, input_pipeline, metrics_writer, models, train
+from seqface_jax import checkpoints, models, train
+from seqface_jax.checkpoints import metrics_writer
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from tests import toy_model
+from tests.helpers import toy_model
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CHILD = """
 import os, signal, sys
-from seqface_jax import checkpoints, input_pipeline, train
-from tests import toy_model
+from seqface_jax import checkpoints, train
+from seqface_jax.data import input_pipeline
+from tests.helpers import toy_model
 
 toy_model.install()
 data_dir, workdir, changes, moment = sys.argv[1:]

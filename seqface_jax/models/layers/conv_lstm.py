@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax.models.conv import convolve
+from seqface_jax.models.layers.conv import convolve
 
 # A rolled scan over convolutions has a backward pass 8 to 10 times slower on the CPU (XLA runs
 # convolutions inside loops on a slow path); unrolled code grows with T and is not worth compiling

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax.models.conv import convolve, shifted_views
-from seqface_jax.models.norm import NORMS
+from seqface_jax.models.layers.conv import convolve, shifted_views
+from seqface_jax.models.layers.norm import NORMS
 
 
 class ConvTranspose(nn.Module):

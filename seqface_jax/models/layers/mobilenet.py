@@ -8,8 +8,8 @@ only on the repeats of a block. Frames are a batch here: x is [N, H, W, C], N = 
 import jax
 from flax import linen as nn
 
-from seqface_jax.models.conv import Conv, depthwise_convolve
-from seqface_jax.models.norm import NORMS
+from seqface_jax.models.layers.conv import Conv, depthwise_convolve
+from seqface_jax.models.layers.norm import NORMS
 
 SQUEEZE_RATIO = 16
 

@@ -5,7 +5,7 @@ a network that sees faces like this needs fewer people to learn from. The pose i
 linear regression says (pose_regression.py), here on the device and for whole batches; frames are
 cut out by face_detection, so that a frame is the square that the second regression looks at. It is
 a few degrees off, which the unwrapped face shows: further regressions read it there (Xiong and De
-la Torre, 2013, the supervised descent method; data_prep/synthetic/pose_refinement.py).
+la Torre, 2013, the supervised descent method; data_prep/head_pose/refinement.py).
 """
 
 import os
@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import pose_regression
-from seqface_jax.models.oriented_gradients import OrientedGradients
+from seqface_jax.photos import pose_regression
+from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 # Of the crop, its side 1: a face of SQUARE_MM from the assumed distance.
 FOCAL = pose_regression.DISTANCE_MM / pose_regression.SQUARE_MM
