@@ -45,7 +45,8 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     # JAX takes seconds, --help need not wait.
-    from seqface_jax import cpu_devices, distributed, train
+    from seqface_jax import train
+    from seqface_jax.training import cpu_devices, distributed
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]

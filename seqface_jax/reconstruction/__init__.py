@@ -1,0 +1,1 @@
+"""The reconstructed face: its texture, files, saved state and page."""
