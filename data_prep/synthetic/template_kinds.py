@@ -54,10 +54,10 @@ def build(ict_folder, makehuman_path):
         strict=True,
     ):
         arrays[name] = np.int32(rim)
-    return arrays | _makehuman(mesh, pockets, makehuman_path) | _embedded(mesh, pockets)
+    return arrays | _makehuman(mesh, makehuman_path) | _embedded(mesh, pockets)
 
 
-def _makehuman(mesh, pockets, path):
+def _makehuman(mesh, path):
     """Returns the arrays of MakeHuman's people."""
     model = makehuman.read(path)
     weights = model.mean_weights()
@@ -68,7 +68,7 @@ def _makehuman(mesh, pockets, path):
     points, rims = makehuman.landmark_points(model, mean, matrix, triangles)
     points = {k: frame.apply(point[None])[0] for k, point in points.items()}
     rims = [frame.apply(rim) for rim in rims]
-    binding = _transfer(mesh, target, pockets, points, rims, frame.apply(matrix @ mean))
+    binding = _transfer(mesh, target, points, rims, frame.apply(matrix @ mean))
     carry = binding.matrix(len(target.normals)) @ matrix
     deltas = np.stack([carry @ delta for delta in model.deltas]) @ frame.rotation.T
     # The height of the body is no part of the face; without it half precision is enough.
@@ -100,7 +100,7 @@ def _embedded(mesh, pockets):
         points[landmark] = target.nearest(points[landmark][None] - [0.0, _LIP_MM, 0.0])[0][0]
     vertices = model.mean.astype(np.float64)
     rims = _embedded_lids(model, triangles, points)
-    binding = _transfer(mesh, target, pockets, points, rims, vertices[model.part == 1])
+    binding = _transfer(mesh, target, points, rims, vertices[model.part == 1], pockets)
     carry = binding.matrix(len(vertices))
     base = model.neutral(np.zeros(model.num_identity)).astype(np.float64)
     fields = np.eye(model.num_identity, dtype=np.float32) @ model._identity  # noqa: SLF001
@@ -152,13 +152,13 @@ def _chin(model, target):
     return model.mean[midline[np.argmax(likeness)]].astype(np.float64)
 
 
-def _transfer(mesh, target, pockets, points, rims, ears):
+def _transfer(mesh, target, points, rims, ears, closed=None):
     """Returns the Binding of the template to a kind's mean surface."""
     surface = template_transfer.Surface(mesh.mean, mesh.triangles)
     vertices, places = template_marks.marks(mesh, points, rims)
     guides = template_marks.guides(mesh, surface, target, ears)
     return template_transfer.transfer(
-        mesh.mean, mesh.triangles, target, vertices, places, guides=guides, free=pockets
+        mesh.mean, mesh.triangles, target, vertices, places, guides=guides, closed=closed
     )
 
 

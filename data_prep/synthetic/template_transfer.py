@@ -101,7 +101,7 @@ class Surface:
         return rays[:, :3] + rays[:, 3:] * distance[:, None]
 
 
-def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=None, free=None):
+def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=None, closed=None):
     """Registers the template to a kind's mean surface.
 
     Args:
@@ -112,12 +112,14 @@ def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=
         mark_points: [L, 3] mm, these places.
         guides: None, or two [M, 3] arrays of matched points that only the first warp meets, such
             as of the skull, where no vertex has a known place.
-        free: None or [N] bool, vertices that have no counterpart; their surroundings move them.
+        closed: None or [N] bool, pockets of the template, such as nostrils, that the target does
+            not have: what sticks out of the target there becomes a film across the opening.
 
     Returns:
         Binding.
     """
     vertices = np.asarray(vertices, np.float64)
+    closed = np.zeros(len(vertices), bool) if closed is None else closed
     source, goal = vertices[mark_vertices], np.asarray(mark_points, np.float64)
     if guides is not None:
         source, goal = np.concatenate([source, guides[0]]), np.concatenate([goal, guides[1]])
@@ -134,25 +136,21 @@ def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=
         points, _, _, normals = target.nearest(moved)
         agree = (normals * vertex_normals(moved, triangles)).sum(axis=1) > cosine
         found = agree & (np.linalg.norm(points - moved, axis=1) < far)
-        if free is not None:
-            found &= ~free
+        found &= ~closed
         pull = found * 1.0
         wanted = pull[:, None] * (points - start)
-        wanted[mark_vertices] += marked[mark_vertices, None] * (
-            goal[: len(mark_vertices)] - start[mark_vertices]
-        )
+        wanted[mark_vertices] += marked[mark_vertices, None] * marks_away
         system = sparse.diags_array(pull + marked + _RELAXED) + stiffness * plate
         moved = start + linalg.splu(sparse.csc_array(system)).solve(wanted)
-    return _bind(moved, triangles, target, free, laplacian)
+    return _bind(moved, triangles, target, closed, laplacian)
 
 
-def _bind(moved, triangles, target, free, laplacian):
+def _bind(moved, triangles, target, closed, laplacian):
     """Returns the Binding: vertices near the target are put on it, others are made to fit in."""
-    bound = _near(moved, triangles, target, free)
+    bound = _near(moved, triangles, target, closed)
     points, _, _, normals = target.nearest(moved)
     fixed = np.where(bound[:, None], points, moved)
-    # What sticks out (a nostril in a nose that has none) becomes a film across its opening.
-    out = ~bound & (((moved - points) * normals).sum(axis=1) > _OUT_MM)
+    out = closed & (((moved - points) * normals).sum(axis=1) > _OUT_MM)
     out &= np.linalg.norm(moved - points, axis=1) < _DEEPEST_MM
     film = _patches_with(out, bound, triangles)
     if film.any():
@@ -177,12 +175,11 @@ def _patches_with(wanted, bound, triangles):
     return ~bound & np.isin(patch, np.unique(patch[wanted])) & ~np.isin(patch, open_ended)
 
 
-def _near(moved, triangles, target, free):
+def _near(moved, triangles, target, closed):
     """Returns [N] bool: vertices that lie near the target and face as it does there."""
     points, _, _, normals = target.nearest(moved)
     agree = (normals * vertex_normals(moved, triangles)).sum(axis=1) > _BOUND_COS
-    near = agree & (np.linalg.norm(moved - points, axis=1) < _BOUND_MM)
-    return near if free is None else near & ~free
+    return agree & (np.linalg.norm(moved - points, axis=1) < _BOUND_MM) & ~closed
 
 
 def _laplacian(vertices, triangles):
