@@ -1,0 +1,220 @@
+"""The filter's state over frames: constant in size, order-free but for linearisation, mergeable.
+
+Each frame is an item of information L_i, vector v_i and count n_i = 1, times its weight. The newest
+frames are kept as items of their own; what is older is summed by view, one item per bin of yaw
+and pitch. In reading, frames of one view share their errors and count less, and items that
+contradict the rest count less:
+
+    L = sum_i c_i share(n of its view) L_i,      v alike,      share(n) = n_eff / n  (information),
+    c_i = min(1, cut / x_i)^2,   x_i = share(n_i) r_i' A^-1 r_i / trace(A^-1 L_i),   r_i = v_i - L_i m
+
+with (m, A) the belief by the others' and its own evidence, found by fixed rounds from c = 1. The
+expected value of x_i is 1 where all items show one person. So a wrong frame is outvoted wherever it
+stands in the order, and two frames that contradict each other count little both. A frame that
+leaves the newest ones is summed with the weight c_i that it has then.
+
+A picture that was seen before says nothing new. The places of the last frames are kept,
+shifted and scaled to zero mean and unit radius; a new frame at root mean square distance d from
+the nearest of them counts 1 - exp(-(d / copy_tolerance)^2).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqface_jax.geometric_filter import frame_fit, information
+
+NUM_YAW, NUM_PITCH = 7, 3
+NUM_VIEWS = NUM_YAW * NUM_PITCH
+VIEW_RAD = 0.44  # Width of a bin, 25 degrees.
+NUM_RECENT = 8  # Frames kept as items of their own.
+NUM_KEPT = 32  # Frames whose places are kept to know copies by.
+_ROUNDS = 4  # Of weighing the items against each other.
+
+
+class State(NamedTuple):
+    """What is known after some frames; items are G views and then M newest frames.
+
+    Attributes:
+        information: [G + M, K, K], vector: [G + M, K], count: [G + M].
+        view: [G + M] the bin of each item; item g < G is bin g.
+        kept_places: [C, P, 2] normalised places; kept_weights: [C, P].
+        kept_serial: [C] number of the frame, from 1; 0 where nothing is kept.
+        next_slot: [] which of the M newest frames is the oldest; num_frames: [] frames given.
+    """
+
+    information: jax.Array
+    vector: jax.Array
+    count: jax.Array
+    view: jax.Array
+    kept_places: jax.Array
+    kept_weights: jax.Array
+    kept_serial: jax.Array
+    next_slot: jax.Array
+    num_frames: jax.Array
+
+
+def initial_state(num_shape, num_points):
+    """Returns the State before the first frame, of K coefficients and P points."""
+    num_items = NUM_VIEWS + NUM_RECENT
+    return State(
+        information=jnp.zeros((num_items, num_shape, num_shape)),
+        vector=jnp.zeros((num_items, num_shape)),
+        count=jnp.zeros(num_items),
+        view=jnp.arange(num_items, dtype=jnp.int32) % NUM_VIEWS,
+        kept_places=jnp.zeros((NUM_KEPT, num_points, 2)),
+        kept_weights=jnp.zeros((NUM_KEPT, num_points)),
+        kept_serial=jnp.zeros(NUM_KEPT, jnp.int32),
+        next_slot=jnp.zeros((), jnp.int32),
+        num_frames=jnp.zeros((), jnp.int32),
+    )
+
+
+@jax.jit
+def update(state, model, shared, observation, settings):
+    """Fits one frame and adds what it says.
+
+    Args:
+        state: State.
+        model: face_basis.PointModel.
+        shared: information.SharedError.
+        observation: frame_fit.Observation.
+        settings: frame_fit.FitSettings.
+
+    Returns:
+        State and frame_fit.FrameFit.
+    """
+    with jax.default_matmul_precision('highest'):
+        belief, agreement = _observed(state, shared, settings)
+        fit = frame_fit.fit_frame(model, belief, observation, settings)
+        places, weights = _normalised(observation)
+        distance = _nearest_distance(state, places, weights)
+        novelty = -jnp.expm1(-((distance / settings.copy_tolerance) ** 2))
+        novelty = novelty * (jnp.sum(weights) > 0)
+        num_frames = state.num_frames + 1
+        kept = jnp.where(
+            novelty > 0.5, jnp.argmin(state.kept_serial), NUM_KEPT
+        )  # Out of range: none.
+        state = state._replace(
+            kept_places=state.kept_places.at[kept].set(places, mode='drop'),
+            kept_weights=state.kept_weights.at[kept].set(weights, mode='drop'),
+            kept_serial=state.kept_serial.at[kept].set(num_frames, mode='drop'),
+            num_frames=num_frames,
+        )
+        return _added(state, fit, novelty * fit.weight, agreement), fit
+
+
+@jax.jit
+def posterior(state, shared, settings):
+    """Returns the information.Posterior of the person's shape."""
+    with jax.default_matmul_precision('highest'):
+        return information.person(_observed(state, shared, settings)[0], shared)
+
+
+@jax.jit
+def merge(first, second, shared, settings):
+    """Adds two States that share no frame; the newest frames of both stay items of their own."""
+    with jax.default_matmul_precision('highest'):
+        agreement = jnp.concatenate(
+            [_observed(state, shared, settings)[1][NUM_VIEWS:] for state in (first, second)]
+        )
+    count = jnp.concatenate([first.count[NUM_VIEWS:], second.count[NUM_VIEWS:]])
+    view = jnp.concatenate([first.view[NUM_VIEWS:], second.view[NUM_VIEWS:]])
+    age = jnp.concatenate(
+        [(state.next_slot - 1 - jnp.arange(NUM_RECENT)) % NUM_RECENT for state in (first, second)]
+    )
+    order = jnp.argsort(jnp.where(count > 0, age, NUM_RECENT))
+    kept, left = order[:NUM_RECENT][::-1], order[NUM_RECENT:]  # Oldest first: next_slot is 0.
+
+    def merged(one, other):
+        recent = jnp.concatenate([one[NUM_VIEWS:], other[NUM_VIEWS:]])
+        weighted = agreement.reshape((-1,) + (1,) * (recent.ndim - 1)) * recent
+        sums = (one[:NUM_VIEWS] + other[:NUM_VIEWS]).at[view[left]].add(weighted[left])
+        return jnp.concatenate([sums, recent[kept]])
+
+    serial = jnp.concatenate([first.kept_serial, second.kept_serial])
+    newest = jnp.argsort(-serial)[:NUM_KEPT]
+    return State(
+        information=merged(first.information, second.information),
+        vector=merged(first.vector, second.vector),
+        count=merged(first.count, second.count),
+        view=jnp.concatenate([first.view[:NUM_VIEWS], view[kept]]),
+        kept_places=jnp.concatenate([first.kept_places, second.kept_places])[newest],
+        kept_weights=jnp.concatenate([first.kept_weights, second.kept_weights])[newest],
+        kept_serial=serial[newest],
+        next_slot=jnp.zeros((), jnp.int32),
+        num_frames=first.num_frames + second.num_frames,
+    )
+
+
+def _observed(state, shared, settings):
+    """Returns the information.Gaussian of the observed shape, and the items' weights c."""
+    own_share = information.effective_share(state.count, settings.correlation)
+
+    def believe(agreement):
+        counts = jnp.zeros(NUM_VIEWS).at[state.view].add(agreement * state.count)
+        share = information.effective_share(counts, settings.correlation)[state.view] * agreement
+        matrix = jnp.tensordot(share, state.information, 1)
+        return information.observed(matrix, share @ state.vector, shared)
+
+    def weigh(agreement, _):
+        mean, matrix = believe(agreement)
+        inverse = information.solve(information.factor(matrix), jnp.eye(len(mean)))
+        residual = state.vector - state.information @ mean  # [G + M, K]
+        misfit = jnp.sum(residual * (residual @ inverse), -1)
+        expected = jnp.tensordot(state.information, inverse, 2)
+        ratio = own_share * misfit / (expected + 1) / settings.shape_level
+        return (settings.shape_cut / jnp.maximum(ratio, settings.shape_cut)) ** 2, None
+
+    agreement, _ = jax.lax.scan(weigh, jnp.ones_like(own_share), length=_ROUNDS)
+    return believe(agreement), agreement
+
+
+def _added(state, fit, share, agreement):
+    """Puts a FrameFit in the place of the oldest recent frame, which goes to its view's sum."""
+    adds = share > 1e-3
+    oldest = NUM_VIEWS + state.next_slot
+    slot = jnp.where(adds, oldest, NUM_VIEWS + NUM_RECENT)  # Out of range: nothing is replaced.
+    leaving = adds * agreement[oldest]
+
+    def replaced(items, new):
+        summed = items.at[state.view[oldest]].add(leaving * items[oldest])
+        return summed.at[slot].set(share * new, mode='drop')
+
+    view = view_bin(fit.yaw_rad, fit.pitch_rad)
+    return state._replace(
+        information=replaced(state.information, fit.information),
+        vector=replaced(state.vector, fit.vector),
+        count=replaced(state.count, 1.0),
+        view=state.view.at[slot].set(view, mode='drop'),
+        next_slot=(state.next_slot + adds) % NUM_RECENT,
+    )
+
+
+def view_bin(yaw_rad, pitch_rad):
+    """Returns the index [] of a view, 0 to G - 1."""
+    column = jnp.clip(jnp.round(yaw_rad / VIEW_RAD) + NUM_YAW // 2, 0, NUM_YAW - 1)
+    row = jnp.clip(jnp.round(pitch_rad / VIEW_RAD) + NUM_PITCH // 2, 0, NUM_PITCH - 1)
+    return (row * NUM_YAW + column).astype(jnp.int32)
+
+
+def _normalised(observation):
+    """Returns places [P, 2] of zero mean and unit radius, zero where unseen, and weights [P]."""
+    weights = observation.weights
+    total = jnp.sum(weights) + 1e-6
+    seen = jnp.where(weights[:, None] > 0, observation.places, 0)
+    centred = seen - weights @ seen / total
+    radius = jnp.sqrt(weights @ jnp.sum(centred**2, -1) / total + 1e-12)
+    return jnp.where(weights[:, None] > 0, centred / radius, 0), weights
+
+
+def _nearest_distance(state, places, weights):
+    """Returns the root mean square distance [] to the nearest kept frame, where both are seen."""
+    both = jnp.minimum(state.kept_weights, weights)
+    total = jnp.sum(both, -1)
+    squared = jnp.sum((state.kept_places - places) ** 2, -1)
+    mean_squared = jnp.sum(both * squared, -1) / (total + 1e-6)
+    comparable = (state.kept_serial > 0) & (total > 0.5 * jnp.sum(weights))
+    mean_squared = jnp.where(comparable, mean_squared, 1.0)
+    return jnp.sqrt(jnp.min(mean_squared) + 1e-30)

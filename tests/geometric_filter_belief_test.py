@@ -1,0 +1,259 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information
+from tests import simulated_points
+
+SETTINGS = frame_fit.FitSettings()
+WORLD = simulated_points.World(shapes=16, points=100, vertices=200)
+NOTHING_SHARED = information.make_shared_error(np.zeros(16), np.zeros((16, 16)))
+
+
+def posterior_of(observations, shared=NOTHING_SHARED):
+    """Returns the posterior of stacked observations of at most 16 frames, on one compiled scan."""
+    count = len(observations.places)
+    padded = jax.tree.map(lambda field: jnp.resize(field, (16, *field.shape[1:])), observations)
+    seen = jnp.where(jnp.arange(16)[:, None] < count, padded.weights, 0)
+    padded = padded._replace(weights=seen)
+    return belief.posterior(state_of(padded, shared), shared, SETTINGS)
+
+
+def state_of(observations, shared=NOTHING_SHARED):
+    state = WORLD.initial_state()
+    return simulated_points.run(state, WORLD.model, shared, observations, SETTINGS)[0]
+
+
+def distance_mm(first, second):
+    """Returns the mean distance of two faces' vertices."""
+    difference = np.asarray(first, np.float64) - np.asarray(second)
+    return np.linalg.norm(np.tensordot(difference, WORLD.basis.basis, 1), axis=-1).mean()
+
+
+def take(observations, index):
+    return jax.tree.map(lambda field: field[jnp.asarray(index)], observations)
+
+
+@pytest.fixture(scope='module')
+def sixteen():
+    """A person's coefficients and 16 frames."""
+    rng = np.random.default_rng(1)
+    shape = WORLD.person(rng)
+    return shape, WORLD.frames(rng, shape, 16)
+
+
+def test_the_face_gets_nearer_to_the_truth_with_frames(sixteen):
+    shape, frames = sixteen
+    errors = [
+        distance_mm(posterior_of(take(frames, range(count))).mean, shape) for count in (1, 4, 16)
+    ]
+    assert errors[0] < 0.7 * distance_mm(shape, 0 * shape)
+    assert errors[1] < 0.8 * errors[0]
+    assert errors[2] < 0.9 * errors[1]
+
+
+def test_the_order_of_16_frames_moves_the_face_by_less_than_a_twentieth_of_a_mm(sixteen):
+    _, frames = sixteen
+    orders = [np.random.default_rng(seed).permutation(16) for seed in range(6)]
+    faces = [posterior_of(take(frames, order)).mean for order in orders]
+    assert np.mean([distance_mm(face, np.mean(faces, 0)) for face in faces]) < 0.05
+
+
+def test_one_frame_works(sixteen):
+    _, frames = sixteen
+    state, fit = belief.update(
+        WORLD.initial_state(), WORLD.model, NOTHING_SHARED, take(frames, 0), SETTINGS
+    )
+    direct = belief.posterior(state, NOTHING_SHARED, SETTINGS).mean
+    np.testing.assert_allclose(direct, posterior_of(take(frames, [0])).mean, atol=1e-3)
+    assert float(fit.weight) == 1
+
+
+def test_halves_merged_equal_the_whole_to_a_twentieth_of_a_mm(sixteen):
+    _, frames = sixteen
+    blank = frames._replace(weights=frames.weights.at[8:].set(0))
+    first = state_of(blank)
+    rolled = take(frames, np.roll(np.arange(16), 8))
+    second = state_of(rolled._replace(weights=rolled.weights.at[8:].set(0)))
+    merged = belief.merge(first, second, NOTHING_SHARED, SETTINGS)
+    face = belief.posterior(merged, NOTHING_SHARED, SETTINGS).mean
+    assert distance_mm(face, posterior_of(frames).mean) < 0.05
+    np.testing.assert_allclose(merged.count.sum(), 16, atol=0.1)
+
+
+def test_merging_with_the_empty_state_changes_nothing(sixteen):
+    _, frames = sixteen
+    state = state_of(frames)
+    merged = belief.merge(state, WORLD.initial_state(), NOTHING_SHARED, SETTINGS)
+    before, after = (belief.posterior(s, NOTHING_SHARED, SETTINGS) for s in (state, merged))
+    np.testing.assert_allclose(after.mean, before.mean, atol=1e-3)
+    np.testing.assert_allclose(after.covariance, before.covariance, atol=1e-4)
+
+
+def test_a_frame_without_a_visible_point_returns_the_prior():
+    frame = WORLD.frame(np.random.default_rng(0), np.zeros(16))
+    frame = frame._replace(weights=jnp.zeros_like(frame.weights), places=frame.places * jnp.nan)
+    state, fit = belief.update(WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS)
+    answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
+    np.testing.assert_allclose(answer.mean, 0, atol=1e-6)
+    np.testing.assert_allclose(answer.covariance, np.eye(16), atol=1e-4)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fit))
+
+
+def test_a_frame_seen_again_tells_nothing_new(sixteen):
+    _, frames = sixteen
+    once = posterior_of(take(frames, [0, 1]))
+    again = posterior_of(take(frames, [0, 1, 0, 0, 1, 0, 1, 1, 0]))
+    np.testing.assert_allclose(again.mean, once.mean, atol=1e-4)
+    np.testing.assert_allclose(again.covariance, once.covariance, atol=1e-5)
+
+
+def test_a_frame_seen_again_at_another_size_tells_nothing_new(sixteen):
+    _, frames = sixteen
+    pair = take(frames, [0, 0])
+    pair = pair._replace(
+        places=pair.places * jnp.array([1.0, 2.0])[:, None, None],
+        precision=pair.precision * jnp.array([1.0, 0.25])[:, None, None, None],
+    )
+    once = posterior_of(take(frames, [0])).covariance
+    np.testing.assert_allclose(posterior_of(pair).covariance, once, atol=1e-4)
+
+
+def test_a_thousand_frames_leave_the_state_as_small_and_finite_and_the_band_positive():
+    rng = np.random.default_rng(3)
+    shape = WORLD.person(rng)
+    few = WORLD.frames(rng, shape, 50)
+    index = np.arange(1000) % 50
+    frames = take(few, index)
+    jitter = 3 * rng.normal(size=frames.places.shape)
+    state = state_of(frames._replace(places=frames.places + jitter))
+    empty = WORLD.initial_state()
+    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, empty)
+    answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
+    assert np.linalg.eigvalsh(np.asarray(answer.covariance, np.float64)).min() > 0
+    assert distance_mm(answer.mean, shape) < 0.15
+
+
+def test_many_frames_of_one_view_are_worth_two_where_their_errors_correlate_by_a_half():
+    assert float(information.effective_share(jnp.float32(1000), 0.5) * 1000) == pytest.approx(
+        2, abs=0.01
+    )
+    assert float(information.effective_share(jnp.float32(0.3), 0.5)) == 1
+
+
+@pytest.mark.parametrize('place', [0, 3, 7])
+@pytest.mark.parametrize('wrong', ['scrambled', 'another person'])
+def test_one_wrong_frame_of_eight_moves_the_face_by_little(wrong, place):
+    moved = []
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        shape, other = WORLD.person(rng), WORLD.person(rng)
+        right = [WORLD.frame(rng, shape) for _ in range(8)]
+        if wrong == 'scrambled':
+            places = right[place].places[rng.permutation(WORLD.num_points)]
+            frame = right[place]._replace(places=places)
+        else:
+            frame = WORLD.frame(rng, other)
+        frames = right[:place] + [frame] + right[place + 1 :]
+        without = posterior_of(simulated_points.stack(right[:place] + right[place + 1 :]))
+        moved.append(distance_mm(posterior_of(simulated_points.stack(frames)).mean, without.mean))
+    assert np.mean(moved) < 0.1  # mm; two people differ by about 3.5 mm.
+
+
+def test_64_frames_of_wrongly_stated_focal_lengths_keep_the_size_within_one_percent():
+    rng = np.random.default_rng(5)
+    shape = WORLD.person(rng)
+    factors = np.exp(rng.normal(0.4, 0.3, 64))
+    frames = [WORLD.frame(rng, shape, focal_factor=factor) for factor in factors]
+    state = state_of(simulated_points.stack(frames))
+    answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
+
+    def size(coefficients):
+        vertices = np.asarray(face_basis.face_vertices(WORLD.basis, coefficients))
+        return np.sqrt(np.mean(np.sum((vertices - vertices.mean(0)) ** 2, -1)))
+
+    assert size(answer.mean) == pytest.approx(size(0 * shape), rel=0.01)
+    assert distance_mm(answer.mean, shape) < 0.3
+
+
+def test_the_band_covers_the_truth():
+    ratios = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        shape = WORLD.person(rng)
+        answer = posterior_of(WORLD.frames(rng, shape, 4))
+        off = shape - np.asarray(answer.mean, np.float64)
+        ratios.append(off @ np.linalg.solve(np.asarray(answer.covariance, np.float64), off))
+    # 12 x 16 squared standard normals have mean 1 and standard deviation 0.1; views that happen
+    # to be alike are counted less than they are worth here, where errors are independent.
+    assert 0.5 < np.sum(ratios) / (12 * 16) < 1.3
+
+
+def test_a_large_shared_error_leaves_the_mean_face(sixteen):
+    _, frames = sixteen
+    unknown = information.make_shared_error(np.zeros(16), 1e5 * np.eye(16))
+    answer = posterior_of(frames, unknown)
+    np.testing.assert_allclose(answer.mean, 0, atol=1e-2)
+    np.testing.assert_allclose(answer.covariance, np.eye(16), atol=1e-3)
+
+
+def test_a_shared_error_is_taken_off_and_is_left_in_the_band(sixteen):
+    shape, frames = sixteen
+    offset = np.zeros(16)
+    offset[2] = 1.5
+    shared = information.make_shared_error(offset, 0.25 * np.eye(16))
+    plain, answer = posterior_of(frames), posterior_of(frames, shared)
+    np.testing.assert_allclose(answer.mean, (plain.mean - offset) / 1.25, atol=0.1)
+    assert np.diagonal(answer.covariance).min() > 0.2  # I - (I + S)^-1.
+
+
+def test_gradients_through_two_frames_are_finite_also_where_nothing_is_seen(sixteen):
+    shape, frames = sixteen
+    pair = take(frames, [0, 1])
+
+    @jax.jit
+    @jax.grad
+    def gradient(observations):
+        state, _ = simulated_points.run(
+            WORLD.initial_state(), WORLD.model, NOTHING_SHARED, observations, SETTINGS
+        )
+        answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
+        return jnp.sum((answer.mean - shape) ** 2) + jnp.trace(answer.covariance)
+
+    for weights in (pair.weights, pair.weights.at[1].set(0), 0 * pair.weights):
+        found = gradient(pair._replace(weights=weights))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    assert np.abs(gradient(pair).places).max() > 0
+
+
+def test_frames_of_two_people_map_over_a_batch_as_alone(sixteen):
+    _, frames = sixteen
+    pair = take(frames, np.arange(4).reshape(2, 2))
+
+    @jax.jit
+    @jax.vmap
+    def means(observations):
+        state, _ = simulated_points.run(
+            WORLD.initial_state(), WORLD.model, NOTHING_SHARED, observations, SETTINGS
+        )
+        return belief.posterior(state, NOTHING_SHARED, SETTINGS).mean
+
+    alone = posterior_of(take(frames, [2, 3])).mean
+    np.testing.assert_allclose(means(pair)[1], alone, atol=2e-3)
+
+
+def test_compiled_equals_eager(sixteen):
+    _, frames = sixteen
+    frame = take(frames, 0)
+    compiled, _ = belief.update(WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS)
+    with jax.disable_jit():
+        eager, _ = belief.update(
+            WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS
+        )
+    scale = np.abs(compiled.information).max()
+    np.testing.assert_allclose(eager.information, compiled.information, atol=1e-3 * scale)
+    answers = [
+        belief.posterior(state, NOTHING_SHARED, SETTINGS).mean for state in (eager, compiled)
+    ]
+    np.testing.assert_allclose(*answers, atol=2e-3)

@@ -1,0 +1,67 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqface_jax.errors import UserError
+from seqface_jax.geometric_filter import information
+
+
+def random_positive(rng, size, rank=None):
+    factor = rng.normal(size=(size, rank or size))
+    return factor @ factor.T
+
+
+def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error():
+    rng = np.random.default_rng(0)
+    mean, shared_covariance = rng.normal(size=5), random_positive(rng, 5)
+    matrix, vector = random_positive(rng, 5, rank=3), rng.normal(size=5)
+    vector = matrix @ vector  # What a singular information can say.
+    both = np.linalg.inv(
+        np.block([[np.eye(5), np.zeros((5, 5))], [np.zeros((5, 5)), shared_covariance]])
+    )
+    stacked = np.hstack([np.eye(5), np.eye(5)])
+    joint = both + stacked.T @ matrix @ stacked
+    right = stacked.T @ vector + both @ np.concatenate([np.zeros(5), mean])
+    shared = information.make_shared_error(mean, shared_covariance)
+    belief = information.observed(
+        jnp.asarray(matrix, jnp.float32), jnp.asarray(vector, jnp.float32), shared
+    )
+    answer = information.person(belief, shared)
+    np.testing.assert_allclose(answer.mean, np.linalg.solve(joint, right)[:5], atol=1e-3)
+    np.testing.assert_allclose(answer.covariance, np.linalg.inv(joint)[:5, :5], atol=1e-4)
+
+
+def test_elimination_leaves_the_marginal_information():
+    rng = np.random.default_rng(1)
+    normal, right = random_positive(rng, 7) + np.eye(7), rng.normal(size=7)
+    matrix, vector = information.eliminate(
+        jnp.asarray(normal, jnp.float32), jnp.asarray(right, jnp.float32), 3
+    )
+    covariance = np.linalg.inv(normal)[:3, :3]
+    np.testing.assert_allclose(matrix, np.linalg.inv(covariance), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        covariance @ vector, np.linalg.solve(normal, right)[:3], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_solving_holds_where_the_diagonal_spans_many_decades():
+    rng = np.random.default_rng(2)
+    scale = 10.0 ** np.arange(-4, 4)
+    matrix = scale[:, None] * (random_positive(rng, 8) + np.eye(8)) * scale
+    right = scale * rng.normal(size=8)
+    factored = information.factor(jnp.asarray(matrix, jnp.float32))
+    found = information.solve(factored, jnp.asarray(right, jnp.float32))
+    np.testing.assert_allclose(found * scale, np.linalg.solve(matrix, right) * scale, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    'covariance, words',
+    [
+        (np.eye(3), 'same basis'),
+        (-np.eye(2), 'positive'),
+        (np.array([[1, 1], [0, 1]]), 'symmetric'),
+    ],
+)
+def test_a_covariance_that_cannot_be_one_is_refused(covariance, words):
+    with pytest.raises(UserError, match=words):
+        information.make_shared_error(np.zeros(2), covariance)
