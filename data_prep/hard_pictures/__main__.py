@@ -25,6 +25,7 @@ _NUM_SHARDS = flags.DEFINE_integer('num_shards', 120, f'Shards of {shards.SHARD}
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
+
 def main(argv):
     """Draws what is missing."""
     if argv[1:]:
@@ -35,7 +36,9 @@ def main(argv):
     workers.write_points(_OUT_DIR.value, _FACE_DIR.value)
     jobs = [(_OUT_DIR.value, n, _SEED.value) for n in missing]
     arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
-    with multiprocessing.get_context('spawn').Pool(_WORKERS.value, workers.start, arguments) as pool:
+    with multiprocessing.get_context('spawn').Pool(
+        _WORKERS.value, workers.start, arguments
+    ) as pool:
         for _ in tqdm(pool.imap_unordered(workers.draw, jobs), total=len(jobs), unit='shard'):
             pass
 

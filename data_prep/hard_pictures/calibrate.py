@@ -15,9 +15,10 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from seqface_jax import alignment, checkpoints
+from seqface_jax import checkpoints
 from seqface_jax.correspondence.crops import Crop
 from seqface_jax.geometric_filter import belief
+from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')

@@ -50,7 +50,11 @@ def sample(rng, *, jitter=0.2):
         yaw, pitch = rng.uniform(-_YAW_DEG, _YAW_DEG), rng.uniform(-_PITCH_DEG, _PITCH_DEG)
         if rng.random() < 0.1:
             yaw = rng.choice([-1, 1]) * rng.uniform(60, _LARGEST_YAW_DEG)
-    roll = np.clip(rng.normal(0, 12), -_ROLL_DEG, _ROLL_DEG) if rng.random() < 0.8 else rng.uniform(-40, 40)
+    roll = (
+        np.clip(rng.normal(0, 12), -_ROLL_DEG, _ROLL_DEG)
+        if rng.random() < 0.8
+        else rng.uniform(-40, 40)
+    )
     distance = np.exp(rng.uniform(*np.log(_DISTANCE_MM)))
     reach = _OFF_AXIS * rng.random() ** 2
     towards = rng.uniform(0, 2 * np.pi)

@@ -14,7 +14,9 @@ def background(size, rng):
         return picture
     for cells in (2, 4, 9, 20, 60):  # Smooth noise of several sizes, or patches with edges.
         if rng.random() < 0.5:
-            coarse = rng.normal(0, rng.uniform(0.05, 0.7), (cells, cells, 3 if rng.random() < 0.5 else 1))
+            coarse = rng.normal(
+                0, rng.uniform(0.05, 0.7), (cells, cells, 3 if rng.random() < 0.5 else 1)
+            )
             how = cv2.INTER_CUBIC if rng.random() < 0.6 else cv2.INTER_NEAREST
             wave = cv2.resize(coarse.astype(np.float32), (size, size), interpolation=how)
             picture *= np.exp(np.clip(wave.reshape(size, size, -1), -3, 2))
@@ -44,7 +46,9 @@ def expose(picture, face, rng):
     """
     level = np.median(picture[face]) if face.any() else np.median(picture)
     target = np.exp(rng.normal(np.log(0.2), 0.55))
-    picture = picture * (target / max(level, 1e-4)) * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
+    picture = (
+        picture * (target / max(level, 1e-4)) * np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
+    )
     if rng.random() < 0.5:  # A film's shoulder.
         picture = picture * (1 + picture / 4) / (1 + picture)
     picture = np.clip(picture, 0, 1) ** (1 / rng.uniform(1.8, 2.6))
@@ -66,7 +70,9 @@ def spoil(picture, rng):
         small = int(size * np.exp(rng.uniform(np.log(0.3), 0)))
         how = cv2.INTER_AREA if rng.random() < 0.7 else cv2.INTER_LINEAR
         picture = cv2.resize(picture, (small, small), interpolation=how)
-        picture = cv2.resize(picture, (size, size), interpolation=rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
+        picture = cv2.resize(
+            picture, (size, size), interpolation=rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])
+        )
     if rng.random() < 0.25:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.4, 2.0)))
     if rng.random() < 0.1:  # Motion.
@@ -74,7 +80,10 @@ def spoil(picture, rng):
         kernel = np.zeros((length, length), np.float32)
         angle = rng.uniform(0, np.pi)
         for t in np.linspace(-1, 1, 4 * length):
-            x, y = (length - 1) / 2 * (1 + t * np.cos(angle)), (length - 1) / 2 * (1 + t * np.sin(angle))
+            x, y = (
+                (length - 1) / 2 * (1 + t * np.cos(angle)),
+                (length - 1) / 2 * (1 + t * np.sin(angle)),
+            )
             kernel[round(y), round(x)] = 1
         picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
     if rng.random() < 0.15:  # Sharpened by a phone.

@@ -7,7 +7,15 @@ import numpy as np
 from data_prep.hard_pictures.template_model import EYE_SLICES, NUM_SKIN, NUM_USED
 
 # Skin from very light to very dark, linear RGB.
-_TONES = np.float32([[0.78, 0.58, 0.49], [0.62, 0.42, 0.32], [0.45, 0.28, 0.19], [0.25, 0.14, 0.09], [0.10, 0.06, 0.04]])
+_TONES = np.float32(
+    [
+        [0.78, 0.58, 0.49],
+        [0.62, 0.42, 0.32],
+        [0.45, 0.28, 0.19],
+        [0.25, 0.14, 0.09],
+        [0.10, 0.06, 0.04],
+    ]
+)
 _IRIS_MM = (5.2, 6.6)
 
 
@@ -69,11 +77,17 @@ def find_places(model, open_sky):
     beard = np.maximum(beard, 0) * (1 - lips)
     nose_base = marks[33]
     moustache = (
-        smoothstep(30, 22, np.abs(x)) * smoothstep(nose_base[1] - 1, nose_base[1] - 5, y)
-        * smoothstep(mouth[1] - 3, mouth[1] + 3, y) * (z > 60) * (1 - lips)
+        smoothstep(30, 22, np.abs(x))
+        * smoothstep(nose_base[1] - 1, nose_base[1] - 5, y)
+        * smoothstep(mouth[1] - 3, mouth[1] + 3, y)
+        * (z > 60)
+        * (1 - lips)
     )
     hairline = (y - 75.0) + 0.55 * (40.0 - z) + 0.12 * (np.abs(x) - 40.0)  # mm, > 0 on the scalp.
-    lid_line = [np.concatenate([marks[36:42], marks[36:37]]), np.concatenate([marks[42:48], marks[42:43]])]
+    lid_line = [
+        np.concatenate([marks[36:42], marks[36:37]]),
+        np.concatenate([marks[42:48], marks[42:43]]),
+    ]
     lids_mm = np.minimum(*[_to_polyline(points, line)[0] for line in lid_line])
     return Places(points, brow_mm, brow_along, lips, beard, moustache, hairline, lids_mm, open_sky)
 
@@ -138,7 +152,9 @@ def paint(places, model, vertices, rng):
     brow = strength * smoothstep(width + 1.5, width - 1.5, places.brow_mm)
     brow = brow * np.clip(1 + rng.uniform(0, 0.8) * noise(points, rng, 2.5), 0, 1)
     skin = skin + brow[:, None].astype(np.float32) * (brow_color - skin)
-    lip_tint = base * np.exp(np.float32([rng.normal(0, 0.25), rng.normal(-0.4, 0.3), rng.normal(-0.25, 0.3)]))
+    lip_tint = base * np.exp(
+        np.float32([rng.normal(0, 0.25), rng.normal(-0.4, 0.3), rng.normal(-0.25, 0.3)])
+    )
     if rng.random() < 0.15:
         lip_tint = random_color(rng)
     skin += (rng.uniform(0.1, 1) * places.lips)[:, None].astype(np.float32) * (lip_tint - skin)
@@ -147,13 +163,17 @@ def paint(places, model, vertices, rng):
     skin += liner[:, None].astype(np.float32) * (lid_color.astype(np.float32) - skin)
     if rng.random() < 0.2:  # Eye shadow.
         shadow = smoothstep(rng.uniform(6, 14), 2, places.lids_mm) * (points[:, 1] > 28)
-        skin += (rng.uniform(0.2, 0.8) * shadow)[:, None].astype(np.float32) * (random_color(rng) - skin)
+        skin += (rng.uniform(0.2, 0.8) * shadow)[:, None].astype(np.float32) * (
+            random_color(rng) - skin
+        )
     for field, chance in ((places.beard, 0.3), (places.moustache, 0.3)):  # Stubble, flat beards.
         if rng.random() < chance:
             amount = rng.uniform(0.1, 0.9) * field * np.clip(1 + 0.5 * noise(points, rng, 3), 0, 1)
             skin += amount[:, None].astype(np.float32) * (hair - skin)
     if rng.random() < 0.35:  # A shaved scalp.
-        amount = rng.uniform(0, 0.9) * smoothstep(0, 12, places.hairline + 6 * noise(points, rng, 20))
+        amount = rng.uniform(0, 0.9) * smoothstep(
+            0, 12, places.hairline + 6 * noise(points, rng, 20)
+        )
         skin += amount[:, None].astype(np.float32) * (hair - skin)
     albedo[:NUM_SKIN] = np.clip(skin, 0.003, 0.95)
     shine = rng.exponential(0.12)

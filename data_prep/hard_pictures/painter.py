@@ -36,7 +36,9 @@ def vertex_normals(vertices, triangles):
     face = np.cross(b - a, c - a)
     count, rows = len(vertices), triangles.T.ravel()
     columns = np.tile(np.arange(len(triangles)), 3)
-    join = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (count, len(triangles)))
+    join = sparse.csr_matrix(
+        (np.ones(len(rows), np.float32), (rows, columns)), (count, len(triangles))
+    )
     normal = join @ face
     return (normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
 

@@ -105,13 +105,21 @@ def sample_expression(names, rng):
         partner = _partner(names, index)
         if partner is not None and rng.random() < 0.75:  # Mostly both sides alike.
             weights[partner] = np.clip(weights[index] + rng.normal(0, 0.1), 0, 1)
-    for name, chance, low in (('eyeBlink', 0.12, 0.5), ('jawOpen', 0.2, 0.1), ('mouthSmile', 0.15, 0.3)):
+    for name, chance, low in (
+        ('eyeBlink', 0.12, 0.5),
+        ('jawOpen', 0.2, 0.1),
+        ('mouthSmile', 0.15, 0.3),
+    ):
         if rng.random() < chance:
             amount = rng.uniform(low, 1.0)
             for index in [k for k, n in enumerate(names) if n.startswith(name)]:
                 weights[index] = max(weights[index], amount)
     # What cannot be done at once: closed and wide eyes, puffed cheeks with an open jaw.
-    for one, other in (('eyeBlink', 'eyeWide'), ('jawOpen', 'cheekPuff'), ('jawOpen', 'mouthClose')):
+    for one, other in (
+        ('eyeBlink', 'eyeWide'),
+        ('jawOpen', 'cheekPuff'),
+        ('jawOpen', 'mouthClose'),
+    ):
         for k, n in enumerate(names):
             if n.startswith(one):
                 for j, m in enumerate(names):

@@ -101,8 +101,12 @@ def _missed(view, rng):
         shift = rng.uniform(1.1, 2.0) * np.array([np.cos(angle), np.sin(angle)])
         return view._replace(center=view.center + view.half * shift)
     if kind < 0.55:
-        return view._replace(half=view.half * rng.choice([rng.uniform(0.12, 0.3), rng.uniform(3, 6)]))
-    turn = np.diag([-1.0, 1.0, -1.0]) if kind < 0.75 else np.diag([-1.0, -1.0, 1.0])  # Behind, upside down.
+        return view._replace(
+            half=view.half * rng.choice([rng.uniform(0.12, 0.3), rng.uniform(3, 6)])
+        )
+    turn = (
+        np.diag([-1.0, 1.0, -1.0]) if kind < 0.75 else np.diag([-1.0, -1.0, 1.0])
+    )  # Behind, upside down.
     middle = np.array([0.0, 0.0, 45.0]) @ view.rotation.T + view.translation
     rotation = view.rotation @ turn
     return view._replace(rotation=rotation, translation=middle - rotation @ [0.0, 0.0, 45.0])

@@ -10,9 +10,9 @@ among them: photos do not tell it.
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.hard_pictures import people, points, template_model, workers
+from data_prep.hard_pictures import people, points, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
-from seqface_jax import alignment
+from seqface_jax.geometry import alignment
 
 _FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
 _PEOPLE = flags.DEFINE_string('people', None, 'File of further kinds of people.')
@@ -105,10 +105,7 @@ def build(face_dir, kinds, people_file):
     mean, basis, kept = principal(faces.reshape(len(faces), -1), _COMPONENTS)
     logging.info('%d components hold %.4f of the variance', _COMPONENTS, kept)
     weights = np.stack(
-        [
-            people.sample_expression(model.expression_names, rng)
-            for _ in range(_EXPRESSION_SAMPLES)
-        ]
+        [people.sample_expression(model.expression_names, rng) for _ in range(_EXPRESSION_SAMPLES)]
     )
     shapes = arrays['blendshapes'].astype(np.float32).reshape(len(weights[0]), -1)
     centre = weights.mean(0)

@@ -124,5 +124,3 @@ def eyeballs(vertices):
 
 
 EYE_SLICES = (_LEFT_EYE, _RIGHT_EYE)
-
-

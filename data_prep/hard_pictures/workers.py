@@ -59,7 +59,9 @@ def other_kind(people_file, kind, model):
             raise UserError(f'{people_file}: does not hold the kind {kind}.')
         arrays = {name: file[name] for name in file if name.startswith((kind, 'canonical', 'temp'))}
     rotation = arrays['canonical_rotation']
-    shift = model.mean[0] - (arrays['template_mean'][0] - arrays['canonical_translation']) @ rotation
+    shift = (
+        model.mean[0] - (arrays['template_mean'][0] - arrays['canonical_translation']) @ rotation
+    )
 
     def to_frame(skin):
         moved = (skin - arrays['canonical_translation']) @ rotation + shift

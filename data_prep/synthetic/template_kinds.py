@@ -13,8 +13,9 @@ import tempfile
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep import canonical
-from data_prep.scan import Scan
+from data_prep.registration import canonical
+from data_prep.registration.template import template
+from data_prep.scans.scan import Scan
 from data_prep.synthetic import (
     head,
     makehuman,
@@ -24,7 +25,6 @@ from data_prep.synthetic import (
     template_transfer,
 )
 from data_prep.synthetic.face import face_model
-from data_prep.template import template
 
 _ICT_DIR = flags.DEFINE_string('ict_dir', None, 'FaceXModel of ICT-FaceKit Light.')
 _MAKEHUMAN = flags.DEFINE_string('makehuman', None, 'head.npz of MakeHuman, or its folder.')

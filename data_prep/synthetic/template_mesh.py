@@ -9,10 +9,11 @@ import dataclasses
 import numpy as np
 import open3d as o3d
 
-from data_prep import canonical, cleaning
-from data_prep.scan import Scan
+from data_prep.registration import canonical
+from data_prep.registration.template import template
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from data_prep.synthetic import ict_facekit
-from data_prep.template import template
 from seqface_jax.errors import UserError
 
 NUM_FACE = 9409  # The first vertices are the face with its ears; then head and neck.

@@ -11,11 +11,11 @@ import pathlib
 
 import numpy as np
 
-from data_prep.canonical import vertex_normals
+from data_prep.registration.canonical import vertex_normals
 from data_prep.synthetic import identity, makehuman
 from data_prep.synthetic.deformation import sample_deformation
-from seqface_jax import alignment
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import alignment
 
 _NAMES = ('ict', 'makehuman', 'embedded')
 _ICT_SPREAD = (0.6, 1.8)  # Standard deviation of one person's modes; each person draws one.

@@ -16,8 +16,8 @@ import open3d as o3d
 from scipy import interpolate, sparse
 from scipy.sparse import csgraph, linalg
 
-from data_prep import cleaning
-from data_prep.canonical import vertex_normals
+from data_prep.registration.canonical import vertex_normals
+from data_prep.scans import cleaning
 
 # Each round's stiffness, farthest partner in mm and least cosine of the two normals.
 _ROUNDS = (

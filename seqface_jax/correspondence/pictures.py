@@ -138,9 +138,7 @@ def layouts(pictures, size, mirror, count, *, samples=12_000):
     chosen = rng.choice(faces, min(samples, len(faces)), replace=False)
     places = []
     for start in range(0, len(chosen), 500):
-        batch = make_batch(
-            pictures, chosen[start : start + 500], size, mirror, rng, augment=True
-        )
+        batch = make_batch(pictures, chosen[start : start + 500], size, mirror, rng, augment=True)
         places.append(batch['places'])
     places = np.concatenate(places)
     far = np.abs(places - 0.5).max((1, 2)) > 1.5

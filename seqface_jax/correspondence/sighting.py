@@ -152,14 +152,14 @@ class FaceFinder:
             across = _spread(width, side, step)
             down = _spread(height, side, step)
             starts += [Crop(np.array([x, y]), side) for y in down for x in across]
-        starts = [
-            crop._replace(turn_rad=turn * np.pi / 2) for crop in starts for turn in range(4)
-        ]
+        starts = [crop._replace(turn_rad=turn * np.pi / 2) for crop in starts for turn in range(4)]
         scores = []
         for first in range(0, len(starts), 16):
             some = starts[first : first + 16]
             frames = np.stack([crop.cut(photo, self._size) for crop in some])
-            frames = np.concatenate([frames, np.zeros((16 - len(some), *frames.shape[1:]), np.uint8)])
+            frames = np.concatenate(
+                [frames, np.zeros((16 - len(some), *frames.shape[1:]), np.uint8)]
+            )
             answer, _ = self._look(self._variables, frames)
             scores.append(np.asarray(answer.face)[: len(some)])
         order = np.concatenate(scores).argsort()[::-1]

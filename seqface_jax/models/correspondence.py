@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqface_jax.models import fields
-from seqface_jax.models.conv import shifted_views
-from seqface_jax.models.norm import EPSILON, GROUPS
+from seqface_jax.models.layers.conv import shifted_views
+from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 STRIDE = 4  # Pixels of the crop to one cell of the features that the corrector reads.
 UNIT = 0.01  # Of the crop's side: places and precisions are told in it inside the network.
@@ -175,9 +175,7 @@ class MatmulConv(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        kernel = self.param(
-            'kernel', nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width)
-        )
+        kernel = self.param('kernel', nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width))
         views = jnp.concatenate(shifted_views(x, (3, 3)), axis=-1)
         return views @ kernel.reshape(-1, self.width)
 

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information, projection
-from tests import simulated_points
+from tests.helpers import simulated_points
 
 WORLD = simulated_points.World(shapes=8, points=60, expressions=3, common=1, vertices=100)
 LEAST_SQUARES = frame_fit.FitSettings(robust_degrees=1e6, shape_cut=1e6, correlation=0.0)

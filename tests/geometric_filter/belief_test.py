@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information
-from tests import simulated_points
+from tests.helpers import simulated_points
 
 SETTINGS = frame_fit.FitSettings()
 WORLD = simulated_points.World(shapes=16, points=100, vertices=200)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from data_prep import cleaning
+from data_prep.scans import cleaning
 from data_prep.synthetic import subdivision
 
 _OCTAHEDRON = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
