@@ -7,7 +7,7 @@ import sys
 import cv2
 import pytest
 
-from seqface_jax import checkpoints, compilation_cache, doctor
+from seqface_jax import checkpoints, compilation_cache, doctor, extras
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
 from tests import small_run
 from tests.video_test import Camera
@@ -63,7 +63,7 @@ def test_a_missing_library_is_named_by_its_debian_package(monkeypatch):
 
 
 def test_a_missing_optional_package_breaks_nothing(monkeypatch):
-    monkeypatch.setattr(doctor, 'OPTIONAL', {'no_such_package': ('dreams', 'dreams')})
+    monkeypatch.setattr(extras, 'EXTRAS', {'dreams': extras.Extra('dreams', ('no_such_package',))})
     (finding,) = doctor.optional_packages()
     assert finding.mark == MISSING and "pip install -e '.[dreams]'" in finding.advice
 
