@@ -5,7 +5,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import errors
+from seqface_jax import errors, extras
 
 _WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <first>/eval/.')
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
@@ -27,6 +27,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    extras.require('train')
     from seqface_jax import evaluate
 
     options = evaluate.Options(

@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from seqface_jax import errors
+from seqface_jax import errors, extras
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<config> if left out.')
@@ -44,6 +44,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    extras.require('train')
     # JAX takes seconds, --help need not wait.
     from seqface_jax import train
     from seqface_jax.training import cpu_devices, distributed

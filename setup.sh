@@ -1,9 +1,10 @@
 #!/bin/sh
 # Sets this project up in .venv and, if asked, runs its main job or its tests.
 #
-#   ./setup.sh              installs only
-#   ./setup.sh quickstart   installs; makes synthetic faces, prepares, trains, evaluates, reconstructs
-#   ./setup.sh test         installs; lints and tests
+#   ./setup.sh              installs what a face from photos needs
+#   ./setup.sh quickstart   the same; makes faces of sample photographs with the packaged run
+#   ./setup.sh train        installs all; makes synthetic faces, prepares, trains, evaluates
+#   ./setup.sh test         installs all; lints and tests
 #
 # PYTHON=python3.12 chooses the interpreter (3.11 or newer), VENV=DIR the environment's folder.
 set -eu
@@ -14,16 +15,18 @@ fail() { echo "error: $*" >&2; exit 1; }
 PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 JOB=${1:-install}
-case "$JOB" in install|quickstart|test) ;; *) fail "unknown job '$JOB'; say quickstart or test, or nothing to install only" ;; esac
+case "$JOB" in install|quickstart|train|test) ;; *) fail "unknown job '$JOB'; say quickstart, train or test, or nothing to install only" ;; esac
 
 command -v "$PYTHON" >/dev/null || fail "$PYTHON not found; install Python 3.11 or 3.12, or set PYTHON="
 VERSION=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
     || fail "$PYTHON is Python $VERSION; 3.11 or newer is needed, set PYTHON="
 
-# Open3D's wheel needs three shared libraries of the system.
+# Open3D's wheel, which only data preparation needs, wants three shared libraries of the system.
 missing=
-for pair in libEGL.so.1:libegl1 libGL.so.1:libgl1 libusb-1.0.so.0:libusb-1.0-0; do
+libraries=
+case "$JOB" in train|test) libraries='libEGL.so.1:libegl1 libGL.so.1:libgl1 libusb-1.0.so.0:libusb-1.0-0' ;; esac
+for pair in $libraries; do
     PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -q "${pair%%:*}" || missing="$missing ${pair##*:}"
 done
 if [ -n "$missing" ]; then
@@ -43,12 +46,15 @@ if [ -x "$VENV/bin/python" ]; then
 else
     "$PYTHON" -m venv "$VENV"
 fi
-EXTRAS=data,keras
-[ "$JOB" = test ] && EXTRAS=test
-STAMP="$VENV/.installed-$EXTRAS"
+case "$JOB" in
+train) EXTRA='[data]' SIZE='1.4 GB' ;;
+test) EXTRA='[test]' SIZE='2 GB' ;;
+*) EXTRA='' SIZE='0.9 GB' ;;
+esac
+STAMP="$VENV/.installed-${EXTRA:-demo}"
 if ! cmp -s pyproject.toml "$STAMP"; then
-    echo "installing Python packages into $VENV (about 1 GB, a few minutes)"
-    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -e ".[$EXTRAS]"
+    echo "installing Python packages into $VENV (about $SIZE, a few minutes)"
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -e ".$EXTRA"
     cp pyproject.toml "$STAMP"
 fi
 
@@ -61,11 +67,20 @@ test)
     python -m pytest -q -n auto --dist loadfile
     ;;
 quickstart)
+    python -m seqface_jax.samples --output=out/samples
+    for photos in out/samples/*/; do
+        name=$(basename "$photos")
+        python run_demo.py --input="$photos" --output="out/quickstart/$name"
+        echo "open out/quickstart/$name/face.html in a browser"
+    done
+    echo "now your own photos of one person: $VENV/bin/python run_demo.py --input=FOLDER --output=out/me"
+    ;;
+train)
     python -m data_prep synthetic_raw --out_dir=raw/quickstart --num_subjects=160 --frames=3 \
         --scan_vertices=4000 --photo_height=348 --turn_deg=30
     python -m data_prep bu4dfe --raw_dir=raw/quickstart --data_dir=data/quickstart
     python run_train.py --config=configs/quickstart.py
     python run_eval.py --workdir=runs/quickstart
-    python run_demo.py --workdir=runs/quickstart --input=raw/quickstart/F003/Happy --output=out/quickstart
+    python run_demo.py --workdir=runs/quickstart --input=raw/quickstart/F003/Happy --output=out/train
     ;;
 esac

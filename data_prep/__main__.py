@@ -20,6 +20,7 @@ import sys
 from absl import app, flags
 
 from data_prep import sources
+from seqface_jax import extras
 from seqface_jax.errors import UserError, exit_on_user_error
 
 _RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners distribute it.')
@@ -134,6 +135,7 @@ _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 def main(argv):
     if len(argv) != 2:
         raise UserError(f'give one command: {_commands()}; --help tells more')
+    extras.require('data')
     try:
         if argv[1] == 'synthetic_raw':
             _write_synthetic()

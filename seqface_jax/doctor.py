@@ -20,16 +20,11 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
+from seqface_jax import extras
 from seqface_jax.errors import UserError
 
 WORKS, MISSING, BROKEN = '+', '-', 'x'
-# Package to import -> what it is for, and the extra that brings it.
-OPTIONAL = {
-    'open3d': ('preparing raw scans', 'data'),
-    'h5py': ('importing a thesis checkpoint', 'keras'),
-    'viser': ('the live view', 'view'),
-}
-REQUIRED = ('jax', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'opencv-python-headless')
+REQUIRED = ('jax', 'flax', 'orbax-checkpoint', 'numpy', 'scipy', 'opencv-python-headless')
 # Of Open3D: shared library -> Debian package.
 DEBIAN = {'EGL': 'libegl1', 'GL': 'libgl1', 'usb-1.0': 'libusb-1.0-0'}
 PICTURE_CODECS = ('.jpg', '.png', '.webp', '.tiff', '.bmp')
@@ -126,14 +121,15 @@ def devices():
 
 def optional_packages():
     """Yields a Finding for each package that only some uses need."""
-    for name, (purpose, extra) in OPTIONAL.items():
+    for extra, (purpose, modules) in extras.EXTRAS.items():
         try:
-            version = getattr(importlib.import_module(name), '__version__', 'there')
+            found = [importlib.import_module(name) for name in modules]
         except (ImportError, OSError) as error:
             advice = f"for {purpose}: pip install -e '.[{extra}]'"
-            yield Finding(MISSING, name, _first_line(error), advice)
+            yield Finding(MISSING, extra, _first_line(error), advice)
         else:
-            yield Finding(WORKS, name, f'{version}, for {purpose}')
+            versions = (f'{m.__name__} {getattr(m, "__version__", "")}'.strip() for m in found)
+            yield Finding(WORKS, extra, f'{", ".join(versions)}, for {purpose}')
 
 
 def debian_libraries():
@@ -261,7 +257,7 @@ def checkpoint(workdir):
         reconstructor = reconstruct.Reconstructor.restore(workdir)
         reconstructor.compile()
     except (UserError, ImportError) as error:
-        advice = 'train one (./setup.sh quickstart) and name it: --workdir=runs/quickstart'
+        advice = 'train one (./setup.sh train) and name it: --workdir=runs/quickstart'
         return Finding(BROKEN, 'checkpoint', _first_line(error), advice)
     size = reconstructor.config.data.image_size
     name = reconstructor.config.model.name

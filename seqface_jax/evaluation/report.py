@@ -5,21 +5,19 @@ Everything is in the file: it opens without network. The page's own code is repo
 
 import base64
 import html
-import json
 import os
 
 import cv2
 import numpy as np
 
+from seqface_jax import page
 from seqface_jax.evaluation import metrics, tables
 from seqface_jax.geometry import surface
 
 MAX_FRAMES = 32  # Shown as pictures, of each subject.
 _PICTURE_PX = 96
-_UNITS_PER_MM = 100  # Points are stored as int16: up to 327 mm, to 0.005 mm.
 _ERRORS_PER_MM = 25  # Errors are stored as uint8: up to 10.16 mm ...
 _UNKNOWN = 255  # ... but where there is nothing to compare with.
-_TEMPLATE = os.path.join(os.path.dirname(__file__), 'report_template.html')
 
 
 def write(path, found, shown, figures_folder):
@@ -31,8 +29,6 @@ def write(path, found, shown, figures_folder):
         shown: list of split_evaluation.Shown.
         figures_folder: whose PNG files are shown, but for those of predictions.
     """
-    with open(_TEMPLATE, encoding='utf-8') as file:
-        page = file.read()
     models = dict.fromkeys(
         row['model'] for row in found.rows if row['checkpoint'] and not row['of']
     )
@@ -41,12 +37,9 @@ def write(path, found, shown, figures_folder):
         'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),
         'PROTOCOL': _protocol(found.protocol),
-        # No "<" may end the script element.
-        'DATA': json.dumps(scene(shown), allow_nan=False).replace('<', '\\u003c'),
+        'DATA': page.script_json(scene(shown)),
     }
-    for name, text in parts.items():
-        page = page.replace(f'{{{{{name}}}}}', text)
-    tables.write_text(path, page)
+    tables.write_text(path, page.fill('report_template.html', parts))
 
 
 def scene(shown):
@@ -58,30 +51,17 @@ def scene(shown):
         into the list; points, base64 int16 [V, 3]) and `models`, dicts of name, frames (JPEG data
         addresses) and `moments`: a mesh with num_frames, errors (base64 uint8 [V]) and mean_mm.
     """
-    triangles = _Pool()
+    triangles = page.Topologies()
     people = []
     for own in shown:
         for index in range(len(own.frames)):
             people.append(_person(own, index, triangles))
     return {
-        'units_per_mm': _UNITS_PER_MM,
+        'units_per_mm': page.UNITS_PER_MM,
         'errors_per_mm': _ERRORS_PER_MM,
         'people': people,
         'triangles': triangles.texts,
     }
-
-
-class _Pool:
-    """Texts, each kept once."""
-
-    def __init__(self):
-        self.texts = []
-
-    def add(self, triangles):
-        text = _base64(np.asarray(triangles, np.uint16))
-        if text not in self.texts:
-            self.texts.append(text)
-        return self.texts.index(text)
 
 
 def _person(shown, index, triangles):
@@ -121,9 +101,8 @@ def _person(shown, index, triangles):
 
 def _mesh(vertices, faces, triangles):
     used, faces = np.unique(faces, return_inverse=True)
-    points = np.clip(np.rint(vertices[used] * _UNITS_PER_MM), -32767, 32767)
     return {
-        'points': _base64(points.astype(np.int16)),
+        'points': page.points_text(vertices[used]),
         'triangles': triangles.add(faces.reshape(-1, 3)),
     }
 
@@ -134,7 +113,7 @@ def _moment(answer, subjects, index, mask, triangles):
     stored = np.where(known, np.minimum(errors * _ERRORS_PER_MM, _UNKNOWN - 1), _UNKNOWN)
     used = np.unique(answer.triangles)
     return _mesh(answer.vertices, answer.triangles, triangles) | {
-        'errors': _base64(np.rint(stored[used]).astype(np.uint8)),
+        'errors': page.base64_text(np.rint(stored[used]).astype(np.uint8)),
         'mean_mm': float(errors[known].mean()) if known.any() else None,
     }
 
@@ -160,8 +139,7 @@ def _errors(answer, subjects, index, mask):
 
 def _picture(frame):
     small = cv2.resize(frame, (_PICTURE_PX, _PICTURE_PX), interpolation=cv2.INTER_AREA)
-    _, encoded = cv2.imencode('.jpg', small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return 'data:image/jpeg;base64,' + base64.b64encode(encoded.tobytes()).decode()
+    return page.picture_address(small)
 
 
 def _figures(folder):
@@ -195,7 +173,3 @@ def _protocol(protocol):
         for name, value in protocol.items()
     ]
     return f'<dl>{"".join(lines)}</dl>'
-
-
-def _base64(array):
-    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

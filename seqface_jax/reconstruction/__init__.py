@@ -1,1 +1,1 @@
-"""The reconstructed face: its texture, files, saved state and page."""
+"""From the state of the filter to what a person gets: meshes, tables, pictures, a page."""

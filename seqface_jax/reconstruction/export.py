@@ -17,8 +17,9 @@ from seqface_jax.geometry import surface
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
 MAX_KEYFRAMES = 32  # Of an animation; each is a morph target, which viewers hold in memory.
-_MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
+MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
 _SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
+_ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')  # Of an NPZ.
 _FLOAT, _LINEAR = 5126, 'LINEAR'  # glTF's names of float32 and of interpolation.
 
 
@@ -44,9 +45,22 @@ class _Mesh(NamedTuple):
     uv: np.ndarray
     texture: np.ndarray
     animation: Animation
+    quads: np.ndarray
+    topology: str
 
 
-def save(path, vertices, triangles, confidence, *, uv=None, texture=None, animation=None):
+def save(
+    path,
+    vertices,
+    triangles,
+    confidence,
+    *,
+    uv=None,
+    texture=None,
+    animation=None,
+    quads=None,
+    topology=None,
+):
     """Writes a face in the format that the path's ending names; the file is whole or absent.
 
     Args:
@@ -59,6 +73,8 @@ def save(path, vertices, triangles, confidence, *, uv=None, texture=None, animat
         texture: [H, W, 3] uint8 RGB, for which uv is needed; a PLY gets its colours per vertex.
         animation: Animation, written by GLB only, as morph targets. More than MAX_KEYFRAMES
             are thinned evenly; the first and the last stay.
+        quads: [Q, 4] int, the polygons that `triangles` halve; OBJ and NPZ hold them.
+        topology: str, the name of the vertices' order, written into every file.
 
     Raises:
         UserError: the ending is another, or the format cannot hold what is given.
@@ -70,6 +86,32 @@ def save(path, vertices, triangles, confidence, *, uv=None, texture=None, animat
         )
     if triangles is None and ending in ('.obj', '.glb'):
         raise UserError(f'cannot write {path}: points without triangles go to .ply or .npz')
+    mesh = make_mesh(
+        vertices,
+        triangles,
+        confidence,
+        uv=uv,
+        texture=texture,
+        animation=animation,
+        quads=quads,
+        topology=topology,
+    )
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    _WRITERS[ending](path, mesh)
+
+
+def make_mesh(
+    vertices,
+    triangles,
+    confidence,
+    *,
+    uv=None,
+    texture=None,
+    animation=None,
+    quads=None,
+    topology=None,
+):
+    """Returns what the writers take, with normals; the arguments are those of `save`."""
     if texture is not None and uv is None:
         raise ValueError('a texture needs uv')
     vertices = np.asarray(vertices, np.float32)
@@ -77,9 +119,8 @@ def save(path, vertices, triangles, confidence, *, uv=None, texture=None, animat
     normals = surface.vertex_normals(vertices.astype(np.float64), triangles).astype(np.float32)
     confidence = np.asarray(confidence, np.float32)
     uv = None if uv is None else np.asarray(uv, np.float32)
-    mesh = _Mesh(vertices, normals, triangles, confidence, uv, texture, animation)
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    _WRITERS[ending](path, mesh)
+    quads = None if quads is None else np.asarray(quads, np.int32)
+    return _Mesh(vertices, normals, triangles, confidence, uv, texture, animation, quads, topology)
 
 
 def sample_texture(texture, uv):
@@ -125,6 +166,7 @@ def _write_ply(path, mesh):
         rows['red'], rows['green'], rows['blue'] = colors.T
     kinds = {'<f4': 'float', 'u1': 'uchar'}
     header = ['ply', 'format binary_little_endian 1.0', 'comment unit: mm']
+    header += [f'comment topology: {mesh.topology}'] if mesh.topology else []
     header += ['comment quality: confidence in [0, 1]', f'element vertex {len(rows)}']
     header += [f'property {kinds[kind]} {name}' for name, kind in layout]
     header += [f'element face {len(mesh.triangles)}', 'property list uchar int vertex_indices']
@@ -137,7 +179,7 @@ def _write_ply(path, mesh):
 def _write_obj(path, mesh):
     stem = os.path.splitext(path)[0]
     name = os.path.basename(stem)
-    lines = ['# unit: mm']
+    lines = ['# unit: mm'] + ([f'# topology: {mesh.topology}'] if mesh.topology else [])
     if mesh.texture is not None:
         # The files that the OBJ names come first, so that a whole OBJ names whole files.
         _write_bytes(f'{stem}_texture.png', _png(mesh.texture))
@@ -151,7 +193,9 @@ def _write_obj(path, mesh):
     lines += _rows('vn %.5f %.5f %.5f', mesh.normals)
     corner = '%d//%d' if mesh.uv is None else '%d/%d/%d'
     repeats = 2 if mesh.uv is None else 3
-    lines += _rows(f'f {corner} {corner} {corner}', np.repeat(mesh.triangles + 1, repeats, axis=1))
+    polygons = mesh.triangles if mesh.quads is None else mesh.quads
+    corners = ' '.join([corner] * polygons.shape[1])
+    lines += _rows(f'f {corners}', np.repeat(polygons + 1, repeats, axis=1))
     _write_bytes(path, ('\n'.join(lines) + '\n').encode())
 
 
@@ -165,14 +209,26 @@ def _png(image):
 
 def _write_npz(path, mesh):
     arrays = {
-        name: getattr(mesh, name)
-        for name in ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')
-        if getattr(mesh, name) is not None
+        name: getattr(mesh, name) for name in (*_ARRAYS, 'quads') if getattr(mesh, name) is not None
     }
+    if mesh.topology:
+        arrays['topology'] = np.array(mesh.topology)
     write_atomically(path, lambda file: np.savez(file, **arrays, unit=np.array('mm')))
 
 
 def _write_glb(path, mesh):
+    add = None if mesh.animation is None else _add_animation
+    _write_bytes(path, glb(mesh, add))
+
+
+def glb(mesh, add=None):
+    """Returns the bytes of a GLB.
+
+    Args:
+        mesh: what the writers take, see `save`.
+        add: None, or a function of buffers (name -> bytes, in the order of the buffer views), tree
+            (the glTF as plain values) and mesh that adds to both.
+    """
     # Imported here: reading and writing PLY needs neither, and start-up stays short.
     import trimesh
     from PIL import Image
@@ -185,7 +241,7 @@ def _write_glb(path, mesh):
     else:
         material.baseColorTexture = Image.fromarray(mesh.texture)
     model = trimesh.Trimesh(
-        vertices=mesh.vertices.astype(np.float64) / _MM_PER_UNIT,
+        vertices=mesh.vertices.astype(np.float64) / MM_PER_UNIT,
         faces=mesh.triangles,
         vertex_normals=mesh.normals,
         visual=trimesh.visual.TextureVisuals(uv=mesh.uv, material=material),
@@ -194,15 +250,16 @@ def _write_glb(path, mesh):
     )
 
     def finish(buffers, tree):
-        tree['asset']['extras'] = {'unit': 'metre', 'mm_per_unit': _MM_PER_UNIT}
-        if mesh.animation is not None:
-            _add_animation(buffers, tree, mesh)
+        tree['asset']['extras'] = {'unit': 'metre', 'mm_per_unit': MM_PER_UNIT}
+        if mesh.topology:
+            tree['asset']['extras']['topology'] = mesh.topology
+        if add is not None:
+            add(buffers, tree, mesh)
 
     scene = trimesh.Scene({'face': model})
-    data = trimesh.exchange.gltf.export_glb(
+    return trimesh.exchange.gltf.export_glb(
         scene, include_normals=True, buffer_postprocessor=finish
     )
-    _write_bytes(path, data)
 
 
 def _add_animation(buffers, tree, mesh):
@@ -233,7 +290,7 @@ def _add_animation(buffers, tree, mesh):
 
     targets = []
     for k, moved in enumerate(vertices):
-        shift = (moved - mesh.vertices) / _MM_PER_UNIT
+        shift = (moved - mesh.vertices) / MM_PER_UNIT
         turn = surface.vertex_normals(moved.astype(np.float64), mesh.triangles) - mesh.normals
         targets.append(
             {

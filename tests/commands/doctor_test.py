@@ -7,7 +7,7 @@ import sys
 import cv2
 import pytest
 
-from seqface_jax import checkpoints, doctor
+from seqface_jax import checkpoints, doctor, extras
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
 from seqface_jax.training import compilation_cache
 from tests.helpers import small_run
@@ -64,7 +64,7 @@ def test_a_missing_library_is_named_by_its_debian_package(monkeypatch):
 
 
 def test_a_missing_optional_package_breaks_nothing(monkeypatch):
-    monkeypatch.setattr(doctor, 'OPTIONAL', {'no_such_package': ('dreams', 'dreams')})
+    monkeypatch.setattr(extras, 'EXTRAS', {'dreams': extras.Extra('dreams', ('no_such_package',))})
     (finding,) = doctor.optional_packages()
     assert finding.mark == MISSING and "pip install -e '.[dreams]'" in finding.advice
 

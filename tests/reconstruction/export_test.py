@@ -182,3 +182,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, name, mon
 def test_an_unknown_ending_is_refused_with_the_legal_ones(tmp_path):
     with pytest.raises(UserError, match=r"'\.stl' is none of \.ply, \.obj, \.glb, \.npz"):
         _save(tmp_path, 'face.stl')
+
+
+def test_quads_stay_quads_in_an_obj_and_its_topology_is_named(tmp_path):
+    path = tmp_path / 'face.obj'
+    quads = np.array([[0, 1, 2, 3]])
+    export.save(str(path), _VERTICES, _TRIANGLES, _CONFIDENCE, quads=quads, topology='a square')
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ['# unit: mm', '# topology: a square']
+    assert lines[-1] == 'f 1//1 2//2 3//3 4//4'
+    export.save(str(tmp_path / 'a.npz'), _VERTICES, _TRIANGLES, _CONFIDENCE, quads=quads)
+    with np.load(tmp_path / 'a.npz') as found:
+        np.testing.assert_array_equal(found['quads'], quads)
+
+
+@pytest.mark.parametrize('name', ['face.ply', 'face.obj', 'face.glb'])
+def test_a_read_face_is_wound_outwards_and_its_normals_point_out(tmp_path, face, name):
+    path = _save_face(tmp_path, name, face)
+    (found,) = trimesh.load_scene(path, process=False, maintain_order=True).geometry.values()
+    outwards = found.face_normals @ [0, 0, 1.0]
+    assert (
+        outwards[np.abs(found.triangles_center[:, 0]) < np.ptp(found.vertices[:, 0]) / 5].min()
+        > -0.7
+    )
+    assert (found.face_normals * found.triangles_center).sum(1).mean() > 0
+    assert (found.vertex_normals * found.vertices).sum(1).mean() > 0

@@ -1,0 +1,153 @@
+"""A reconstruction as one page, face.html: the face to turn, and what each frame says and added.
+
+Everything is in the file: it opens without network. The page's own code is face_template.html.
+"""
+
+import base64
+import dataclasses
+import html
+import os
+from typing import Any
+
+import numpy as np
+
+from seqface_jax import page
+from seqface_jax.reconstruction import frame_fit, frame_tables
+
+MAX_PICTURES = 32  # Frames that are shown with their overlays; all are in the charts.
+PICTURE_PX = 480
+_DEVIATIONS_PER_MM = 50  # Standard deviations are stored as uint8: up to 5.08 mm.
+_STRONGEST = 3  # Blendshapes that are named beside a frame,
+_MIN_WEIGHT = 0.15  # if they have at least such a weight.
+_MAX_DOWNLOAD_BYTES = 30_000_000  # Browsers do not save longer addresses.
+_MEDIA = {
+    '.glb': 'model/gltf-binary',
+    '.json': 'application/json',
+    '.csv': 'text/csv',
+    '.obj': 'model/obj',
+}
+_SPAN = 1.15  # Height of the view, in heights of the face.
+
+
+@dataclasses.dataclass(frozen=True)
+class PageFrame:
+    """One frame of the run.
+
+    Attributes:
+        name: str.
+        fit: frame_fit.FrameFit, of the photo; None for a frame that was not used.
+        reason: str, why it was not used.
+        band_mm: standard deviation of the face after this frame, mean over its vertices; or None.
+        picture: [S, S, 3] uint8 RGB, the face with its overlay (shown if the frame was used).
+        neutral: [V, 3] mm, the neutral face as known after this frame; or None.
+    """
+
+    name: str
+    fit: Any = None
+    reason: str = ''
+    band_mm: float | None = None
+    picture: Any = None
+    neutral: Any = None
+
+
+def write(path, title, face, frames, blendshape_names, files):
+    """Writes the page, whole or not at all.
+
+    Args:
+        path: of the file.
+        title: str.
+        face: dict of vertices [V, 3] mm, triangles [F, 3], deviation_mm [V] or None, uv [V, 2] and
+            texture [H, W, 3] uint8 RGB, or None.
+        frames: list of PageFrame, in order; pictures of at most MAX_PICTURES are shown.
+        blendshape_names: [E].
+        files: paths of files to offer for download.
+    """
+    parts = {
+        'TITLE': html.escape(title),
+        'DATA': page.script_json(scene(face, frames, blendshape_names, files)),
+    }
+    frame_tables.write_text(path, page.fill('face_template.html', parts))
+
+
+def scene(face, frames, blendshape_names, files):
+    """Returns what the page shows as plain values; the arguments are those of `write`."""
+    vertices = np.asarray(face['vertices'], np.float64)
+    topologies = page.Topologies()
+    deviation = face['deviation_mm']
+    low, high = vertices.min(0), vertices.max(0)
+    used = [frame.fit is not None and frame.picture is not None for frame in frames]
+    pictured = np.flatnonzero(used)
+    chosen = np.linspace(0, len(pictured) - 1, min(len(pictured), MAX_PICTURES)).round()
+    pictured = {int(pictured[int(place)]) for place in chosen}
+    has_texture = face['texture'] is not None
+    return {
+        'units_per_mm': page.UNITS_PER_MM,
+        'mesh': {
+            'points': page.points_text(vertices),
+            'triangles': topologies.add(face['triangles']),
+        },
+        'triangles': topologies.texts,
+        'center': ((low + high) / 2).tolist(),
+        'span_mm': float(_SPAN * (high - low)[1]),
+        'deviation': None if deviation is None else _deviation_text(deviation),
+        'deviations_per_mm': _DEVIATIONS_PER_MM,
+        'most_mm': _scale_end(deviation),
+        'uv': _uv_text(face['uv']) if has_texture else None,
+        'texture': page.picture_address(face['texture'], 90) if has_texture else None,
+        'frames': [
+            _frame(frame, place in pictured, blendshape_names) for place, frame in enumerate(frames)
+        ],
+        'downloads': [_download(path) for path in files if _fits(path)],
+    }
+
+
+def _frame(frame, is_pictured, names):
+    values = {'name': frame.name, 'reason': frame.reason, 'reprojection_px': None}
+    if frame.fit is None:
+        return values
+    fit = frame.fit
+    order = np.argsort(fit.expression)[::-1][:_STRONGEST]
+    shown = frame.picture if is_pictured else None
+    return values | {
+        'reprojection_px': float(fit.reprojection_px),
+        'band_mm': None if frame.band_mm is None else float(frame.band_mm),
+        'angles_deg': frame_fit.angles_deg(fit).round(1).tolist(),
+        'score': float(fit.score),
+        'strongest': [
+            [names[k], float(fit.expression[k])] for k in order if fit.expression[k] >= _MIN_WEIGHT
+        ],
+        'picture': None if shown is None else page.picture_address(shown, 80),
+        'expression': None if shown is None else page.points_text(fit.vertices),
+        'before': None
+        if shown is None or frame.neutral is None
+        else page.points_text(frame.neutral),
+    }
+
+
+def _deviation_text(deviation_mm):
+    stored = np.clip(np.rint(np.asarray(deviation_mm) * _DEVIATIONS_PER_MM), 0, 254)
+    return page.base64_text(stored.astype(np.uint8))
+
+
+def _scale_end(deviation_mm):
+    """Returns the mm at which the colours end: above nearly all values, a round number."""
+    if deviation_mm is None:
+        return 1.0
+    most = float(np.percentile(deviation_mm, 98))
+    return next((end for end in (0.2, 0.5, 1.0, 2.0, 3.0) if most <= end), 5.0)
+
+
+def _uv_text(uv):
+    return page.base64_text(np.rint(np.clip(uv, 0, 1) * 65535).astype(np.uint16))
+
+
+def _fits(path):
+    return os.path.getsize(path) <= _MAX_DOWNLOAD_BYTES
+
+
+def _download(path):
+    with open(path, 'rb') as file:
+        content = file.read()
+    media = _MEDIA.get(os.path.splitext(path)[1], 'application/octet-stream')
+    address = f'data:{media};base64,{base64.b64encode(content).decode()}'
+    return {'name': os.path.basename(path), 'bytes': len(content), 'address': address}

@@ -1,0 +1,189 @@
+"""The reconstructed mesh laid over a photo: edges, the 68 landmarks and the axes of the pose."""
+
+import functools
+
+import cv2
+import numpy as np
+
+from seqface_jax.geometry import surface
+from seqface_jax.reconstruction import frame_fit
+
+# iBUG's 68 points as chains: jaw, brows, bridge and base of the nose, lids, outer and inner lip.
+CHAINS = (
+    range(0, 17),
+    range(17, 22),
+    range(22, 27),
+    range(27, 31),
+    range(31, 36),
+    (*range(36, 42), 36),
+    (*range(42, 48), 42),
+    (*range(48, 60), 48),
+    (*range(60, 68), 60),
+)
+NOSE_TIP = 30  # Of the 68.
+AXIS_COLORS = ((224, 49, 49), (47, 158, 68), (34, 110, 240))  # x, y, z: RGB.
+LANDMARK_COLOR, HIDDEN_COLOR = (255, 214, 10), (150, 130, 60)
+_EDGE_COLOR = (60, 230, 235)
+# Share of the edges' colour in the picture, for each pixel between edges; a fine mesh stays clear.
+_EDGE_STRENGTH_PER_PX, _MAX_EDGE_STRENGTH = 0.07, 0.5
+_AXIS_MM = 45.0
+_MIN_FACING = 0.05  # Cosine between normal and view, below which a vertex is hidden.
+_CELL_EDGES = 3.0  # Width of a cell of the depth grid, in median edges of the mesh.
+_BEHIND_MM = 14.0  # A vertex so far behind the nearest one in its cell is hidden.
+_FRACTION_BITS = 4  # Sub-pixel digits of OpenCV's drawing.
+_MARGIN = 1.25  # Side of a close-up, in sides of the face.
+
+
+class MeshOverlay:
+    """Draws one mesh topology over photos.
+
+    Attributes:
+        landmark_indices: [68] vertices, iBUG's order; None draws no landmarks.
+    """
+
+    def __init__(self, triangles, landmark_indices=None, quads=None):
+        """Takes a topology.
+
+        Args:
+            triangles: [F, 3].
+            landmark_indices: [68] vertices, iBUG's order, or None.
+            quads: [Q, 4] polygons whose edges are drawn; the triangles' edges if left out.
+        """
+        self.triangles = np.asarray(triangles)
+        self.landmark_indices = landmark_indices
+        self._edges = polygon_edges(self.triangles if quads is None else np.asarray(quads))
+
+    def draw(self, picture, fit):
+        """Draws the face of a fit.
+
+        Args:
+            picture: [H, W, 3] uint8 RGB.
+            fit: frame_fit.FrameFit for this picture.
+
+        Returns:
+            [H, W, 3] uint8 RGB, a new picture.
+        """
+        places = frame_fit.project(fit, fit.vertices)
+        visible = self.visible(fit, places)
+        edges = places[self._edges[visible[self._edges].all(1)]]
+        width = max(1, round(max(picture.shape[:2]) / 900))
+        lines = np.ascontiguousarray(picture).copy()
+        _draw_lines(lines, edges, _EDGE_COLOR, width)
+        strength = min(_EDGE_STRENGTH_PER_PX * _typical_length(edges) / width, _MAX_EDGE_STRENGTH)
+        drawn = cv2.addWeighted(lines, strength, picture, 1 - strength, 0)
+        if self.landmark_indices is not None:
+            self._draw_landmarks(drawn, places, visible, width)
+        self._draw_axes(drawn, fit, 2 * width)
+        return drawn
+
+    def visible(self, fit, places=None):
+        """Returns which vertices face the camera and lie behind no other part, [V] bool.
+
+        A coarse depth grid decides; a vertex near the silhouette may be taken for hidden.
+        """
+        places = frame_fit.project(fit, fit.vertices) if places is None else places
+        seen = frame_fit.camera_points(fit, fit.vertices)
+        normals = surface.vertex_normals(np.asarray(fit.vertices, np.float64), self.triangles)
+        normals = normals @ np.asarray(fit.rotation).T
+        towards = -seen / np.linalg.norm(seen, axis=1, keepdims=True)
+        facing = (normals * towards).sum(1) > _MIN_FACING
+        facing &= seen[:, 2] > 0
+        cell = _CELL_EDGES * _typical_length(places[self._edges])
+        grid = np.floor((places - places.min(0)) / max(cell, 1e-6)).astype(np.int64)
+        number = grid[:, 1] * (grid[:, 0].max() + 1) + grid[:, 0]
+        _, number = np.unique(number, return_inverse=True)
+        nearest = np.full(number.max() + 1, np.inf)
+        np.minimum.at(nearest, number[facing], seen[facing, 2])
+        return facing & (seen[:, 2] < nearest[number] + _BEHIND_MM)
+
+    def _draw_landmarks(self, picture, places, visible, width):
+        landmarks = places[self.landmark_indices]
+        is_seen = visible[self.landmark_indices]
+        for chain in CHAINS:
+            chain = np.array(chain)
+            pairs = np.stack([chain[:-1], chain[1:]], axis=1)
+            _draw_lines(picture, landmarks[pairs], LANDMARK_COLOR, width)
+        for place, seen in zip(_fixed(landmarks), is_seen, strict=True):
+            color = LANDMARK_COLOR if seen else HIDDEN_COLOR
+            radius = int((1.6 if seen else 1.2) * width * 2**_FRACTION_BITS)
+            cv2.circle(picture, place, radius, color, -1, cv2.LINE_AA, _FRACTION_BITS)
+
+    def _draw_axes(self, picture, fit, width):
+        indices = self.landmark_indices
+        start = fit.vertices.mean(0) if indices is None else fit.vertices[indices[NOSE_TIP]]
+        ends = start + _AXIS_MM * np.eye(3)
+        places = frame_fit.project(fit, np.concatenate([[start], ends]))
+        for place, color in zip(places[1:], AXIS_COLORS, strict=True):
+            _draw_lines(picture, np.stack([places[0], place])[None], color, width)
+
+
+def polygon_edges(polygons):
+    """Returns the edges [E, 2] of polygons [F, K], each once."""
+    pairs = np.stack([polygons, np.roll(polygons, -1, axis=1)], axis=-1).reshape(-1, 2)
+    return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def face_square(fit):
+    """Returns the square around the face of a fit, [4] x0, y0, x1, y1 px of the photo."""
+    places = frame_fit.project(fit, fit.vertices)
+    low, high = places.min(0), places.max(0)
+    middle, half = (low + high) / 2, _MARGIN * (high - low).max() / 2
+    return np.concatenate([middle - half, middle + half])
+
+
+def close_up(photo, fit, side_px):
+    """Cuts out the face; what lies beyond the photo's border is black.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        fit: frame_fit.FrameFit of the photo.
+        side_px: of the picture.
+
+    Returns:
+        [side_px, side_px, 3] uint8 RGB, and the FrameFit for it.
+    """
+    square = face_square(fit)
+    zoom = side_px / (square[2] - square[0])
+    height, width = photo.shape[:2]
+    if zoom < 0.5:  # Shrink first: bilinear sampling alone would leave out pixels.
+        size = max(1, round(width * zoom)), max(1, round(height * zoom))
+        small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        scale = np.array([small.shape[1] / width, small.shape[0] / height])
+    else:
+        small, scale = photo, np.ones(2)
+    x, y = ((np.arange(side_px) + 0.5) / zoom + square[k] for k in (0, 1))
+    x, y = np.meshgrid(x * scale[0] - 0.5, y * scale[1] - 0.5)
+    cut = functools.partial(cv2.remap, interpolation=cv2.INTER_LINEAR)
+    picture = cut(small, x.astype(np.float32), y.astype(np.float32))
+    return picture, frame_fit.in_crop(fit, square, side_px)
+
+
+def whole(photo, fit, longest_px):
+    """Returns the photo with its longer side at most `longest_px`, and the FrameFit for it."""
+    height, width = photo.shape[:2]
+    zoom = min(1.0, longest_px / max(height, width))
+    if zoom == 1:
+        return photo, fit
+    size = max(1, round(width * zoom)), max(1, round(height * zoom))
+    picture = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+    square = np.array([0, 0, size[0] / zoom, size[0] / zoom])
+    return picture, frame_fit.in_crop(fit, square, size[0])
+
+
+def _typical_length(lines):
+    """Returns the median length of lines [N, 2, 2]; 0 if there are none."""
+    return (
+        float(np.median(np.linalg.norm(lines[:, 0] - lines[:, 1], axis=1))) if len(lines) else 0.0
+    )
+
+
+def _draw_lines(picture, lines, color, width):
+    """Draws lines [N, 2, 2] px into a picture."""
+    cv2.polylines(picture, list(_fixed(lines)), False, color, width, cv2.LINE_AA, _FRACTION_BITS)
+
+
+def _fixed(places):
+    """Returns places in OpenCV's fixed-point numbers, whose pixel middles are whole."""
+    limit = 2**14  # Beyond any picture, and small enough for OpenCV's arithmetic.
+    places = np.clip(np.nan_to_num(places) - 0.5, -limit, limit)
+    return np.rint(places * 2**_FRACTION_BITS).astype(np.int32)

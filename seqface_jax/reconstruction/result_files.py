@@ -1,0 +1,209 @@
+"""The files that show and hold what came of a run: overlays, tables, the rigged face, the page.
+
+Written into one folder: overlay.jpg (all overlays on one sheet), overlay/ (an overlay per photo) or
+overlay.mp4 (of a video), landmarks.json, expression.csv, face_rigged.glb and face.html.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from seqface_jax.errors import UserError
+from seqface_jax.reconstruction import (
+    contact_sheet,
+    export,
+    face_page,
+    frame_tables,
+    overlay,
+    rigged_glb,
+)
+
+PHOTOS_PER_SECOND = 2.0  # Of the animation, where the frames are photos without a time.
+_PHOTO_PX = 1600  # Longest side of a picture in overlay/.
+_MAX_KEPT = 2 * contact_sheet.MAX_TILES  # Pictures in memory; beyond it every second goes.
+
+
+@dataclasses.dataclass(frozen=True)
+class FinalFace:
+    """The neutral face after all frames, on the template's topology.
+
+    Attributes:
+        vertices: [V, 3] mm, canonical frame.
+        triangles: [F, 3], counter-clockwise from outside.
+        confidence: [V] in (0, 1], 1 / (1 + standard deviation in mm).
+        shifts: [E, V, 3] mm, what a weight of 1 of each blendshape adds to this face.
+        quads: [Q, 4] that the triangles halve, or None.
+        uv: [V, 2] in [0, 1], v up; or None.
+        texture: [H, W, 3] uint8 RGB, or None.
+        topology: str, the name of the vertices' order.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    confidence: np.ndarray
+    shifts: np.ndarray
+    quads: np.ndarray | None = None
+    uv: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    topology: str | None = None
+
+
+class ResultFiles:
+    """Collects the frames of one run, in memory that hardly grows, and writes its files.
+
+    A context: overlay.mp4 is whole when it is left.
+    """
+
+    def __init__(self, output, mesh_overlay, blendshape_names, *, frames_per_second=None):
+        """Begins without a frame.
+
+        Args:
+            output: folder, made if missing.
+            mesh_overlay: overlay.MeshOverlay of the template, with landmarks.
+            blendshape_names: [E] of rigged_glb.ARKIT_NAMES.
+            frames_per_second: of a video; None for photos.
+
+        Raises:
+            UserError: the folder cannot be made.
+        """
+        self._output, self._overlay, self._names = output, mesh_overlay, list(blendshape_names)
+        self._rate = frames_per_second
+        self._frames, self._entries, self._expressions = [], [], []
+        self._kept, self._keep_every = [], 1  # Places in `_frames` of those with a picture.
+        try:
+            os.makedirs(output, exist_ok=True)
+            if frames_per_second is None:
+                os.makedirs(os.path.join(output, 'overlay'), exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f'cannot write to {output} ({error.strerror}): choose another --output'
+            ) from error
+        self._video = contact_sheet.VideoWriter(
+            self._path('overlay.mp4'), frames_per_second or PHOTOS_PER_SECOND
+        )
+
+    def __enter__(self):
+        self._video.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self._video.__exit__(*error)
+
+    def use(self, name, photo, fit, band_mm=None, neutral=None):
+        """Takes note of a frame that was used.
+
+        Args:
+            name: str.
+            photo: [H, W, 3] uint8 RGB.
+            fit: frame_fit.FrameFit of the photo.
+            band_mm: standard deviation of the face after this frame, mean over its vertices.
+            neutral: [V, 3] mm, the neutral face as known after this frame.
+        """
+        longest = contact_sheet.VIDEO_PX if self._rate else _PHOTO_PX
+        drawn = self._overlay.draw(*overlay.whole(photo, fit, longest))
+        if self._rate:
+            self._video.add(drawn)
+        else:
+            stem = os.path.splitext(os.path.basename(name))[0]
+            path = os.path.join('overlay', f'{len(self._frames) + 1:04d}_{stem}.jpg')
+            contact_sheet.save_picture(self._path(path), drawn)
+        if self._overlay.landmark_indices is not None:
+            indices = self._overlay.landmark_indices
+            self._entries.append(frame_tables.landmark_entry(name, fit, indices))
+        seconds = self._seconds()
+        self._expressions.append((seconds, name, np.asarray(fit.expression)))
+        frame = face_page.PageFrame(name, fit, band_mm=band_mm, neutral=neutral)
+        self._add(frame, lambda: self._close_up(photo, fit))
+
+    def skip(self, name, photo, reason):
+        """Takes note of a frame that was not used, photo [H, W, 3] uint8 RGB or None, and why."""
+        if self._rate and photo is not None:
+            self._video.add(photo)
+        frame = face_page.PageFrame(name, reason=reason)
+        self._add(frame, lambda: contact_sheet.skipped_tile(photo))
+
+    def _seconds(self):
+        if self._rate:
+            return len(self._frames) / self._rate
+        return len(self._expressions) / PHOTOS_PER_SECOND
+
+    def _close_up(self, photo, fit):
+        return self._overlay.draw(*overlay.close_up(photo, fit, face_page.PICTURE_PX))
+
+    def _add(self, frame, draw):
+        place = len(self._frames)
+        if place % self._keep_every == 0:
+            self._frames.append(dataclasses.replace(frame, picture=draw()))
+            self._kept.append(place)
+        else:
+            self._frames.append(_light(frame))
+        if len(self._kept) > _MAX_KEPT:
+            for dropped in self._kept[1::2]:
+                self._frames[dropped] = _light(self._frames[dropped])
+            self._kept, self._keep_every = self._kept[::2], 2 * self._keep_every
+
+    def write(self, title, face, more_files=()):
+        """Writes all but the video, which is whole when the context is left.
+
+        Args:
+            title: str, of the page.
+            face: FinalFace.
+            more_files: paths of other files for the page's download buttons.
+
+        Returns:
+            list of str, the paths of what was written, the page first.
+        """
+        sheet = self._path('overlay.jpg')
+        contact_sheet.save_picture(sheet, self._sheet(title))
+        files = []
+        if self._entries:
+            files.append(self._path('landmarks.json'))
+            indices = self._overlay.landmark_indices
+            values = frame_tables.landmarks(face.vertices, indices, self._entries)
+            frame_tables.write_text(files[-1], frame_tables.json_text(values))
+        files.append(self._path('expression.csv'))
+        text = frame_tables.expression_csv(self._names, self._expressions)
+        frame_tables.write_text(files[-1], text)
+        files.append(self._path('face_rigged.glb'))
+        self._write_rig(files[-1], face)
+        page = self._path('face.html')
+        shown = {name: getattr(face, name) for name in ('vertices', 'triangles', 'uv', 'texture')}
+        shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
+        face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
+        return [page, sheet, *files]
+
+    def _write_rig(self, path, face):
+        mesh = export.make_mesh(
+            face.vertices,
+            face.triangles,
+            face.confidence,
+            uv=face.uv,
+            texture=face.texture,
+            quads=face.quads,
+            topology=face.topology,
+        )
+        seconds = [seconds for seconds, _, _ in self._expressions]
+        seconds = np.array(seconds) - (seconds[0] if seconds else 0)
+        weights = [weights for _, _, weights in self._expressions]
+        rigged_glb.save(path, mesh, self._names, face.shifts, seconds, weights)
+
+    def _sheet(self, title):
+        tiles = []
+        for place in self._kept:
+            frame = self._frames[place]
+            used = frame.fit is not None
+            lines = (
+                contact_sheet.caption(frame.name, frame.fit) if used else [frame.name, frame.reason]
+            )
+            tiles.append((frame.picture, lines, used))
+        return contact_sheet.sheet(title, tiles, len(self._frames))
+
+    def _path(self, name):
+        return os.path.join(self._output, name)
+
+
+def _light(frame):
+    """Returns a PageFrame without what is large."""
+    fit = frame.fit and dataclasses.replace(frame.fit, vertices=None)
+    return dataclasses.replace(frame, fit=fit, picture=None, neutral=None)
