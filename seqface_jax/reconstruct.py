@@ -17,6 +17,7 @@ from seqface_jax.geometry import surface
 from seqface_jax.photos import face_detection, people
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.reconstruction import export, saved_states
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 # A followed face might be none, such as a pattern on the wall: so often the whole photo is
 # searched, and the largest central face wins.
@@ -37,6 +38,8 @@ class Face:
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
             vertex beside the neutral one; None from a network that does not say it, or from a state
             alone.
+        frame: frame_fit.FrameFit, where the last photo shows the face, and its expression; None
+            likewise.
     """
 
     vertices: np.ndarray
@@ -45,6 +48,7 @@ class Face:
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     frame_vertices: np.ndarray | None = None
+    frame: Any = None
 
     def save(self, path, animation=None):
         """Writes the mesh in the format of the path's ending, one of export.FORMATS.
@@ -82,6 +86,7 @@ class Rejection(enum.Enum):
     """Why a photo is not used; the value says it to a person."""
 
     NO_FACE = 'no face found'
+    NO_POSE = 'no pose of a face fits'
     BLURRED = 'blurred'
 
 
@@ -93,12 +98,14 @@ class Observation(NamedTuple):
         frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
         sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
         rejection: a Rejection, or None if the photo can be used.
+        outcome: what the flagship would make of the photo, which `update` takes over; else None.
     """
 
     detection: Any
     frame: Any
     sharpness: float
     rejection: Any
+    outcome: Any = None
 
     @property
     def reason(self):
@@ -239,6 +246,8 @@ class Reconstructor:
             UserError: the workdir holds no such checkpoint.
         """
         workdir = checkpoints.pretrained() if workdir is None else workdir
+        if checkpoints.read_config(workdir).model.name == 'correspondence':
+            return PointReconstructor.restore(workdir, which, min_sharpness=min_sharpness)
         return cls(*checkpoints.load(workdir, which), min_sharpness=min_sharpness)
 
     @property
@@ -364,7 +373,7 @@ class Reconstructor:
             dict of Observations by person: everyone who was on the last photo, those who came
             back to where they were last seen, and new ones under new numbers.
         """
-        _check(photo)
+        check_photo(photo)
         return {
             person: self._observe(photo, detection)
             for person, detection in people.find(self._detector, group, photo).items()
@@ -402,7 +411,7 @@ class Reconstructor:
 
     def find_face(self, photo, previous=None, num_frames=0):
         """Returns the face_detection.Face of a photo, or None; `previous` is that before."""
-        photo = _check(photo)
+        photo = check_photo(photo)
         if previous is not None and num_frames % SEARCH_EVERY:
             followed = self._detector.follow(photo, previous)
             if followed is not None:
@@ -458,7 +467,12 @@ def face_mask(constants):
     return surface.crop_mask(np.asarray(constants['mean_map']))
 
 
-def _check(photo):
+def check_photo(photo):
+    """Returns a photo as an array.
+
+    Raises:
+        UserError: it is not uint8 RGB [H, W, 3].
+    """
     photo = np.asarray(photo)
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
         raise UserError(f'a photo must be uint8 RGB [H, W, 3], got {photo.dtype} {photo.shape}')

@@ -10,7 +10,7 @@ among them: photos do not tell it.
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.hard_pictures import people, points, workers
+from data_prep.hard_pictures import people, points, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax.geometry import alignment
 
@@ -91,7 +91,7 @@ def build(face_dir, kinds, people_file):
     world = workers.load_world(face_dir, kinds, people_file)
     model = world.kinds.model
     canonical = workers.canonical_of(people_file, model)
-    arrays = template(model, canonical)
+    arrays = template(model, canonical) | {'uv': template_model.read_uv(face_dir)}
     target = canonical(model.mean[:NUM_FACE])
     reach = np.linalg.norm(target - target[model.landmarks[30]], axis=1)
     near = np.zeros(NUM_FACE, bool)

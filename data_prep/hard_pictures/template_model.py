@@ -124,3 +124,20 @@ def eyeballs(vertices):
 
 
 EYE_SLICES = (_LEFT_EYE, _RIGHT_EYE)
+
+
+def read_uv(folder):
+    """Returns the texture coordinates of the face's vertices, [NUM_FACE, 2] in [0, 1], v up."""
+    path = ict_facekit.find(folder) / 'generic_neutral_mesh.obj'
+    places, material = [], None
+    uv = np.zeros((NUM_FACE, 2), np.float32)
+    for line in path.read_text().splitlines():
+        if line.startswith('vt '):
+            places.append([float(value) for value in line.split()[1:3]])
+        elif line.startswith('usemtl '):
+            material = line.split()[1]
+        elif line.startswith('f ') and material == 'M_Face':
+            for corner in line.split()[1:]:
+                vertex, place = corner.split('/')[:2]
+                uv[int(vertex) - 1] = places[int(place) - 1]
+    return uv

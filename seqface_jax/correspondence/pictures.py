@@ -6,12 +6,17 @@ from concurrent import futures
 import cv2
 import numpy as np
 
+from seqface_jax.correspondence import crops
 from seqface_jax.errors import UserError
 
-# The window that is cut out, in shares of the stored picture's side, and its turn and shift.
+# The window that is cut out, in shares of the stored picture's side, and its turn and shift: that
+# of a first look, which does not know where the face is ...
 _WINDOW = (0.72, 1.02)
 _TURN_DEG = 7.0
 _SHIFT = 0.03
+# ... and that of a later look, about the face that the look before has found.
+_RECENTRED = 0.75  # Share of such crops.
+_CENTRED_SHIFT, _CENTRED_GROWTH, _CENTRED_TURN_DEG = 0.045, 0.08, 8.0
 _LARGEST_PLACE = 3.0  # Sides of the crop; places of points behind the camera are cut here.
 
 
@@ -66,7 +71,7 @@ def _is_between(path, first, last):
     return number >= first and (last is None or number < last)
 
 
-def make_batch(pictures, indices, size, mirror, rng, *, augment):
+def make_batch(pictures, indices, size, mirror, rng, *, augment, reference=None):
     """Cuts crops out of pictures.
 
     Args:
@@ -76,31 +81,27 @@ def make_batch(pictures, indices, size, mirror, rng, *, augment):
         mirror: [P] the number of the mirrored point of each.
         rng: numpy Generator.
         augment: cut at random and mirror half of them; else the middle.
+        reference: [P, 2] mean layout in crop sides: most crops are cut about the face, so that
+            its points lie about there; none of them if left out.
 
     Returns:
         dict of frames [B, S, S, 3] uint8, places [B, P, 2] float32 in crop sides, seen [B, P]
         float32, is_face [B] float32.
     """
     count = len(indices)
-    window, turn = np.full(count, np.mean(_WINDOW)), np.zeros(count)
-    shift, flip = np.zeros((count, 2)), np.zeros(count, bool)
-    if augment:
-        window = rng.uniform(*_WINDOW, count)
-        turn = np.radians(rng.normal(0, _TURN_DEG, count))
-        room = np.maximum(1 - window, 0)[:, None] / 2 + _SHIFT
-        shift = rng.uniform(-1, 1, (count, 2)) * room
-        flip = rng.random(count) < 0.5
+    flip = augment & (rng.random(count) < 0.5)
     frames = np.empty((count, size, size, 3), np.uint8)
     places = np.empty((count, *pictures.places.shape[1:]), np.float32)
     seen = np.empty((count, pictures.seen.shape[1]), np.float32)
     for k, index in enumerate(indices):
         image = pictures.image(index)
-        cosine, sine = np.cos(turn[k]) / window[k], np.sin(turn[k]) / window[k]
-        # Stored side -> crop side: x' = A (x - 0.5 - shift) + 0.5.
-        matrix = np.array([[cosine, -sine], [sine, cosine]])
+        # Stored side -> crop side: x' = A (x - center) + 0.5.
+        center, window, turn = _window(pictures, index, rng, augment, reference)
+        cosine, sine = np.cos(turn) / window, np.sin(turn) / window
+        matrix = np.array([[cosine, sine], [-sine, cosine]])
         if flip[k]:
             matrix[0] *= -1
-        offset = 0.5 - matrix @ (0.5 + shift[k])
+        offset = 0.5 - matrix @ center
         scale = size / image.shape[0]
         pixels = np.concatenate([matrix * scale, (offset * size)[:, None]], 1)
         pixels[:, 2] += pixels[:, :2] @ [0.5, 0.5] - 0.5  # Pixel k's middle is at k + 0.5.
@@ -116,6 +117,22 @@ def make_batch(pictures, indices, size, mirror, rng, *, augment):
     return {'frames': frames, 'places': places, 'seen': seen, 'is_face': is_face}
 
 
+def _window(pictures, index, rng, augment, reference):
+    """Returns center [2], side and turn of a crop, in sides of the stored picture and rad."""
+    if not augment:
+        return np.array([0.5, 0.5]), float(np.mean(_WINDOW)), 0.0
+    if reference is None or not pictures.is_face[index] or rng.random() > _RECENTRED:
+        window = rng.uniform(*_WINDOW)
+        room = max(1 - window, 0) / 2 + _SHIFT
+        center = 0.5 + rng.uniform(-room, room, 2)
+        return center, window, np.radians(rng.normal(0, _TURN_DEG))
+    whole = crops.Crop(np.array([0.5, 0.5]), 1.0)
+    crop = crops.recentred(whole, pictures.places[index], pictures.seen[index], reference)
+    side = crop.side * np.exp(rng.normal(0, _CENTRED_GROWTH))
+    center = crop.center + rng.normal(0, _CENTRED_SHIFT, 2) * side
+    return center, side, crop.turn_rad + np.radians(rng.normal(0, _CENTRED_TURN_DEG))
+
+
 def ahead(make, seed, first_step):
     """Yields make(rng) for ever, one made ahead; the k-th depends on (seed, k) alone."""
     with futures.ThreadPoolExecutor(1) as pool:
@@ -128,25 +145,33 @@ def ahead(make, seed, first_step):
             ready = following
 
 
-def layouts(pictures, size, mirror, count, *, samples=12_000):
-    """Returns the mean [P, 2] and the principal layouts [count, P, 2] of augmented crops.
+def mean_layout(pictures):
+    """Returns where the points lie on average, [P, 2] in sides of a crop of the middle."""
+    window = np.mean(_WINDOW)
+    places = (pictures.places[pictures.is_face] - 0.5) / window + 0.5
+    near = np.abs(places - 0.5).max((1, 2)) < 1.0
+    return places[near].mean(0).astype(np.float32)
 
-    Principal layouts are scaled to the standard deviation that they have in the crops.
+
+def layouts(pictures, size, mirror, count, reference, *, samples=12_000):
+    """Returns the principal layouts [count, P, 2] of augmented crops about their reference.
+
+    Scaled to the standard deviation that they have in the crops.
     """
     rng = np.random.default_rng(0)
     faces = np.flatnonzero(pictures.is_face)
     chosen = rng.choice(faces, min(samples, len(faces)), replace=False)
     places = []
     for start in range(0, len(chosen), 500):
-        batch = make_batch(pictures, chosen[start : start + 500], size, mirror, rng, augment=True)
+        some = chosen[start : start + 500]
+        batch = make_batch(
+            pictures, some, size, mirror, rng, augment=True, reference=reference
+        )
         places.append(batch['places'])
     places = np.concatenate(places)
     far = np.abs(places - 0.5).max((1, 2)) > 1.5
-    flat = places[~far].reshape(-1, places.shape[1] * 2)
-    mean = flat.mean(0)
-    covariance = (flat - mean).T @ (flat - mean) / len(flat)
-    values, vectors = np.linalg.eigh(covariance.astype(np.float64))
+    flat = (places[~far] - reference).reshape(-1, reference.size)
+    values, vectors = np.linalg.eigh(flat.T.astype(np.float64) @ flat / len(flat))
     order = values.argsort()[::-1][:count]
     scaled = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).T
-    shape = mean.reshape(-1, 2).shape
-    return mean.reshape(shape).astype(np.float32), scaled.reshape(count, *shape).astype(np.float32)
+    return scaled.reshape(count, *reference.shape).astype(np.float32)

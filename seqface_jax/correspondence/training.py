@@ -114,12 +114,15 @@ def _loop(config, store, workdir):
     eval_fn = jax.jit(functools.partial(eval_step, model))
     key = jax.random.key(config.train.seed)
     first = int(state['step'])
+    reference = np.asarray(state['constants']['layout_mean'])
     layouts = np.asarray(state['constants']['layouts'])
 
     def make(rng):
         count = config.data.batch_size
         indices = rng.integers(0, len(data), count)
-        batch = pictures.make_batch(data, indices, size, points['mirror'], rng, augment=True)
+        batch = pictures.make_batch(
+            data, indices, size, points['mirror'], rng, augment=True, reference=reference
+        )
         return batch | objective.draw_starts(rng, count, layouts)
 
     supply = pictures.ahead(make, config.train.seed, first)
@@ -165,7 +168,8 @@ def _start(config, model, tx, data, mirror, store):
     template['opt_state'] = serialization.to_state_dict(state['opt_state'])
     restored = store.restore('latest', variables, template)
     if restored is None:
-        mean, layouts = pictures.layouts(data, size, mirror, config.model.num_layouts)
+        mean = pictures.mean_layout(data)
+        layouts = pictures.layouts(data, size, mirror, config.model.num_layouts, mean)
         constants = {'layout_mean': jnp.asarray(mean), 'layouts': jnp.asarray(layouts)}
         return state | {'constants': constants, 'step': jnp.zeros((), jnp.int32)}
     variables, training, meta = restored
@@ -184,7 +188,10 @@ def _validate(eval_fn, variables, held_out, size, mirror):
     for start in range(0, len(held_out), 100):
         rng = np.random.default_rng([0, start])
         indices = np.arange(start, min(start + 100, len(held_out)))
-        batch = pictures.make_batch(held_out, indices, size, mirror, rng, augment=False)
+        reference = np.asarray(variables['constants']['layout_mean'])
+        batch = pictures.make_batch(
+            held_out, indices, size, mirror, rng, augment=True, reference=reference
+        )
         batch |= objective.draw_starts(rng, len(indices), np.asarray(layouts))
         terms = jax.device_get(eval_fn(variables, batch))
         sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from seqface_jax.correspondence.crops import Crop as Crop
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
@@ -25,6 +26,7 @@ class Geometry(NamedTuple):
         points: face_basis.PointModel.
         shared: information.SharedError.
         settings: frame_fit.FitSettings.
+        uv: [V, 2] in [0, 1], v up.
         triangles: [F, 3], landmarks: [68] vertices, mirror: [V] vertices.
         blendshapes: [S, V, 3] mm, and their names.
         expressions: [E, S] weights of each expression component; expression_mean: [S].
@@ -35,6 +37,7 @@ class Geometry(NamedTuple):
     points: Any
     shared: Any
     settings: Any
+    uv: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
     mirror: np.ndarray
@@ -99,6 +102,7 @@ def geometry_of(arrays):
         points,
         shared,
         frame_fit.FitSettings(**measured),
+        arrays['uv'],
         arrays['triangles'],
         arrays['landmarks'],
         arrays['mirror'],
@@ -168,6 +172,18 @@ class Stream:
         vertices = face_basis.face_vertices(own.basis, posterior.mean)
         deviation = face_basis.vertex_deviation_mm(own.basis, posterior.mean, posterior.covariance)
         return np.asarray(vertices), own.band_scale * np.asarray(deviation)
+
+    def coefficients(self, state):
+        """Returns the person's coefficients [K], the posterior mean."""
+        own = self.geometry
+        return np.asarray(belief.posterior(state, own.shared, own.settings).mean)
+
+    def distance(self, fit, coefficients):
+        """Returns how far what a FrameFit says of the shape is from coefficients [K]."""
+        off = np.asarray(fit.shape) - coefficients
+        return float(off @ np.asarray(fit.information) @ off) / (
+            float(np.trace(np.asarray(fit.information))) + 1e-6
+        )
 
     def weights(self, fit):
         """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
