@@ -10,7 +10,7 @@ among them: photos do not tell it.
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep.hard_pictures import people, points, template_model, workers
+from data_prep.hard_pictures import people, points, template_eyes, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax.geometry import alignment
 
@@ -116,13 +116,29 @@ def build(face_dir, kinds, people_file):
     inner, turned = np.linalg.eigh(root.T @ moved @ root)
     order = inner.argsort()[::-1][:_EXPRESSIONS]
     mixtures = (root @ turned[:, order]).T
-    return arrays | {
-        'mean': mean.reshape(-1, 3).astype(np.float32),
-        'basis': basis.reshape(_COMPONENTS, -1, 3).astype(np.float16),
-        'expression_mean': centre.astype(np.float32),
-        'expression_mixtures': mixtures.astype(np.float32),
-        'near': near,
-    }
+    return (
+        arrays
+        | {
+            'mean': mean.reshape(-1, 3).astype(np.float32),
+            'basis': basis.reshape(_COMPONENTS, -1, 3).astype(np.float16),
+            'expression_mean': centre.astype(np.float32),
+            'expression_mixtures': mixtures.astype(np.float32),
+            'near': near,
+        }
+        | eyes_of(model, canonical, people_file, mean.reshape(-1, 3), arrays['uv'])
+    )
+
+
+def eyes_of(model, canonical, people_file, mean, uv):
+    """Returns the arrays of template_eyes.eyes, moved to the mean face [V, 3] mm of the space."""
+    with np.load(people_file) as file:
+        rims = [file['left_eye_rim'], file['right_eye_rim']]
+    face = canonical(model.mean[:NUM_FACE])
+    arrays = template_eyes.eyes(model, canonical, rims, face, uv)
+    for side, rim in enumerate(rims):
+        own = arrays['eye_side'] == side
+        arrays['eye_vertices'][own] += (mean[rim] - face[rim]).mean(0)
+    return arrays
 
 
 def main(argv):

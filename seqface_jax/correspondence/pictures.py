@@ -164,9 +164,7 @@ def layouts(pictures, size, mirror, count, reference, *, samples=12_000):
     places = []
     for start in range(0, len(chosen), 500):
         some = chosen[start : start + 500]
-        batch = make_batch(
-            pictures, some, size, mirror, rng, augment=True, reference=reference
-        )
+        batch = make_batch(pictures, some, size, mirror, rng, augment=True, reference=reference)
         places.append(batch['places'])
     places = np.concatenate(places)
     far = np.abs(places - 0.5).max((1, 2)) > 1.5

@@ -18,6 +18,26 @@ _FOCAL, _FOCAL_DEVIATION = 1.25, 0.45
 _REFITS = 1  # Times the corrector looks again, from where the fitted face says the points are.
 
 
+class Eyes(NamedTuple):
+    """The fronts of both eyeballs, which move with the lids.
+
+    Attributes:
+        vertices: [N, 3] mm, of the mean face; side: [N] 0 left, 1 right.
+        rims: [2, R] face vertices around the openings; rim_mean: [2, 3] mm, their middles on the
+            mean face.
+    """
+
+    vertices: np.ndarray
+    side: np.ndarray
+    rims: np.ndarray
+    rim_mean: np.ndarray
+
+    def joined(self, face):
+        """Returns face [V, 3] mm and its eyes, [V + N, 3] mm."""
+        moved = np.asarray(face)[self.rims].mean(1) - self.rim_mean
+        return np.concatenate([face, self.vertices + moved[self.side]])
+
+
 class Geometry(NamedTuple):
     """What the filter knows beforehand, from geometry.npz.
 
@@ -26,9 +46,10 @@ class Geometry(NamedTuple):
         points: face_basis.PointModel.
         shared: information.SharedError.
         settings: frame_fit.FitSettings.
-        uv: [V, 2] in [0, 1], v up.
-        triangles: [F, 3], landmarks: [68] vertices, mirror: [V] vertices.
-        blendshapes: [S, V, 3] mm, and their names.
+        eyes: Eyes.
+        uv: [V + N, 2] in [0, 1], v up, of the face's vertices and then the eyes'.
+        triangles: [F, 3] of face and eyes, landmarks: [68] vertices.
+        blendshapes: [S, V + N, 3] mm, and their names.
         expressions: [E, S] weights of each expression component; expression_mean: [S].
         band_scale: [] factor on the stated deviations, measured on held-out people.
     """
@@ -37,10 +58,10 @@ class Geometry(NamedTuple):
     points: Any
     shared: Any
     settings: Any
+    eyes: Any
     uv: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
-    mirror: np.ndarray
     blendshapes: np.ndarray
     blendshape_names: tuple
     expressions: np.ndarray
@@ -102,11 +123,16 @@ def geometry_of(arrays):
         points,
         shared,
         frame_fit.FitSettings(**measured),
-        arrays['uv'],
-        arrays['triangles'],
+        Eyes(
+            arrays['eye_vertices'],
+            arrays['eye_side'].astype(np.int64),
+            arrays['eye_rims'],
+            arrays['mean'][arrays['eye_rims']].mean(1),
+        ),
+        np.concatenate([arrays['uv'], arrays['eye_uv']]),
+        np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],
-        arrays['mirror'],
-        blendshapes,
+        np.pad(blendshapes, ((0, 0), (0, len(arrays['eye_vertices'])), (0, 0))),
         tuple(str(name) for name in arrays['blendshape_names']),
         mixtures,
         arrays['expression_mean'],
@@ -166,12 +192,14 @@ class Stream:
         return state, fit, sighting
 
     def read(self, state):
-        """Returns vertices [V, 3] mm and their standard deviations [V] mm."""
+        """Returns vertices [V + N, 3] mm of face and eyes and standard deviations [V + N] mm."""
         own = self.geometry
         posterior = belief.posterior(state, own.shared, own.settings)
         vertices = face_basis.face_vertices(own.basis, posterior.mean)
         deviation = face_basis.vertex_deviation_mm(own.basis, posterior.mean, posterior.covariance)
-        return np.asarray(vertices), own.band_scale * np.asarray(deviation)
+        deviation = own.band_scale * np.asarray(deviation)
+        of_eyes = deviation[own.eyes.rims].mean(1)[own.eyes.side]
+        return own.eyes.joined(vertices), np.concatenate([deviation, of_eyes])
 
     def coefficients(self, state):
         """Returns the person's coefficients [K], the posterior mean."""
@@ -189,7 +217,7 @@ class Stream:
         """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
         own = self.geometry
         shown = own.expression_mean + np.asarray(fit.expression) @ own.expressions
-        indices = _spread_vertices(own.blendshapes.shape[1])
+        indices = _spread_vertices(own.basis.mean.shape[0])
         shapes = jnp.asarray(own.blendshapes[:, indices])
         moved = jnp.tensordot(jnp.asarray(shown, jnp.float32), shapes, 1)
         return np.asarray(expression.blendshape_weights(moved, shapes))
