@@ -171,7 +171,7 @@ def macro_weights(names, races, male, years, muscle, weight):
         ValueError: the age is none of an adult.
     """
     if not _YOUNG_YEARS <= years <= _OLD_YEARS:
-        raise ValueError(f'the age must be in [{_YOUNG_YEARS}, {_OLD_YEARS}] years, got {years}.')
+        raise ValueError(f'an adult has {_YOUNG_YEARS:.0f} to {_OLD_YEARS:.0f} years, got {years}.')
     old = (years - _YOUNG_YEARS) / (_OLD_YEARS - _YOUNG_YEARS)
     shares = dict(zip(_RACES, races, strict=True)) | {'universal': 1.0}
     shares |= {'female': 1 - male, 'male': male, 'young': 1 - old, 'old': old}

@@ -175,6 +175,7 @@ def write(path, arrays):
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.part', delete=False) as file:
         np.savez(file, **arrays)
+    os.chmod(file.name, 0o644)  # Temporary files are for their owner's eyes only.
     os.replace(file.name, path)
 
 

@@ -4,7 +4,9 @@ from data_prep.scans import cleaning
 from data_prep.synthetic import subdivision
 
 _OCTAHEDRON = np.array([[1, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]])
-_FACES = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4], [1, 0, 5], [2, 1, 5], [3, 2, 5], [0, 3, 5]])  # fmt: skip
+_UPPER = [[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]]
+_LOWER = [[1, 0, 5], [2, 1, 5], [3, 2, 5], [0, 3, 5]]
+_FACES = np.array(_UPPER + _LOWER)
 
 
 def _square(count):
@@ -35,17 +37,17 @@ def test_all_weights_sum_to_1():
 
 
 def test_a_flat_square_keeps_its_edge_straight_and_its_inside_flat():
-    vertices, triangles = _square(4)
-    matrix, finer_triangles = subdivision.loop_matrix(16, triangles, levels=2)
+    vertices, triangles = _square(8)
+    matrix, finer_triangles = subdivision.loop_matrix(64, triangles, levels=2)
     finer = matrix @ vertices
     assert len(finer_triangles) == 16 * len(triangles)
     np.testing.assert_allclose(finer[:, 2], 0.0)
-    assert finer[:, :2].min() >= -1e-12 and finer[:, :2].max() <= 3 + 1e-12
+    assert finer[:, :2].min() >= -1e-12 and finer[:, :2].max() <= 7 + 1e-12
     edges = cleaning.edges_of(finer_triangles).reshape(-1, 2)
     unique, counts = np.unique(np.sort(edges, axis=1), axis=0, return_counts=True)
     rim = finer[unique[counts == 1].ravel()]
-    on_side = (np.isclose(rim[:, :2], 0) | np.isclose(rim[:, :2], 3)).any(axis=1)
-    assert on_side.mean() > 0.75  # Only the corners are cut.
+    on_side = (np.isclose(rim[:, :2], 0) | np.isclose(rim[:, :2], 7)).any(axis=1)
+    assert on_side.mean() > 0.6  # Only the corners are cut.
 
 
 def test_triangles_keep_their_winding():

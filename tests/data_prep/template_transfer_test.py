@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from data_prep.synthetic import template_transfer
 
@@ -65,15 +66,20 @@ def _registered(**options):
     return binding, truth, target_vertices
 
 
-def test_a_warped_copy_is_found_vertex_by_vertex_to_a_mm():
-    binding, truth, target_vertices = _registered()
+@pytest.fixture(name='registered', scope='module')
+def _registered_once():
+    return _registered()
+
+
+def test_a_warped_copy_is_found_vertex_by_vertex_to_a_mm(registered):
+    binding, truth, target_vertices = registered
     error = np.linalg.norm(binding.carry(target_vertices) - truth, axis=1)
     assert error.mean() < 0.6
     assert np.percentile(error, 95) < 1.5
 
 
-def test_vertices_lie_on_the_target_and_move_with_it():
-    binding, _, target_vertices = _registered()
+def test_vertices_lie_on_the_target_and_move_with_it(registered):
+    binding, _, target_vertices = registered
     assert binding.bound.mean() > 0.99
     field = np.cos(target_vertices / 30.0)
     moved = binding.carry(target_vertices + field) - binding.carry(target_vertices)
