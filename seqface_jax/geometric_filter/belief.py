@@ -6,12 +6,12 @@ and pitch. In reading, frames of one view share their errors and count less, and
 contradict the rest count less:
 
     L = sum_i c_i share(n of its view) L_i,      v alike,      share(n) = n_eff / n  (information),
-    c_i = min(1, cut / x_i)^2,   x_i = share(n_i) r_i' A^-1 r_i / trace(A^-1 L_i),   r_i = v_i - L_i m
+    c_i = min(1, cut / x_i)^2,      x_i = share(n_i) r_i' A^-1 r_i / (trace(A^-1 L_i) + 1),
 
-with (m, A) the belief by the others' and its own evidence, found by fixed rounds from c = 1. The
-expected value of x_i is 1 where all items show one person. So a wrong frame is outvoted wherever it
-stands in the order, and two frames that contradict each other count little both. A frame that
-leaves the newest ones is summed with the weight c_i that it has then.
+where r_i = v_i - L_i m, and (m, A) is the belief by all items, found by fixed rounds from c = 1.
+Without the 1, which is for items that say little, x_i has mean 1 where all show one person. So a
+wrong frame is outvoted wherever it stands in the order, and two frames that contradict each other
+both count little. A frame that leaves the newest ones is summed with the weight that it has then.
 
 A picture that was seen before says nothing new. The places of the last frames are kept,
 shifted and scaled to zero mean and unit radius; a new frame at root mean square distance d from

@@ -5,6 +5,7 @@ import pytest
 
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information
 from tests.helpers import simulated_points
+from tests.compiling import quick_jit
 
 SETTINGS = frame_fit.FitSettings()
 WORLD = simulated_points.World(shapes=16, points=100, vertices=200)
@@ -212,7 +213,7 @@ def test_gradients_through_two_frames_are_finite_also_where_nothing_is_seen(sixt
     shape, frames = sixteen
     pair = take(frames, [0, 1])
 
-    @jax.jit
+    @quick_jit
     @jax.grad
     def gradient(observations):
         state, _ = simulated_points.run(
@@ -231,7 +232,7 @@ def test_frames_of_two_people_map_over_a_batch_as_alone(sixteen):
     _, frames = sixteen
     pair = take(frames, np.arange(4).reshape(2, 2))
 
-    @jax.jit
+    @quick_jit
     @jax.vmap
     def means(observations):
         state, _ = simulated_points.run(
@@ -246,14 +247,10 @@ def test_frames_of_two_people_map_over_a_batch_as_alone(sixteen):
 def test_compiled_equals_eager(sixteen):
     _, frames = sixteen
     frame = take(frames, 0)
-    compiled, _ = belief.update(WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS)
+    arguments = (WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS)
+    compiled, _ = belief.update(*arguments)
     with jax.disable_jit():
-        eager, _ = belief.update(
-            WORLD.initial_state(), WORLD.model, NOTHING_SHARED, frame, SETTINGS
-        )
+        eager, _ = belief.update(*arguments)
     scale = np.abs(compiled.information).max()
     np.testing.assert_allclose(eager.information, compiled.information, atol=1e-3 * scale)
-    answers = [
-        belief.posterior(state, NOTHING_SHARED, SETTINGS).mean for state in (eager, compiled)
-    ]
-    np.testing.assert_allclose(*answers, atol=2e-3)
+    np.testing.assert_allclose(eager.count, compiled.count, atol=1e-4)

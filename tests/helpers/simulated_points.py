@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit
+from tests.compiling import quick_jit
 
 NOISE = 0.005  # Of each place, in face widths.
 SIZE_DEVIATION = 0.04
@@ -102,7 +103,7 @@ def stack(observations):
     return jax.tree.map(lambda *fields: jnp.stack(fields), *observations)
 
 
-@jax.jit
+@quick_jit
 def run(state, model, shared, observations, settings):
     """Gives stacked Observations to a State one after the other; returns State and fits."""
 
