@@ -15,7 +15,7 @@ TOWARDS_CAMERA = np.diag([1.0, -1.0, -1.0])  # A face that looks into the camera
 
 
 def mesh():
-    """Returns vertices [V, 3] mm, triangles [F, 3], landmark indices [68] (the nose tip's right)."""
+    """Returns vertices [V, 3] mm, triangles [F, 3], landmarks [68] (the nose tip's right)."""
     points = bumpy_face.position_map_of(0, SIDE)
     vertices, triangles = surface.from_prediction(points, ordered=True)
     landmarks = np.linspace(0, len(vertices) - 1, 68).astype(int)
