@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep import position_map
+from data_prep import cleaning, position_map
 from data_prep.scan import Scan
 from data_prep.template import template
 from seqface_jax import position_map as grid
@@ -133,3 +133,13 @@ def test_a_scan_without_a_surface_at_the_nose_is_an_error():
     away = Scan(sphere.vertices + np.float32([500, 0, 0]), sphere.triangles)
     with pytest.raises(UserError, match='nose'):
         position_map.position_map(away)
+
+
+def test_the_share_of_the_face_that_only_a_piece_shows():
+    face = template()
+    left = face.vertices[face.triangles].mean(axis=1)[:, 0] < 0
+    halves = [cleaning.compact(face, face.triangles[side]) for side in (left, ~left)]
+    np.testing.assert_allclose(position_map.share_only_of(*halves), 0.5, atol=0.03)
+    assert position_map.share_only_of(halves[0], face) == 0  # Nothing that the face has not.
+    none = cleaning.compact(face, face.triangles[:0])
+    assert position_map.share_only_of(none, face) == 0
