@@ -54,7 +54,7 @@ def crop_photos(frames, *, in_time=True):
                 box = face_detection.crop_box(face.box)
                 jpeg = encode_jpeg(face_detection.cut_out(photo, box))
                 crops.append(Crop(frame.sequence, index, jpeg, box))
-        except (UserError, cv2.error) as error:
+        except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
         skipped += [Skipped('photo', frame.image_path, why) for why in losses]
         if faceless:

@@ -200,7 +200,9 @@ def read_report(folder):
     try:
         with open(os.path.join(folder, 'report.json'), encoding='utf-8') as file:
             report = json.load(file)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
+        return None
+    if not isinstance(report, dict) or 'key' not in report:
         return None
     parts = _PARTS if report.get('frame_maps') else _PARTS[:2]
     whole = all(os.path.isdir(os.path.join(folder, part)) for part in parts)

@@ -209,7 +209,7 @@ def _registered(frame):
     notes += missing_notes(parts, transform)
     if canonical.is_turned(transform):
         notes.append(
-            f'it has {canonical.orientation(transform)}, not along +z and +y: it was turned'
+            f'it lies with {canonical.orientation(transform)}, not along +z and +y: it was turned'
         )
     return parts.scan, transform, residual_mm, notes
 
