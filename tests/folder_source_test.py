@@ -90,7 +90,8 @@ def test_a_file_is_what_its_content_says_and_nothing_is_passed_over_in_silence(t
     (anna / 'e.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
     (anna / 'z.stl').write_bytes(b'solid face')
     (anna / 'notes.txt').write_text('first try')
-    (anna / 'face.ply').write_bytes(b'ply\n')  # As run_demo writes it.
+    (anna / 'face.ply').write_bytes(b'ply\nformat ascii 1.0\ncomment unit: mm\n')  # run_demo's.
+    (anna / 'face.obj').write_bytes(b'# A scan of hers.\n')
     (anna / '.DS_Store').write_bytes(b'x')
     (anna / 'more').mkdir()
     (tmp_path / 'loose.jpg').write_bytes(b'x')
@@ -98,7 +99,7 @@ def test_a_file_is_what_its_content_says_and_nothing_is_passed_over_in_silence(t
     (subject,) = source.subjects()
     used = [path for f in subject.frames for path in (f.image_path, f.scan_path) if path]
     assert [path.rpartition('/')[2] for path in used] == [
-        *('a.webp', 'b.tif', 'c', 'd.txt', 'e.heic', 'x.vrml', 'y.dat')
+        *('a.webp', 'b.tif', 'c', 'd.txt', 'e.heic', 'face.obj', 'x.vrml', 'y.dat')
     ]
     passed_over = {e.where.rpartition('/')[2]: (e.what, e.why) for e in source.passed_over}
     assert set(passed_over) == {'z.stl', 'notes.txt', 'face.ply', 'more', 'loose.jpg'}

@@ -295,8 +295,8 @@ def test_an_open3d_that_does_not_load_is_not_a_fault_of_the_scans(tree, tmp_path
         (['bu5dfe'], "error: unknown data set 'bu5dfe'; known commands are: bu3dfe, "),
         (
             ['synthetic_row'],
-            "error: unknown data set 'synthetic_row'; known commands are: bu3dfe, bu4dfe, florence, "
-            'folder, w300lp, synthetic_raw; did you mean synthetic_raw?',
+            "error: unknown data set 'synthetic_row'; known commands are: bu3dfe, bu4dfe, "
+            'florence, folder, w300lp, synthetic_raw; did you mean synthetic_raw?',
         ),
         ([], 'error: give one command'),
         (['bu4dfe'], 'error: bu4dfe needs --raw_dir=FOLDER'),

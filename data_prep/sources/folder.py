@@ -19,6 +19,7 @@ from seqface_jax.errors import UserError
 
 _SUBJECT = re.compile(r'[^.].*')
 _DIGITS = re.compile(r'(\d+)')
+_OWN_SCAN, _HEAD_BYTES = b'unit: mm', 256  # A comment that seqface_jax.export begins with.
 _EXAMPLE = 'anna, boris, ... with photos and a scan each'
 
 
@@ -66,7 +67,7 @@ def _files(folder):
         if os.path.isdir(path):
             why = "a folder inside a subject's folder is not looked into"
             passed_over.append(Skipped('folder', path, why))
-        elif own_files.is_own(path):
+        elif _is_own(path):
             why = 'this program has written it: it is no photo or scan of a person'
             passed_over.append(Skipped('file', path, why))
         elif kind := layout.kind_of(path):
@@ -74,6 +75,14 @@ def _files(folder):
         elif not path.lower().endswith('.mtl'):  # Read with its OBJ scan.
             passed_over.append(Skipped('file', path, layout.what_it_is(path)))
     return found, passed_over
+
+
+def _is_own(path):
+    """Returns whether this program wrote a file. Of a scan its name, face.ply, is not enough."""
+    if not own_files.is_own(path) or layout.kind_of(path) != layout.SCAN:
+        return own_files.is_own(path)
+    with open(path, 'rb') as file:
+        return _OWN_SCAN in file.read(_HEAD_BYTES)
 
 
 def _frames(subject_id, files):

@@ -14,7 +14,7 @@ from seqface_jax.errors import UserError
 PHOTO, SCAN, VIDEO = 'photo', 'scan', 'video'
 # Endings that are believed in trees of 100,000 files, and of files whose content tells nothing. Of
 # several files of one frame the first ending is taken, then any other kind of photo or scan.
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')
+PHOTO_SUFFIXES = file_kinds.PHOTO_ENDINGS
 SCAN_SUFFIXES = scan_io.SUFFIXES
 NO_USE = 'this data set has no use for it'
 
@@ -103,7 +103,7 @@ def kind_of(path):
         is_photo = file_kinds.of_path(path).group == file_kinds.PHOTO
     except OSError:
         is_photo = False
-    return PHOTO if is_photo or path.lower().endswith(PHOTO_SUFFIXES) else None
+    return PHOTO if is_photo or file_kinds.promises_photo(path) else None
 
 
 def usual_kind(path):
