@@ -28,6 +28,8 @@ def parse(path, data):
     texture_points = _points(path, text, b'vt', 2)
     corners, texture_corners, counts = _corners(path, text)
     scan_lib.check_indices(path, 'lines f', corners, len(vertices), 'vertices')
+    used = scan_lib.used_rows(len(vertices), corners)
+    scan_lib.check_finite(path, 'lines v', vertices, used)
     uv = None
     if texture_corners is not None:
         scan_lib.check_indices(

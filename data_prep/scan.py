@@ -58,8 +58,7 @@ def make_scan(path, vertices, triangles, uv=None, texture=None, notes=()):
     if len(triangles) == 0:
         raise ScanError(f'{path}: no faces, only {len(vertices)} points; give a surface.')
     check_indices(path, 'faces', triangles, len(vertices), 'vertices')
-    used = np.zeros(len(vertices), bool)
-    used[triangles] = True
+    used = used_rows(len(vertices), triangles)
     check_finite(path, 'vertices', vertices, used)
     kept = np.isfinite(vertices).all(axis=1)
     if uv is not None:
@@ -89,6 +88,13 @@ def check_finite(path, place, values, used=True):
     bad = np.flatnonzero(~np.isfinite(values).all(axis=-1) & used)
     if len(bad):
         raise ScanError(f'{path}, {place}: row {bad[0]} is not finite; export the scan again.')
+
+
+def used_rows(count, indices):
+    """Returns [count] bool: the rows that `indices` name."""
+    used = np.zeros(count, bool)
+    used[indices] = True
+    return used
 
 
 def check_indices(path, place, indices, count, what):

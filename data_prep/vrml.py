@@ -324,6 +324,8 @@ class _Collector:
             )
         corners, counts = self._corners(node, 'coordIndex')
         scan_lib.check_indices(self._path, 'list coordIndex', corners, len(vertices), 'points')
+        used = scan_lib.used_rows(len(vertices), corners)
+        scan_lib.check_finite(self._path, 'list point of coord', vertices, used)
         self.polygons.append(counts)
         triangles = corners[scan_lib.triangulate(counts)]
         if node.fields.get('ccw') == ['FALSE']:
