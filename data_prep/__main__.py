@@ -14,6 +14,7 @@ python -m data_prep synthetic_raw --out_dir=RAW --face=ict --face_dir=ICT-FaceKi
     The same with the face of ICT-FaceKit Light (github.com/ICT-VGL/ICT-FaceKit, MIT licence).
 """
 
+import difflib
 import os
 import sys
 
@@ -152,7 +153,9 @@ def _commands():
 
 def _prepare(dataset):
     if dataset not in sources.names():
-        raise UserError(f'unknown data set {dataset!r}; known commands are: {_commands()}')
+        near = difflib.get_close_matches(dataset, [*sources.names(), 'synthetic_raw'], 1)
+        hint = f'; did you mean {near[0]}?' if near else ''
+        raise UserError(f'unknown data set {dataset!r}; known commands are: {_commands()}{hint}')
     _check_flags(dataset, 'raw_dir', _OF_SYNTHETIC)
     from data_prep import prepare  # Seconds of imports that --help does not need.
 
@@ -172,6 +175,9 @@ def _prepare(dataset):
 
 def _write_synthetic():
     _check_flags('synthetic_raw', 'out_dir', _OF_PREPARE)
+    from data_prep.registration import ray_casting
+
+    ray_casting.check_open3d()
     from data_prep.synthetic import raw_tree
 
     settings = raw_tree.Settings(

@@ -38,6 +38,7 @@ class Task(NamedTuple):
 
     frames: list of (Frame, its crop box [4] photo pixels), all with a scan.
     neutral: (sequence, index) of the neutral frame.
+    in_time: see sources.Subject.
     surface_path: the work file of the subject's surface.
     """
 
@@ -45,6 +46,7 @@ class Task(NamedTuple):
     sequence: str
     frames: list[tuple[Frame, np.ndarray]]
     neutral: tuple[str, int]
+    in_time: bool
     surface_path: str
     key: str
     path: str
@@ -65,6 +67,7 @@ def tasks_of(read_task, surface_path):
             sequence,
             frames,
             tuple(subject.read_info(read_task.path)['neutral']),
+            read_task.subject.in_time,
             surface_path,
             work_files.key_of(read_task.key, transform.rotation, transform.translation, sequence),
             f'{stem}.{number}.maps.npz',
@@ -78,17 +81,21 @@ def make(task):
     arrays = work_files.load(task.surface_path, ['position_map', 'mask'])
     neutral = ray_casting.map_surface(arrays['position_map'], arrays['mask'])
     neutral_transform = subject.load_transform(task.surface_path)
-    made, skipped, before = [], [], None
+    made, skipped, notes, before = [], [], [], None
     for frame, box in task.frames:
         is_neutral = (frame.sequence, frame.index) == task.neutral
         try:
-            scan = cleaning.clean(sources.read_scan(frame))
+            parts, sentences = subject.clean_scan(frame, textured=True)
+            scan = parts.scan
             transform = neutral_transform if is_neutral else _register(scan, neutral, before)
+            sentences += subject.missing_notes(parts, transform)
             maps = frame_maps_of(scan, transform, box, _photo_size(frame, scan))
-        except Exception as error:  # noqa: BLE001 - any fault of one file is only its own.
-            skipped.append(Skipped.file('scan', frame.scan_path, error)._asdict())
+        except sources.FAULTS_OF_A_FILE as error:
+            skipped.append(Skipped.file('scan', frame.scan_path, error))
             continue
-        before = transform
+        if not is_neutral:  # That one's are told already.
+            notes += [Skipped('scan', frame.scan_path, why) for why in sentences]
+        before = transform if task.in_time else None
         made.append((frame.index, transform.inverse(), frame_maps.encode(maps)))
     blobs = [data for _, _, data in made]
     work_files.save(
@@ -100,11 +107,18 @@ def make(task):
             'translations': np.array([p.translation for _, p, _ in made]).reshape(-1, 3),
             'maps': np.frombuffer(b''.join(blobs), np.uint8),
             'ends': np.cumsum([len(data) for data in blobs], dtype=np.int64),
-            'skipped_what': np.array([entry['what'] for entry in skipped], str),
-            'skipped_where': np.array([entry['where'] for entry in skipped], str),
-            'skipped_why': np.array([entry['why'] for entry in skipped], str),
-        },
+        }
+        | _columns('skipped', skipped)
+        | _columns('notes', notes),
     )
+
+
+def _columns(name, entries):
+    """Returns a list of Skipped as arrays of a work file."""
+    return {
+        f'{name}_{field}': np.array([getattr(entry, field) for entry in entries], str)
+        for field in Skipped._fields
+    }
 
 
 def load(path):
@@ -118,9 +132,9 @@ def load(path):
     return made
 
 
-def load_skipped(path):
-    """Returns the list of Skipped that `make` wrote."""
-    names = [f'skipped_{field}' for field in Skipped._fields]
+def load_skipped(path, name='skipped'):
+    """Returns a list of Skipped that `make` wrote: 'skipped', or 'notes' on what is used."""
+    names = [f'{name}_{field}' for field in Skipped._fields]
     columns = [work_files.load(path, names)[name] for name in names]
     return [Skipped(*map(str, row)) for row in zip(*columns, strict=True)]
 

@@ -21,12 +21,13 @@ class Crop(NamedTuple):
     box: np.ndarray
 
 
-def crop_photos(frames):
+def crop_photos(frames, *, in_time=True):
     """Cuts the face out of every photo, and of frames of every video.
 
     Args:
-        frames: of one subject, sorted by sequence and index: a face is tracked within its
-            sequence where the detectors fail.
+        frames: of one subject, sorted by sequence and index.
+        in_time: see sources.Subject: a face is tracked within its sequence where the detectors
+            fail. Else only within a video; single photos do not depend on each other.
 
     Returns:
         crops: list of Crop, in the same order, those of a video with the frame's number as index;
@@ -38,11 +39,11 @@ def crop_photos(frames):
     for frame in frames:
         if frame.image_path is None:
             continue
-        if frame.sequence != sequence:
+        if frame.sequence != sequence or not in_time:
             previous, sequence = None, frame.sequence
-        count, faceless = 0, 0
+        count, faceless, losses = 0, 0, []
         try:
-            for index, photo in _photos(frame):
+            for index, photo in _photos(frame, losses.append):
                 count += 1
                 face = detector.find(photo, previous)
                 if face is None:
@@ -52,18 +53,19 @@ def crop_photos(frames):
                 box = face_detection.crop_box(face.box)
                 jpeg = encode_jpeg(face_detection.cut_out(photo, box))
                 crops.append(Crop(frame.sequence, index, jpeg, box))
-        except (UserError, cv2.error) as error:
+        except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
+        skipped += [Skipped('photo', frame.image_path, why) for why in losses]
         if faceless:
             place = 'it' if count == 1 else f'{faceless} of its {count} frames'
             skipped.append(Skipped('photo', frame.image_path, f'no face was found in {place}'))
     return crops, skipped
 
 
-def _photos(frame):
+def _photos(frame, on_loss):
     """Yields (index, photo) of a frame's photo, or of the frames of its video."""
     if video_frames.is_video(frame.image_path):
-        yield from video_frames.read(frame.image_path)
+        yield from video_frames.read(frame.image_path, on_loss)
     else:
         yield frame.index, face_detection.read_photo(frame.image_path)
 

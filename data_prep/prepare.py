@@ -1,10 +1,10 @@
 """A raw tree -> records, in four stages, each of which a killed run takes up where it was.
 
 1. Per subject, in parallel: face crops, neutral scan, clean and registered (`subject.read`).
-2. All subjects together: wrong poses are found (`misposed.settle`), the others brought to a
+2. All subjects together: wrong poses are found (`pose_outliers.settle`), the others brought to a
    common canonical frame (`canonical.refine_groupwise`).
 3. Per subject, in parallel: position map, mask, points, scan crop, truth (`subject.surface`).
-   If asked for, per sequence, in parallel: the maps of every frame (`frame_maps.make`).
+   If asked for, per sequence, in parallel: the maps of every frame (`frame_scans.make`).
 4. Records (`records.write`) and report.json.
 
 Stages 1 and 3 leave work files in data_dir/.work/<dataset>; it is used again while
@@ -27,17 +27,21 @@ import numpy as np
 import tqdm
 
 import seqface_jax
-from data_prep import frame_scans, neutral, sources, splits, subject
-from data_prep.registration import canonical, pose_outliers, template
+from data_prep import code_key, frame_scans, neutral, sources, splits, subject
+from data_prep.registration import canonical, pose_outliers, ray_casting, template
 from data_prep.registration.canonical import RigidTransform
 from data_prep.sources import Skipped
 from data_prep.work import beam_workers, work_files, workers
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
-# What reads raw data: files of this package, and those of seqface_jax that they rest on.
-_OWN_CODE = ('*.py', 'registration/*.py', 'scans/*.py', 'sources/video_frames.py', 'work/*.py')
-_SHARED_CODE = ('data/frame_maps.py', 'geometry/*.py', 'photos/*.py', 'photos/*.npz')
+# Modules that make the work files, with the source's own; and that make the records of them.
+_READERS = (
+    'data_prep.subject',
+    'data_prep.frame_scans',
+    'data_prep.registration.pose_outliers',
+)
+_WRITERS = ('data_prep.records',)
 _ROUNDS = 2  # Of the groupwise refinement.
 _PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
 _OWN = (*_PARTS, 'report.json')  # What a preparation writes.
@@ -56,6 +60,7 @@ class Inputs(NamedTuple):
     truth: object  # Source.truth.
     assignment: dict[str, str]  # Subject -> split.
     by_rule: list[str]  # Subjects that are not in the CSV of the splits.
+    passed_over: list[Skipped]  # Source.passed_over.
     with_maps: bool  # Maps of every frame are asked for.
 
 
@@ -97,11 +102,18 @@ def prepare(
     inputs = find_inputs(
         dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv, with_maps
     )
-    key = work_files.key_of([task.key for task in inputs.tasks], inputs.assignment, with_maps)
+    key = work_files.key_of(
+        code_key.of_modules(*_WRITERS),
+        [task.key for task in inputs.tasks],
+        inputs.assignment,
+        inputs.passed_over,
+        with_maps,
+    )
     with _locked(inputs.work_dir):
         report = read_report(inputs.folder)
         if report and report['key'] == key:
             return report, True
+        ray_casting.check_open3d()  # Or every scan would seem to be at fault.
         with pool:
             deaths = _read_all(pool, inputs.tasks)
             usable, skipped, infos = _usable(inputs, deaths)
@@ -118,12 +130,14 @@ def prepare(
             skipped += [Skipped('subject', name, why)._asdict() for name, why in errors.items()]
             if not good:
                 raise UserError(_nothing_left(raw_dir, skipped))
+            notes = [note for task in good for note in infos[task.subject.id]['notes']]
             maps_paths = {}
             if with_maps:
-                maps_paths, unmapped = _frame_maps(pool, inputs, good, surfaces)
+                maps_paths, unmapped, more = _frame_maps(pool, inputs, good, surfaces)
                 known = [entry['where'] for entry in skipped]
                 skipped += [entry for entry in unmapped if entry['where'] not in known]
-        report = _report(inputs, key, good, infos, skipped)
+                notes += more
+        report = _report(inputs, key, good, infos, skipped, notes)
         _write_records(inputs, good, surfaces, maps_paths, report)
     return report, False
 
@@ -145,17 +159,28 @@ def summary(report, up_to_date):
     if report['splits_by_rule']:
         number = _count(len(report['splits_by_rule']), 'subject')
         lines.append(f'not in the table of splits, placed by its rule: {number}')
-    skipped = report['skipped']
-    if skipped:
-        kinds = [entry['what'] for entry in skipped]
-        counts = ', '.join(_count(kinds.count(kind), kind) for kind in sorted(set(kinds)))
-        lines.append(f'skipped: {counts} (all of them in {os.path.join(folder, "report.json")})')
-        skipped = sorted(skipped, key=lambda entry: entry['what'] != 'subject')  # These first.
-        for entry in skipped[:_SUMMARY_LINES]:
-            lines.append(f'  {entry["what"]} {entry["where"]}: {entry["why"]}')
-        if len(skipped) > _SUMMARY_LINES:
-            lines.append(f'  ... and {len(skipped) - _SUMMARY_LINES} more')
+    for title, entries in (
+        ('skipped', report['skipped']),
+        ('used, but not as they are', report['notes']),
+        ('passed over in the raw tree', report['passed_over']),
+    ):
+        lines += _listed(title, entries, os.path.join(folder, 'report.json'))
     return '\n'.join(lines) + '\n'
+
+
+def _listed(title, entries, path):
+    """Returns lines that count entries of the report, and name the first of them."""
+    if not entries:
+        return []
+    kinds = [entry['what'] for entry in entries]
+    counts = ', '.join(_count(kinds.count(kind), kind) for kind in sorted(set(kinds)))
+    lines = [f'{title}: {counts} (all of them in {path})']
+    entries = sorted(entries, key=lambda entry: entry['what'] != 'subject')  # These first.
+    for entry in entries[:_SUMMARY_LINES]:
+        lines.append(f'  {entry["what"]} {entry["where"]}: {entry["why"]}')
+    if len(entries) > _SUMMARY_LINES:
+        lines.append(f'  ... and {len(entries) - _SUMMARY_LINES} more')
+    return lines
 
 
 def _count(number, noun):
@@ -167,7 +192,9 @@ def read_report(folder):
     try:
         with open(os.path.join(folder, 'report.json'), encoding='utf-8') as file:
             report = json.load(file)
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
+        return None
+    if not isinstance(report, dict) or 'key' not in report:
         return None
     parts = _PARTS if report.get('frame_maps') else _PARTS[:2]
     whole = all(os.path.isdir(os.path.join(folder, part)) for part in parts)
@@ -186,7 +213,8 @@ def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv
     for entry in subjects:
         chosen.setdefault(entry.id, source.neutral(entry.id))
     work_dir = os.path.join(data_dir, '.work', dataset)
-    code = work_files.key_of(_code_key(), *map(_size_and_time, source.shared_files))
+    reader = code_key.of_modules(*_READERS, sources.module_of(dataset))
+    code = work_files.key_of(reader, *map(_size_and_time, source.shared_files))
     tasks = [
         subject.ReadTask(
             entry,
@@ -207,6 +235,7 @@ def find_inputs(dataset, raw_dir, data_dir, subject_ids, splits_csv, neutral_csv
         source.truth,
         assignment,
         by_rule,
+        source.passed_over,
         with_maps,
     )
 
@@ -226,23 +255,11 @@ def _some(names, most=8):
     return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
-def _code_key():
-    """Returns a digest of the code that reads raw data: a change of it makes work files old."""
-    folder, package = os.path.dirname(os.path.abspath(__file__)), seqface_jax.__path__[0]
-    paths = [os.path.join(folder, pattern) for pattern in _OWN_CODE]
-    paths += [os.path.join(package, pattern) for pattern in _SHARED_CODE]
-    contents = []
-    for path in sorted(path for pattern in paths for path in glob.glob(pattern)):
-        with open(path, 'rb') as file:
-            contents.append(file.read())
-    surface = template.template()
-    return work_files.key_of(*contents, surface.vertices, surface.triangles)
-
-
 def _input_key(code, entry, chosen, raw_dir, truth):
     """Returns a digest of one subject's raw files: names, sizes, times; and of its truth."""
     files = []
     for frame in entry.frames:
+        files.append((frame.sequence, frame.index, entry.in_time))
         for path in filter(None, (frame.image_path, frame.scan_path)):
             files.append((os.path.relpath(path, raw_dir), *_size_and_time(path)))
     truth = [part for name in sorted(truth or ()) for part in (name, np.asarray(truth[name]))]
@@ -376,7 +393,11 @@ def _surfaces(pool, inputs, tasks, transforms):
 
 
 def _frame_maps(pool, inputs, tasks, surfaces):
-    """Makes the maps of every frame; returns {subject: {sequence: work file}} and what failed."""
+    """Makes the maps of every frame.
+
+    Returns:
+        {subject: {sequence: work file}}; what is skipped; notes on what is used; lists of dict.
+    """
     maps_tasks = [
         maps_task
         for task in tasks
@@ -391,7 +412,7 @@ def _frame_maps(pool, inputs, tasks, surfaces):
             bar.update(len(task.frames))
             if death:
                 deaths[task.path] = death
-    paths, skipped = {}, []
+    paths, skipped, notes = {}, [], []
     for task in maps_tasks:
         if task.path in deaths:
             where = f'{task.subject_id}/{task.sequence}'
@@ -399,10 +420,11 @@ def _frame_maps(pool, inputs, tasks, surfaces):
         else:
             paths.setdefault(task.subject_id, {})[task.sequence] = task.path
             skipped += frame_scans.load_skipped(task.path)
-    return paths, [entry._asdict() for entry in skipped]
+            notes += frame_scans.load_skipped(task.path, 'notes')
+    return paths, [entry._asdict() for entry in skipped], [entry._asdict() for entry in notes]
 
 
-def _report(inputs, key, good, infos, skipped):
+def _report(inputs, key, good, infos, skipped, notes):
     members = {}
     for task in good:
         info = infos[task.subject.id]
@@ -430,6 +452,8 @@ def _report(inputs, key, good, infos, skipped):
         'counts': counts,
         'missing': inputs.missing,
         'skipped': skipped,
+        'notes': notes,
+        'passed_over': [entry._asdict() for entry in inputs.passed_over],
         'splits_by_rule': inputs.by_rule,
         'frame_maps': inputs.with_maps,
         'subjects': members,
@@ -495,15 +519,24 @@ def _locked(work_dir):
     """Holds the work folder for this process alone; raises UserError if another has it."""
     try:
         os.makedirs(work_dir, exist_ok=True)
-        with open(os.path.join(work_dir, 'lock'), 'w', encoding='utf-8') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f'another preparation is writing to {work_dir}; wait for it or stop it'
-                ) from None
+        file = open(os.path.join(work_dir, 'lock'), 'w', encoding='utf-8')
+    except OSError as error:
+        sentence = f'cannot write to {error.filename} ({error.strerror})'
+        raise UserError(f'{sentence}; choose another --data_dir') from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f'another preparation is writing to {work_dir}; wait for it or stop it'
+            ) from None
+        try:
             for path in glob.glob(os.path.join(work_dir, '*.tmp')):
                 os.remove(path)  # What a killed run was writing.
             yield
-    except PermissionError as error:
-        raise UserError(f'cannot write to {error.filename}; choose another --data_dir') from error
+        except PermissionError as error:
+            data_dir = os.path.abspath(os.path.dirname(os.path.dirname(work_dir)))
+            place = os.path.abspath(error.filename or data_dir)
+            if not (place + os.sep).startswith(data_dir + os.sep):
+                raise UserError(f'cannot read {place}: look at its permissions') from error
+            raise UserError(f'cannot write to {place}; choose another --data_dir') from error

@@ -40,7 +40,7 @@ FRAMES = tfds.features.FeaturesDict(
 )
 FRAME_MAPS = tfds.features.FeaturesDict(
     {
-        # Bytes of seqface_jax.frame_maps; none where the frame has no usable scan.
+        # Bytes of seqface_jax.data.frame_maps; none where the frame has no usable scan.
         'maps': tfds.features.Tensor(shape=(), dtype=np.object_),
         'subject': tfds.features.Text(),
         'sequence': tfds.features.Text(),
@@ -112,7 +112,7 @@ class Subjects(_Builder):
 class Member(NamedTuple):
     """A subject whose records are written, by its work files.
 
-    maps_paths: {sequence: work file of frame_maps.make}; None: no maps were asked for.
+    maps_paths: {sequence: work file of frame_scans.make}; None: no maps were asked for.
     """
 
     subject_id: str

@@ -3,6 +3,7 @@
 Both write one work file and return nothing: they run in worker processes.
 """
 
+import dataclasses
 import json
 import os
 from typing import NamedTuple
@@ -13,11 +14,14 @@ from data_prep import neutral, photo_crops, sources
 from data_prep.registration import canonical, ray_casting, template
 from data_prep.registration.canonical import RigidTransform
 from data_prep.scans import cleaning, unordered
-from data_prep.scans.scan import Scan
+from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
+
+_MAX_APART = 0.1  # Share of the face's area that may be missing because it hangs on nothing.
+_NOTED_SHARE = 0.001  # From here on what is missing is told.
 
 
 class ReadTask(NamedTuple):
@@ -46,17 +50,18 @@ def read(task):
 
     A subject that cannot be used is written too, with the reason in `skipped`.
     """
-    crops, skipped = photo_crops.crop_photos(task.subject.frames)
-    frame, scan, transform, residual_mm = None, None, None, None
+    crops, skipped = photo_crops.crop_photos(task.subject.frames, in_time=task.subject.in_time)
+    frame, scan, transform, residual_mm, notes = None, None, None, None, []
     if crops:
         for candidate in _candidates(task, crops):
             try:
-                scan = cleaning.clean(sources.read_scan(candidate))
-                transform, residual_mm = canonical.register(scan, template.template())
-                frame = candidate
-                break
-            except Exception as error:  # noqa: BLE001 - any fault of one file is only its own.
+                scan, transform, residual_mm, sentences = _registered(candidate)
+            except sources.FAULTS_OF_A_FILE as error:
                 skipped.append(Skipped.file('scan', candidate.scan_path, error))
+                continue
+            frame = candidate
+            notes = [Skipped('scan', candidate.scan_path, why)._asdict() for why in sentences]
+            break
     reason = _why_unusable(task.subject, crops, frame)
     if reason:
         skipped.append(Skipped('subject', task.subject.id, reason))
@@ -67,6 +72,7 @@ def read(task):
         'residual_mm': residual_mm,
         'num_frames': len(crops),
         'skipped': [entry._asdict() for entry in skipped],
+        'notes': notes,
     }
     arrays = {} if reason else _scan_arrays(scan, transform) | _crop_arrays(crops)
     work_files.save(task.path, task.key, arrays | {'info': np.array(json.dumps(info))})
@@ -132,9 +138,73 @@ def surface(task):
             'canonical_translation': task.transform.translation,
         }
         error = ''
-    except Exception as caught:  # noqa: BLE001 - any fault of one subject is only its own.
-        arrays, error = {}, str(caught) or type(caught).__name__
+    except sources.FAULTS_OF_A_FILE as caught:
+        arrays, error = {}, Skipped.file('subject', '', caught).why
     work_files.save(task.path, task.key, arrays | {'error': np.array(error)})
+
+
+def clean_scan(frame, *, textured):
+    """Returns the Cleaned scan of a frame, and sentences about what its reader has left out.
+
+    Args:
+        frame: sources.Frame.
+        textured: keep the texture coordinates, and the seams with them.
+    """
+    scan = sources.read_scan(frame)
+    scan = scan if textured else dataclasses.replace(scan, uv=None)
+    return cleaning.clean_parts(scan), list(scan.notes)
+
+
+def missing_notes(parts, transform):
+    """Returns sentences about what of the face cleaning has taken away.
+
+    Args:
+        parts: cleaning.Cleaned.
+        transform: RigidTransform, scan frame -> canonical frame.
+
+    Raises:
+        ScanError: more than _MAX_APART of the face is not connected with the rest.
+    """
+    scan, pieces, removed = (transform.apply_to_scan(part) for part in parts)
+    apart = ray_casting.share_only_of(pieces, scan)
+    if apart > _MAX_APART:
+        raise ScanError(
+            f'{100 * apart:.0f} % of the face lies in pieces that are not connected with the rest: '
+            'join them (merge vertices by distance, in any mesh editor) and export again'
+        )
+    torn = ray_casting.share_only_of(removed, scan)
+    notes = []
+    if apart > _NOTED_SHARE:
+        notes.append(
+            f'{100 * apart:.1f} % of the face is not connected with the rest and was left out'
+        )
+    if torn > _NOTED_SHARE:
+        notes.append(
+            f'{100 * torn:.1f} % of the face, triangles that are very long or do not fit together, '
+            'was left out'
+        )
+    return notes
+
+
+def _registered(frame):
+    """Returns a frame's clean scan, its RigidTransform, the residual in mm, and notes on both."""
+    parts, notes = clean_scan(frame, textured=False)
+    try:
+        transform, residual_mm = canonical.register(parts.scan, template.template())
+    except canonical.RegistrationError as error:
+        apart = parts.share_of_pieces()
+        if apart <= _MAX_APART:
+            raise
+        raise canonical.RegistrationError(
+            f'{error}; {100 * apart:.0f} % of its surface lies in pieces that are not connected '
+            'with the largest and was left out'
+        ) from None
+    notes += missing_notes(parts, transform)
+    if canonical.is_turned(transform):
+        notes.append(
+            f'it lies with {canonical.orientation(transform)}, not along +z and +y: it was turned'
+        )
+    return parts.scan, transform, residual_mm, notes
 
 
 def _candidates(task, crops):

@@ -3,9 +3,10 @@
 python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
 
 writes seqface_jax/photos/pose_refinement.npz: linear regressions, one after the other, from the
-oriented gradients of the mean face unwrapped at a pose to what that pose lacks (models/unwrapping.py). The
-supervised descent method of Xiong and De la Torre, 2013, learnt by ridge regression on photos of
-synthetic people, half of them made of ICT-FaceKit's face (MIT licence) where its folder is given.
+oriented gradients of the mean face unwrapped at a pose to what that pose lacks
+(models/layers/unwrapping.py). The supervised descent method of Xiong and De la Torre, 2013, learnt
+by ridge regression on photos of synthetic people, half of them made of ICT-FaceKit's face (MIT
+licence) where its folder is given.
 It says the errors before and after on people left out. About 10 minutes on two cores.
 """
 

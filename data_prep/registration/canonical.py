@@ -37,7 +37,12 @@ _NOSE_CANDIDATES = 8
 _NOSE_SPACING_MM = 18.0
 _ROLLS = 12
 _PITCHES_RAD = np.radians((-30.0, 0.0, 30.0))
-_MAX_TURN_RAD = np.radians(75.0)  # From upright and frontal, in any scan.
+_MAX_TURN_RAD = np.radians(75.0)  # From upright and frontal; beyond it a scan is turned.
+# The best turned pose must fit better by this than the best upright one: the right pose fits better
+# than any rival by 0.5 mm, in extreme faces by as good as nothing.
+_TURNED_BETTER_MM = 0.25
+_TURNED_RIVALS = 2  # Turned poses that are refined and compared ...
+_TURNED_COARSE_MM = 1.0  # ... if at the coarse stage the best is not worse by more than this.
 _FAR_MM = 40.0  # No partner beyond it in the first stages.
 _MAX_ITERATIONS = 60
 _TOLERANCE_MM = 1e-3
@@ -48,7 +53,8 @@ _MISFIT_MM = 2.0  # Usual misfit of a face and the template.
 _STIFFNESS = 0.3  # Of the misfit carried into hidden parts.
 _MATCHED_MM = 12.0
 _MAX_COST_MM = 6.5  # Mean distance, 12 mm where nothing matches; faces have 2 to 5.
-_MIN_LIKENESS = 0.47  # Of the nose; spheres, boxes and the like stay below 0.43, faces above 0.53.
+# Likeness of the nose; upright, spheres, boxes and the like stay below 0.43, faces above 0.53.
+_MIN_LIKENESS, _MIN_TURNED_LIKENESS = 0.47, 0.55
 _NOSE_CONE_RAD = np.radians(30.0)
 _MIN_MATCHED = 0.5
 _MIN_SUBJECTS = 0.3  # Share of the group that must know a pixel of the mean surface.
@@ -85,7 +91,7 @@ def register(scan, template):
     scan's rim are left out (Turk and Levoy, 1994), the others weighted by Tukey's biweight.
 
     Args:
-        scan: a clean Scan, mm, anywhere, at most 75 degrees from upright and frontal (y up, z out).
+        scan: a clean Scan, mm, anywhere and turned in any way; upright and frontal is y up, z out.
         template: Scan of the face region in the canonical frame.
 
     Returns:
@@ -93,16 +99,41 @@ def register(scan, template):
         distance of the matched template points, mm.
 
     Raises:
-        RegistrationError: the best pose is not that of a face.
+        RegistrationError: the best pose is not that of a face, or no pose is clearly the best.
     """
-    transform, fit = _find(scan, template)
+    (transform, fit), rival = _find(scan, template)
     likeness = nose_likeness(transform.apply_to_scan(scan), template)
-    if fit.matched < _MIN_MATCHED or fit.cost_mm > _MAX_COST_MM or likeness < _MIN_LIKENESS:
+    enough = _MIN_TURNED_LIKENESS if is_turned(transform) else _MIN_LIKENESS
+    if fit.matched < _MIN_MATCHED or fit.cost_mm > _MAX_COST_MM or likeness < enough:
         raise RegistrationError(
             f'the scan does not look like a face (the best fit covers {100 * fit.matched:.0f} % '
             f'of the face, the nose agrees by {likeness:.2f}); is it whole, outside out, in mm?'
         )
+    if rival is not None:
+        raise RegistrationError(
+            f'how the scan is turned is not clear: {orientation(rival)} fits as well as '
+            f'{orientation(transform)}; turn it so that the face looks along +z and its top '
+            'points along +y'
+        )
     return transform, fit.residual_mm
+
+
+def is_turned(transform):
+    """Returns whether a RigidTransform scan -> canonical is of a scan that is not upright."""
+    return transform.angle_to(IDENTITY) > _MAX_TURN_RAD
+
+
+def orientation(transform):
+    """Returns how the face stands in the frame of its scan: 'its face along +z, its top along +y'.
+
+    Args:
+        transform: RigidTransform, scan frame -> canonical frame.
+    """
+    names = []
+    for direction in transform.rotation[2], transform.rotation[1]:  # Canonical z and y there.
+        axis = int(np.argmax(np.abs(direction)))
+        names.append(f'{"+" if direction[axis] > 0 else "-"}{"xyz"[axis]}')
+    return 'its face along {}, its top along {}'.format(*names)
 
 
 def locate(scan, template):
@@ -111,7 +142,7 @@ def locate(scan, template):
     Raises:
         RegistrationError: the scan is too small, or has nothing like a nose.
     """
-    return _find(scan, template)[0]
+    return _find(scan, template)[0][0]
 
 
 def poses(scan, template):
@@ -121,28 +152,56 @@ def poses(scan, template):
         RegistrationError: the scan is too small, or has nothing like a nose.
     """
     target = _Target(scan)
-    return [_refine(target, start, template)[0] for start in _coarse_poses(target, template, 12)]
+    starts, _ = _coarse_poses(target, template, 12, turned=False)
+    starts += _coarse_poses(target, template, _TURNED_RIVALS, turned=True)[0]
+    return [_refine(target, start, template)[0] for start in starts]
 
 
 def _find(scan, template):
-    """Returns the best RigidTransform scan -> template, and its _Fit."""
+    """Finds the best pose, upright or turned.
+
+    Returns:
+        (RigidTransform scan -> template, its _Fit), and None, or the upright RigidTransform where
+        a turned one fits better, but not clearly.
+
+    Raises:
+        RegistrationError: the scan is too small, or has nothing like a nose.
+    """
     target = _Target(scan)
-    return _refine(target, _coarse_poses(target, template, 1)[0], template)
+    upright, upright_costs = _coarse_poses(target, template, 1, turned=False)
+    turned, turned_costs = _coarse_poses(target, template, _TURNED_RIVALS, turned=True)
+    if upright and min(turned_costs, default=np.inf) > upright_costs[0] + _TURNED_COARSE_MM:
+        turned = []
+    found = [_refine(target, start, template) for start in upright + turned]
+    if not found:
+        raise RegistrationError('the scan does not look like a face: it has nothing like a nose.')
+    best = min(found, key=lambda one: one[1].cost_mm)
+    straight = [one for one in found if not is_turned(one[0])]
+    if not is_turned(best[0]) or not straight:
+        return best, None
+    second = min(straight, key=lambda one: one[1].cost_mm)
+    is_clear = best[1].cost_mm < second[1].cost_mm - _TURNED_BETTER_MM
+    return best, None if is_clear else second[0]
 
 
-def _coarse_poses(target, template, count):
-    """Returns the best RigidTransforms scan -> template of the first stages, `count` at most."""
+def _coarse_poses(target, template, count, *, turned):
+    """Finds the best poses of the first stages, upright ones or turned ones.
+
+    Returns:
+        list of RigidTransforms scan -> template, `count` at most, the best first; and their costs,
+        mm.
+    """
     if target.coarse_points is None or len(target.coarse_points) < 30:
         raise RegistrationError('the scan is too small to be a face; is its unit mm?')
     coarse = _sample(template, _COARSE_VOXEL_MM)
-    starts = _starts(target, template)
-    if len(starts[0]) == 0:
-        raise RegistrationError('the scan does not look like a face: it has nothing like a nose.')
+    starts, costs, best = _starts(target, template, turned=turned), np.zeros(0), []
     for kept, iterations in ((48, 0), (12, 6), (count, 10)):
-        found, costs = _coarse_icp(starts, coarse, target, iterations)
-        best = _distinct(found, costs, template)[:kept]
-        starts = (found[0][best], found[1][best])
-    return [RigidTransform(*start).inverse() for start in zip(*starts, strict=True)]
+        if len(starts[0]):
+            found, costs = _coarse_icp(starts, coarse, target, iterations)
+            best = _distinct(found, costs, template)[:kept]
+            starts = (found[0][best], found[1][best])
+    transforms = [RigidTransform(*start).inverse() for start in zip(*starts, strict=True)]
+    return transforms, list(costs[best])
 
 
 def refine(scan, transform, reference):
@@ -301,11 +360,12 @@ class _Target:
     """A scan, ready for many searches: fine points with tree, and coarse ones."""
 
     def __init__(self, scan, *, coarse=True):
+        scan = cleaning.weld(scan)  # At a seam of the texture there is no rim.
         vertices = scan.vertices.astype(np.float64)
         normals = vertex_normals(vertices, scan.triangles, smoothing=3)
         usable = np.isfinite(normals).all(axis=1) & (np.abs(normals).sum(axis=1) > 0)
         self.points, self.normals = vertices[usable], normals[usable]
-        self.on_rim = _rim(len(vertices), scan.triangles)[usable]
+        self.on_rim = cleaning.on_rim(len(vertices), scan.triangles)[usable]
         self.tree = cKDTree(self.points)
         self.coarse_points = None
         if coarse and len(self.points):
@@ -339,17 +399,6 @@ def _unit(vectors):
     return vectors / np.where(length > 0, length, 1)
 
 
-def _rim(num_vertices, triangles):
-    """Returns [V] bool: vertices on an edge that only one triangle has."""
-    edges = cleaning.edges_of(triangles).reshape(-1, 2).astype(np.int64)
-    keys, counts = np.unique(edges[:, 0] * num_vertices + edges[:, 1], return_counts=True)
-    single = keys[counts == 1]
-    rim = np.zeros(num_vertices, bool)
-    rim[single // num_vertices] = True
-    rim[single % num_vertices] = True
-    return rim
-
-
 def _nose_candidates(target):
     """Returns indices of coarse scan points that protrude most from their surroundings."""
     points, normals = target.coarse_points, target.coarse_normals
@@ -371,11 +420,12 @@ def _nose_candidates(target):
     return points[chosen], patch_normals[chosen]
 
 
-def _starts(target, template):
+def _starts(target, template, *, turned):
     """Returns poses template -> scan, rotations [M, 3, 3] and translations [M, 3].
 
     The template's nose tip goes to each candidate, its z axis along the normal of the patch
-    there, turned about it by every roll and tilted by every pitch.
+    there, turned about it by every roll and tilted by every pitch. Of these poses the upright
+    ones are returned, or all others.
     """
     tips, forward = _nose_candidates(target)
     rolls = np.arange(_ROLLS) * (2 * np.pi / _ROLLS)
@@ -390,10 +440,11 @@ def _starts(target, template):
                 rotation = rotation @ rotation_vector_matrix([pitch, 0, 0])
                 rotations.append(rotation)
                 translations.append(tip - rotation @ nose)
-    rotations, translations = np.array(rotations), np.array(translations)
+    rotations = np.array(rotations).reshape(-1, 3, 3)
+    translations = np.array(translations).reshape(-1, 3)
     cosine = (np.trace(rotations, axis1=1, axis2=2) - 1) / 2
-    upright = cosine > np.cos(_MAX_TURN_RAD)
-    return rotations[upright], translations[upright]
+    wanted = (cosine > np.cos(_MAX_TURN_RAD)) != turned
+    return rotations[wanted], translations[wanted]
 
 
 def rotation_vector_matrix(vector):

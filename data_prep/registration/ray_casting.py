@@ -1,4 +1,4 @@
-"""A scan in the canonical frame to its position map; the grid is seqface_jax.position_map's."""
+"""A scan in the canonical frame to its position map; the grid is geometry.position_map's."""
 
 from typing import NamedTuple
 
@@ -17,6 +17,18 @@ _NOSE_WINDOW_MM = (25.0, 35.0)  # Half width and half height about the axis.
 _NOSE_SMOOTHING_MM = 4.0
 _NOSE_NEIGHBOURS = 60
 _NOSE_CAP_MM = 0.5  # The tip is the weighted middle of what lies this far below the top.
+
+
+def check_open3d():
+    """Raises UserError if Open3D, which casts the rays, cannot be loaded."""
+    try:
+        import open3d  # noqa: F401 - only whether it can be.
+    except (ImportError, OSError) as error:  # OSError: a library of the system is missing.
+        raise UserError(
+            f"Open3D cannot be loaded ({error}): pip install -e '.[data]' in the folder of this "
+            'project; it needs the system libraries of the Debian packages libegl1, libgl1 and '
+            'libusb-1.0-0'
+        ) from error
 
 
 def position_map(scan, size=grid.SIZE):
@@ -96,6 +108,32 @@ def cast(scan, directions):
         np.where(met, hits['primitive_ids'].numpy().astype(np.int64), 0),
         np.concatenate([first, second_third], axis=-1),
     )
+
+
+def share_only_of(lost, scan):
+    """Returns the share of the face's area that only the surface `lost` shows, in [0, 1].
+
+    The face is what rays meet within grid.CROP_RADIUS_MM of the nose tip. Where both surfaces are
+    met, one behind the other (glasses, an eyeball), nothing is missing.
+
+    Args:
+        lost, scan: Scans in the canonical frame.
+
+    Raises:
+        UserError: the scan has no surface where the nose should be.
+    """
+    if len(lost.triangles) == 0:
+        return 0.0
+    directions, tip = grid.ray_directions(), nose_tip(scan)
+    areas = []
+    for surface in (scan, lost):
+        radius = cast_radius(surface, directions)
+        distance = np.linalg.norm(radius[..., None] * directions - tip, axis=-1)
+        upright = np.sqrt(1 - directions[..., 1] ** 2)  # Rows of a globe are shorter at its poles.
+        areas.append(np.where(distance <= grid.CROP_RADIUS_MM, radius**2 * upright, 0))
+    kept_area, lost_area = areas
+    missing = np.where(kept_area == 0, lost_area, 0).sum()
+    return float(missing / max(missing + kept_area.sum(), 1e-9))
 
 
 def fill_smoothly(values, mask):

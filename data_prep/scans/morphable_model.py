@@ -135,12 +135,15 @@ def _read_mat(path, names, max_bytes=None):
     try:
         if max_bytes and os.path.getsize(path) > max_bytes:
             raise ScanError(f'{path}: larger than {max_bytes} bytes; it holds no parameters.')
-        return io.loadmat(path, variable_names=names)
-    except ScanError:
+        with open(path, 'rb') as file:
+            return io.loadmat(file, variable_names=names)
+    except (ScanError, ImportError, MemoryError):
         raise
     except NotImplementedError:
         raise ScanError(f'{path}: is of MATLAB 7.3; save it with -v7.') from None
     except Exception as error:  # noqa: BLE001 - its parser raises many kinds on damaged files.
+        if isinstance(error, OSError) and error.errno is not None:  # Its own have no number.
+            raise ScanError(f'{path}: cannot be read ({error.strerror}).') from None
         raise ScanError(
             f'{path}: not a readable MATLAB file ({type(error).__name__}: {error}).'
         ) from None

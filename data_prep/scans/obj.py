@@ -28,6 +28,8 @@ def parse(path, data):
     texture_points = _points(path, text, b'vt', 2)
     corners, texture_corners, counts = _corners(path, text)
     scan_lib.check_indices(path, 'lines f', corners, len(vertices), 'vertices')
+    used = scan_lib.used_rows(len(vertices), corners)
+    scan_lib.check_finite(path, 'lines v', vertices, used)
     uv = None
     if texture_corners is not None:
         scan_lib.check_indices(
@@ -35,7 +37,8 @@ def parse(path, data):
         )
         uv = scan_lib.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
     triangles = corners[scan_lib.triangulate(counts)]
-    return scan_lib.make_scan(path, vertices, triangles, uv, _texture_name(path, text))
+    notes = scan_lib.polygon_notes(counts)
+    return scan_lib.make_scan(path, vertices, triangles, uv, _texture_name(path, text), notes)
 
 
 def serialize(scan):
@@ -75,9 +78,7 @@ def _points(path, text, name, width):
         raise ScanError(f'{path}, {place}: row {short[0]} has fewer than {width} numbers.')
     values = scan_lib.parse_numbers(path, place, lines, np.float64)
     first = np.cumsum(counts) - counts
-    points = np.stack([values[first + i] for i in range(width)], axis=1)
-    scan_lib.check_finite(path, place, points)
-    return points
+    return np.stack([values[first + i] for i in range(width)], axis=1)
 
 
 def _corners(path, text):

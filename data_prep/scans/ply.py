@@ -37,11 +37,13 @@ def parse(path, data):
     if not isinstance(indices, tuple):
         raise ScanError(f'{path}, header: no faces (vertex_indices); give a surface.')
     corners, counts = _whole_numbers(path, 'element face', indices[0]), indices[1]
-    scan_lib.check_finite(path, 'element vertex', vertices)
     scan_lib.check_indices(path, 'element face', corners, len(vertices), 'vertices')
+    used = scan_lib.used_rows(len(vertices), corners)
+    scan_lib.check_finite(path, 'element vertex', vertices, used)
     triangles = corners[scan_lib.triangulate(counts)]
     uv = _uv(vertex, face, len(vertices), corners, counts)
-    return scan_lib.make_scan(path, vertices, triangles, uv, texture)
+    notes = scan_lib.polygon_notes(counts)
+    return scan_lib.make_scan(path, vertices, triangles, uv, texture, notes)
 
 
 def serialize(scan):

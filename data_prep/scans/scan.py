@@ -32,16 +32,22 @@ class Scan:
             coordinates (a seam), one of them.
         texture: name of the image, as the file writes it, in the folder of the scan or below;
             None without one, or where it lies elsewhere.
+        notes: sentences, what a reader has left out of the file.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
     uv: np.ndarray | None = None
     texture: str | None = None
+    notes: tuple[str, ...] = ()
 
 
-def make_scan(path, vertices, triangles, uv=None, texture=None):
-    """Returns a Scan after the checks that hold for every format; raises ScanError."""
+def make_scan(path, vertices, triangles, uv=None, texture=None, notes=()):
+    """Returns a Scan after the checks that hold for every format; raises ScanError.
+
+    Vertices that are not finite and that no triangle uses, as organised scanners write them where
+    they saw nothing, are left out.
+    """
     with np.errstate(over='ignore'):  # What is too large is found below.
         vertices = np.asarray(vertices, np.float32).reshape(-1, 3)
     triangles = np.asarray(triangles).reshape(-1, 3)
@@ -51,13 +57,20 @@ def make_scan(path, vertices, triangles, uv=None, texture=None):
         raise ScanError(f'{path}: {len(vertices)} vertices; at most {MAX_VERTICES} are read.')
     if len(triangles) == 0:
         raise ScanError(f'{path}: no faces, only {len(vertices)} points; give a surface.')
-    check_finite(path, 'vertices', vertices)
     check_indices(path, 'faces', triangles, len(vertices), 'vertices')
+    used = used_rows(len(vertices), triangles)
+    check_finite(path, 'vertices', vertices, used)
+    kept = np.isfinite(vertices).all(axis=1)
     if uv is not None:
         with np.errstate(over='ignore'):
             uv = np.asarray(uv, np.float32)
-        check_finite(path, 'texture coordinates', uv)
-    return Scan(vertices, triangles.astype(np.int32), uv, local_name(texture))
+        check_finite(path, 'texture coordinates', uv, used)
+        uv = np.where(used[:, None], uv, 0)[kept]
+    if not kept.all():
+        count = len(kept) - np.count_nonzero(kept)
+        notes = (*notes, f'{count} of {len(kept)} vertices are not finite and in no face: left out')
+        triangles = (np.cumsum(kept) - 1)[triangles]
+    return Scan(vertices[kept], triangles.astype(np.int32), uv, local_name(texture), tuple(notes))
 
 
 def local_name(name):
@@ -70,11 +83,18 @@ def local_name(name):
     return None if '..' in re.split(r'[/\\]', name) else name
 
 
-def check_finite(path, place, values):
-    """Raises ScanError where a row of `values` holds NaN or infinity."""
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=-1))
+def check_finite(path, place, values, used=True):
+    """Raises ScanError where a row of `values` that is `used` holds NaN or infinity."""
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=-1) & used)
     if len(bad):
         raise ScanError(f'{path}, {place}: row {bad[0]} is not finite; export the scan again.')
+
+
+def used_rows(count, indices):
+    """Returns [count] bool: the rows that `indices` name."""
+    used = np.zeros(count, bool)
+    used[indices] = True
+    return used
 
 
 def check_indices(path, place, indices, count, what):
@@ -177,6 +197,12 @@ def triangulate(counts):
     first = np.repeat(starts, fans)
     step = np.arange(fans.sum()) - np.repeat(np.cumsum(fans) - fans, fans)
     return np.stack([first, first + step + 1, first + step + 2], axis=1)
+
+
+def polygon_notes(counts):
+    """Returns the notes about polygons without a surface; counts: [P] corners of each."""
+    flat = np.count_nonzero(np.asarray(counts) < 3)
+    return (f'{flat} of {len(counts)} faces have fewer than three corners: left out',) * bool(flat)
 
 
 def uv_per_vertex(num_vertices, corner_vertices, corner_uv):

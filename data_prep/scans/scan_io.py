@@ -1,5 +1,6 @@
 """Raw scans from and to disk: VRML 2.0 (.wrl), PLY and OBJ."""
 
+import contextlib
 import os
 import pathlib
 import stat
@@ -13,14 +14,35 @@ _PARSERS = {'.wrl': vrml.parse, '.vrml': vrml.parse, '.ply': ply.parse, '.obj': 
 SUFFIXES = tuple(_PARSERS)
 MAX_BYTES = 1 << 27  # A BU-4DFE scan has 5 MB.
 MEMORY_FACTOR = 100  # Memory that the worst content makes a reader take, over its size.
+_SIGNATURES = {b'ply\n': ply.parse, b'ply\r': ply.parse, b'#VRML': vrml.parse}
+_HEAD_BYTES = 256
 _GZIP = b'\x1f\x8b'
+
+
+def is_scan(path):
+    """Returns whether a file is a scan: by its content, or by its name (OBJ has no header)."""
+    head = b''
+    with contextlib.suppress(OSError, ValueError):  # Its reader says what is wrong with it.
+        if os.path.isfile(path):  # A pipe would be waited for.
+            with open(path, 'rb') as file:
+                head = file.read(_HEAD_BYTES)
+    return _parser_of(path, head) is not None
+
+
+def _parser_of(path, data):
+    """Returns the parser of a scan's content; None for what is no scan."""
+    start = data.removeprefix(b'\xef\xbb\xbf').lstrip()
+    for signature, parser in _SIGNATURES.items():
+        if start.startswith(signature):
+            return parser
+    return _PARSERS.get(os.path.splitext(path)[1].lower())
 
 
 def read_scan(path):
     """Reads one scan; polygons become fans of triangles, vertices keep their order.
 
     Args:
-        path: a .wrl, .ply or .obj file.
+        path: a VRML or PLY file of any name, or an .obj file.
 
     Returns:
         A Scan, in the file's unit (mm in every raw layout we read).
@@ -30,9 +52,6 @@ def read_scan(path):
             sentence that names the file and the place in it.
     """
     path = os.fspath(path)
-    parse = _PARSERS.get(os.path.splitext(path)[1].lower())
-    if parse is None:
-        raise ScanError(f'{path}: not a scan; files that end in {", ".join(SUFFIXES)} are read.')
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # A pipe would be waited for, a device has no end.
@@ -48,6 +67,9 @@ def read_scan(path):
         raise ScanError(f'{path}: is compressed with gzip; unpack it first.')
     if not data.strip():
         raise ScanError(f'{path}: the file is empty.')
+    parse = _parser_of(path, data)
+    if parse is None:
+        raise ScanError(f'{path}: not a scan; files that end in {", ".join(SUFFIXES)} are read.')
     return parse(path, data)
 
 

@@ -26,6 +26,8 @@ _NO_COMMAS = bytes.maketrans(b',', b' ')
 _MAX_DEPTH = 64
 _MAX_TOKENS = 1_000_000
 _MAX_WORK = 100_000_000  # Numbers read of one file: USE can repeat a part for ever.
+# Geometry that a viewer shows, and this reader does not know (ISO/IEC 14772, 4.6.3).
+_NOT_READ = ('Box', 'Cone', 'Cylinder', 'ElevationGrid', 'Extrusion', 'Inline', 'Sphere')
 _WORK_OF_NODE, _WORK_OF_SURFACE = 1000, 20_000  # What takes as long as so many numbers.
 
 
@@ -41,9 +43,13 @@ def parse(path, data):
     nodes = _Parser(path, start, first_line).parse_file()
     collector = _Collector(path)
     collector.collect(nodes, np.eye(4), None, 0)
+    others = ', '.join(sorted(collector.not_read))
     if not collector.shapes:
-        raise ScanError(f'{path}: holds no IndexedFaceSet; give a scan with a surface.')
-    return _merge(path, collector.shapes)
+        but = f', only {others}' if others else ''
+        raise ScanError(f'{path}: holds no IndexedFaceSet{but}; give a scan with a surface.')
+    notes = scan_lib.polygon_notes(np.concatenate(collector.polygons))
+    notes += (f'of its geometry, {others} is not read: left out',) * bool(others)
+    return _merge(path, collector.shapes, notes)
 
 
 def serialize(scan):
@@ -207,10 +213,16 @@ def _unquote(text):
 
 
 class _Collector:
-    """Walks the tree; `shapes` becomes (vertices, triangles, uv, texture) of every surface."""
+    """Walks the tree.
+
+    Attributes:
+        shapes: list of (vertices, triangles, uv, texture) of every surface.
+        polygons: list of the corner counts of every surface's polygons.
+        not_read: set of str, the kinds of other geometry.
+    """
 
     def __init__(self, path):
-        self.shapes = []
+        self.shapes, self.polygons, self.not_read = [], [], set()
         self._path = path
         self._work = 0
 
@@ -222,6 +234,8 @@ class _Collector:
             if not isinstance(node, _Node):
                 continue
             self._count(_WORK_OF_NODE)
+            if node.kind in _NOT_READ:
+                self.not_read.add(node.kind)
             if node.kind == 'IndexedFaceSet':
                 self._count(_WORK_OF_SURFACE)
                 self.shapes.append((*self._face_set(node, transform), texture))
@@ -291,9 +305,7 @@ class _Collector:
                 f'{self._path}, list point of {field}: {len(values)} numbers are no multiple of '
                 f'{width}.'
             )
-        rows = values.reshape(-1, width)
-        scan_lib.check_finite(self._path, f'list point of {field}', rows)
-        return rows
+        return values.reshape(-1, width)
 
     def _corners(self, node, name):
         """Returns the corner indices of an index list without its -1, and corners per polygon."""
@@ -312,6 +324,9 @@ class _Collector:
             )
         corners, counts = self._corners(node, 'coordIndex')
         scan_lib.check_indices(self._path, 'list coordIndex', corners, len(vertices), 'points')
+        used = scan_lib.used_rows(len(vertices), corners)
+        scan_lib.check_finite(self._path, 'list point of coord', vertices, used)
+        self.polygons.append(counts)
         triangles = corners[scan_lib.triangulate(counts)]
         if node.fields.get('ccw') == ['FALSE']:
             triangles = triangles[:, ::-1]
@@ -335,7 +350,8 @@ class _Collector:
             unindexed = np.array_equal(texture_corners, corners)
             if unindexed and len(texture_points) == len(vertices):
                 uv = texture_points
-        return vertices @ transform[:3, :3].T + transform[:3, 3], triangles, uv
+        with np.errstate(invalid='ignore'):  # Vertices that are not finite stay so.
+            return vertices @ transform[:3, :3].T + transform[:3, 3], triangles, uv
 
 
 def _texture_name(appearance):
@@ -357,7 +373,7 @@ def _rotation(axis_angle):
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def _merge(path, shapes):
+def _merge(path, shapes, notes):
     offset, vertices, triangles, uv = 0, [], [], []
     has_uv = any(shape[2] is not None for shape in shapes)
     for points, faces, coordinates, _ in shapes:
@@ -372,4 +388,5 @@ def _merge(path, shapes):
         np.concatenate(triangles),
         np.concatenate(uv) if has_uv else None,
         texture,
+        notes,
     )

@@ -6,6 +6,8 @@ A new layout is one module with a class `Source` and one line in `_MODULES`.
 import importlib
 from typing import NamedTuple, Protocol
 
+import cv2
+
 from data_prep.scans import morphable_model, scan_io
 from seqface_jax.errors import UserError
 
@@ -21,7 +23,7 @@ _MODULES = {  # Name on the command line -> module.
 class Frame(NamedTuple):
     """One moment of one subject.
 
-    sequence: name of the recording; frames of one sequence follow each other in time.
+    sequence: name of the recording; see Subject.in_time.
     index: the frame's own number in its sequence.
     image_path: the photo, or None where the source has a scan only. It may be a video, alone in
         its sequence: its frames then have the numbers that they have in it.
@@ -36,14 +38,22 @@ class Frame(NamedTuple):
 
 
 class Subject(NamedTuple):
+    """One person, or one face of one.
+
+    frames: sorted by sequence, then index.
+    in_time: the frames of a sequence follow each other in time. If not, they are single photos: no
+        face is followed from one to the next.
+    """
+
     id: str
-    frames: tuple[Frame, ...]  # Sorted by sequence, then index.
+    frames: tuple[Frame, ...]
+    in_time: bool = True
 
 
 class Skipped(NamedTuple):
-    """Something of the raw data that could not be used.
+    """Something of the raw data that could not be used, or is not used as it is.
 
-    what: 'photo', 'scan' or 'subject'; where: its path or id; why: one sentence.
+    what: 'photo', 'scan', 'subject', 'file' or 'folder'; where: its path or id; why: one sentence.
     """
 
     what: str
@@ -55,6 +65,8 @@ class Skipped(NamedTuple):
         """Returns the entry of a file that `error` is about."""
         known = isinstance(error, UserError)
         why = str(error) if known else f'cannot be used ({type(error).__name__}: {error})'
+        if isinstance(error, MemoryError):
+            why = 'there was not enough memory for it: run again with fewer --workers'
         return cls(what, path, why.removeprefix(path).lstrip(':, '))
 
 
@@ -64,10 +76,12 @@ class Source(Protocol):
     missing: names of what belongs to the data set and is not in the tree, such as 'F027' or
         'F003/Angry'; reported, never fatal.
     shared_files: paths of the files besides a subject's own that its scans are made from.
+    passed_over: list of Skipped, what lies in the tree and is not looked at; reported, never fatal.
     """
 
     missing: list[str]
     shared_files: tuple[str, ...]
+    passed_over: list[Skipped]
 
     def __init__(self, raw_dir: str):
         """Looks into the tree; raises UserError if it does not have this layout."""
@@ -88,6 +102,25 @@ class Source(Protocol):
         and for every frame n: sequences [N] str, frames [N] int, rotations [N, 3, 3],
         translations [N, 3] (scan = rotation @ vertex + translation), expression_weights [N, E].
         """
+
+
+# What damaged or odd data makes the readers and the numerics raise. Anything else is a fault of
+# this program or of its installation, and ends the run.
+FAULTS_OF_A_FILE = (
+    UserError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    cv2.error,
+)
+
+
+def module_of(name):
+    """Returns the name of the module that reads a data set."""
+    return _MODULES[name]
 
 
 def names():

@@ -36,12 +36,16 @@ class Source:
         folders = layout.subject_folders(raw_dir, _SUBJECT, 'BU-3DFE', 'F0001, M0001, ...')
         folders = {name.upper(): path for name, path in folders.items()}
         self.missing = layout.gaps(folders, digits=4)
+        self.passed_over = layout.unused(raw_dir, folders.values())
         self._subjects = []
         for subject_id, folder in sorted(folders.items()):
             frames = _frames(subject_id, folder)
+            used = [path for frame in frames for path in (frame.image_path, frame.scan_path)]
+            self.passed_over += layout.unused(folder, used)
             found = {frame.sequence for frame in frames}
             self.missing += layout.absent(subject_id, EXPRESSIONS.values(), found)
-            self._subjects.append(Subject(subject_id, tuple(frames)))
+            # The levels of an expression are single photos.
+            self._subjects.append(Subject(subject_id, tuple(frames), in_time=False))
 
     def subjects(self):
         return list(self._subjects)
@@ -61,26 +65,25 @@ class Source:
 def _frames(subject_id, folder):
     """Returns the frames: one for each expression and level, with a photo, a scan or both."""
     found = {}
-    for suffixes, kinds, place in (
-        (layout.PHOTO_SUFFIXES, _PHOTOS, 'photo'),
-        (layout.SCAN_SUFFIXES, _SCANS, 'scan'),
-    ):
-        for path in layout.files(folder, suffixes):
-            match = _FILE.fullmatch(layout.stem(path))
-            if match is None or match['subject'].upper() != subject_id:
-                continue
-            if match['kind'].upper() in kinds:
-                key = EXPRESSIONS[match['expression'].upper()], int(match['level'])
-                rank = kinds.index(match['kind'].upper())
-                old = found.setdefault(key, {}).get(place, (len(kinds), ''))
-                found[key][place] = min(old, (rank, path))
+    wanted = {layout.PHOTO: _PHOTOS, layout.SCAN: _SCANS}
+    for path in layout.files(folder):
+        match = _FILE.fullmatch(layout.stem(path))
+        if match is None or match['subject'].upper() != subject_id:
+            continue
+        place = layout.usual_kind(path)
+        kinds = wanted.get(place, ())
+        if match['kind'].upper() in kinds:
+            key = EXPRESSIONS[match['expression'].upper()], int(match['level'])
+            rank = kinds.index(match['kind'].upper())
+            old = found.setdefault(key, {}).get(place, (len(kinds), ''))
+            found[key][place] = min(old, (rank, path))
     return [
         Frame(
             subject_id,
             sequence,
             level,
-            paths.get('photo', (0, None))[1],
-            paths.get('scan', (0, None))[1],
+            paths.get(layout.PHOTO, (0, None))[1],
+            paths.get(layout.SCAN, (0, None))[1],
         )
         for (sequence, level), paths in sorted(found.items())
     ]

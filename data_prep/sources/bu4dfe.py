@@ -32,14 +32,17 @@ class Source:
         self._folders = {name.upper(): path for name, path in folders.items()}
         self._subjects = []
         self.missing = layout.gaps(self._folders, digits=3)
+        used = [*self._folders.values(), os.path.join(raw_dir, 'truth')]
+        self.passed_over = layout.unused(raw_dir, used)
         for subject_id, folder in sorted(self._folders.items()):
             sequences = _find_sequences(folder)
             self.missing += layout.absent(subject_id, EXPRESSIONS, sequences)
-            frames = [
-                frame
-                for name, path in sorted(sequences.items())
-                for frame in _find_frames(subject_id, name, path)
-            ]
+            self.passed_over += layout.unused(folder, sequences.values())
+            frames = []
+            for name, path in sorted(sequences.items()):
+                found, passed_over = _find_frames(subject_id, name, path)
+                frames += found
+                self.passed_over += passed_over
             self._subjects.append(Subject(subject_id, tuple(frames)))
 
     def subjects(self):
@@ -60,8 +63,8 @@ class Source:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
-                f'the truth {path} cannot be read ({error}): write the tree again, or delete the '
-                'file to go without'
+                f'the truth {path} cannot be read ({error}): write the tree again, or move the '
+                'file elsewhere to go without'
             ) from error
 
 
@@ -73,22 +76,20 @@ def _find_sequences(folder):
 
 
 def _find_frames(subject_id, sequence, folder):
-    """Returns the frames of a sequence in order: a photo, a scan or both per number."""
-    photos, scans = {}, {}
-    for name in sorted(os.listdir(folder)):
-        stem, suffix = os.path.splitext(name)
-        suffix = suffix.lower()
-        if not stem.isdecimal() or len(stem) > _MAX_DIGITS:
-            continue
-        for suffixes, found in ((layout.PHOTO_SUFFIXES, photos), (layout.SCAN_SUFFIXES, scans)):
-            if suffix in suffixes:
-                rank = suffixes.index(suffix)
-                found[int(stem)] = min(found.get(int(stem), (rank, name)), (rank, name))
+    """Returns the frames of a sequence in order, and what is passed over.
 
-    def path(found, index):
-        return os.path.join(folder, found[index][1]) if index in found else None
-
-    return [
-        Frame(subject_id, sequence, index, path(photos, index), path(scans, index))
+    A frame is a photo, a scan or both of one number.
+    """
+    found = {layout.PHOTO: {}, layout.SCAN: {}}
+    for path in sorted(layout.files(folder), key=layout.preference):
+        number = layout.stem(path)
+        if number.isdecimal() and len(number) <= _MAX_DIGITS:
+            kind = layout.usual_kind(path)
+            if kind in found:
+                found[kind].setdefault(int(number), path)
+    photos, scans = found[layout.PHOTO], found[layout.SCAN]
+    frames = [
+        Frame(subject_id, sequence, index, photos.get(index), scans.get(index))
         for index in sorted(photos.keys() | scans.keys())
     ]
+    return frames, layout.unused(folder, [*photos.values(), *scans.values()])

@@ -29,9 +29,12 @@ class Source:
         folders = {name.lower(): path for name, path in folders.items()}
         expected = [f'subject_{number:02d}' for number in range(1, NUM_SUBJECTS + 1)]
         self.missing = [name for name in expected if name not in folders]
+        self.passed_over = layout.unused(raw_dir, folders.values())
         self._subjects = []
         for subject_id, folder in sorted(folders.items()):
             scans, videos = _scans(folder), _videos(folder)
+            inner = layout.subfolder(folder, 'Video')
+            self.passed_over += layout.unused(inner, videos.values()) if inner else []
             found = {*(name for name, _ in scans), *videos}
             self.missing += layout.absent(subject_id, (*MODELS, *VIDEOS), found)
             frames = [
@@ -65,7 +68,8 @@ def _scans(folder):
         model = models and layout.subfolder(models, name)
         if model:
             inner = layout.subfolder(model, 'obj') or model
-            found += [(name, path) for path in layout.files(inner, layout.SCAN_SUFFIXES)]
+            paths = layout.files(inner)
+            found += [(name, path) for path in paths if layout.usual_kind(path) == layout.SCAN]
     return found
 
 
@@ -75,6 +79,8 @@ def _videos(folder):
     if inner is None:
         return {}
     names = {name.lower(): name for name in VIDEOS}
-    paths = layout.files(inner, video_frames.ENDINGS)
-    found = {names.get(layout.stem(path).lower(), layout.stem(path)): path for path in paths}
+    found = {}
+    for path in layout.files(inner):
+        if video_frames.is_video(path):  # Of several of one name, the first is taken.
+            found.setdefault(names.get(layout.stem(path).lower(), layout.stem(path)), path)
     return dict(sorted(found.items()))

@@ -1,14 +1,22 @@
 """What the layouts share: folders by their names, files by their endings, one sentence if neither.
 
-Case of names does not matter; files and folders that no layout asks for are passed over.
+Case of names does not matter; files and folders that no layout asks for are passed over, and the
+source says so.
 """
 
 import os
 
+from data_prep.scans import scan_io
+from data_prep.sources import Skipped, video_frames
+from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
 
-PHOTO_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp')  # The first that exists is taken.
-SCAN_SUFFIXES = ('.wrl', '.ply', '.obj')  # So here.
+PHOTO, SCAN, VIDEO = 'photo', 'scan', 'video'
+# Endings that are believed in trees of 100,000 files, and of files whose content tells nothing. Of
+# several files of one frame the first ending is taken, then any other kind of photo or scan.
+PHOTO_SUFFIXES = file_kinds.PHOTO_ENDINGS
+SCAN_SUFFIXES = scan_io.SUFFIXES
+NO_USE = 'this data set has no use for it'
 
 
 def subject_folders(raw_dir, pattern, title, example):
@@ -75,16 +83,75 @@ def subfolder(folder, name):
     return None
 
 
-def files(folder, suffixes):
-    """Returns the sorted paths of the files of a folder that end in one of `suffixes`.
+def files(folder):
+    """Returns the sorted paths of all that a folder holds, but for the system's own files."""
+    names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
+    return [os.path.join(folder, name) for name in names]
 
-    Hidden files are left out: macOS puts a `._photo.jpg`.
+
+def kind_of(path):
+    """Returns PHOTO, SCAN or VIDEO, by the content of a file; None for anything else.
+
+    Where the content tells nothing (damaged, a link to nowhere) the ending counts: the reader then
+    says what is wrong with it.
     """
+    if scan_io.is_scan(path):
+        return SCAN
+    if video_frames.is_video(path):
+        return VIDEO
+    try:
+        is_photo = file_kinds.of_path(path).group == file_kinds.PHOTO
+    except OSError:
+        is_photo = False
+    return PHOTO if is_photo or file_kinds.promises_photo(path) else None
+
+
+def usual_kind(path):
+    """Returns `kind_of` a file, without a look into it where its ending is a usual one."""
+    name = path.lower()
+    if name.endswith(PHOTO_SUFFIXES):
+        return PHOTO
+    return SCAN if name.endswith(SCAN_SUFFIXES) else kind_of(path)
+
+
+def preference(path):
+    """Returns a key that sorts the files of one frame, the one to take first."""
+    ending = os.path.splitext(path)[1].lower()
+    usual = PHOTO_SUFFIXES + SCAN_SUFFIXES
+    return (usual.index(ending) if ending in usual else len(usual)), os.path.basename(path)
+
+
+def what_it_is(path):
+    """Returns the sentence why a file that is no photo, scan or video is not used."""
+    try:
+        name = file_kinds.of_path(path).name
+    except OSError as error:
+        name = error.strerror or 'not readable'
+    return (
+        f'it is {name}; photos of these kinds are read: {", ".join(file_kinds.PHOTO_KINDS)}; '
+        f'scans that end in {", ".join(SCAN_SUFFIXES)}; videos'
+    )
+
+
+def unused(folder, used, why=NO_USE):
+    """Returns a Skipped for each file and folder of a folder that is not `used`.
+
+    Args:
+        folder: path.
+        used: iterable of paths.
+        why: one sentence.
+    """
+    used = set(used)
     return [
-        os.path.join(folder, name)
-        for name in sorted(os.listdir(folder))
-        if not name.startswith('.') and name.lower().endswith(suffixes)
+        Skipped('folder' if os.path.isdir(path) else 'file', path, why)
+        for path in files(folder)
+        if path not in used
     ]
+
+
+def is_hidden(name):
+    """Returns whether a file is a system's own: macOS puts a `._photo.jpg`, Windows a Thumbs.db."""
+    return name.startswith('.') or name.lower() in ('thumbs.db', 'desktop.ini')
 
 
 def stem(path):

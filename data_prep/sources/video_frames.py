@@ -4,37 +4,60 @@ import os
 
 import cv2
 
+from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
 from seqface_jax.photos import video
 
-ENDINGS = video.VIDEO_ENDINGS
 MAX_FRAMES = 100  # Of a video of any length: its neighbours show the same face again.
+_CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
 
 
 def is_video(path):
-    """Returns whether a file is a video, by its name."""
-    return os.path.splitext(path)[1].lower() in ENDINGS
+    """Returns whether a file is a video: by its content; by its name where that tells nothing."""
+    try:
+        group = file_kinds.of_path(path).group
+    except OSError:
+        group = file_kinds.OTHER
+    named = os.path.splitext(path)[1].lower() in video.VIDEO_ENDINGS
+    return group == file_kinds.VIDEO or (named and group == file_kinds.OTHER)
 
 
-def read(path):
+def read(path, on_loss=lambda sentence: None):
     """Yields (number, photo) of the frames that are taken; photo [H, W, 3] uint8 RGB.
 
     The frames are counted first, by decoding: what raw streams such as .mjpg announce is a guess.
 
+    Args:
+        path: of the video.
+        on_loss: called with one sentence about frames that cannot be read.
+
     Raises:
         UserError: no frame of it can be read.
     """
-    count = sum(1 for _ in _grabbed(path))
+    count, announced = 0, 0
+    for capture in _grabbed(path):
+        count += 1
+        announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if not count:
         raise UserError(
             f'{path} is not a readable video (damaged, or of a codec that OpenCV lacks)'
         )
-    stride = -(-count // MAX_FRAMES)
+    if _has_index(path) and count < _CUT_SHORT * announced:
+        on_loss(f'it breaks off after {count} of {announced} frames')
+    stride, lost = -(-count // MAX_FRAMES), 0
     for number, capture in enumerate(_grabbed(path)):
         if number % stride == 0:
             is_read, image = capture.retrieve()
             if is_read:
                 yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+            lost += not is_read
+    if lost:
+        on_loss(f'{lost} of its frames cannot be decoded')
+
+
+def _has_index(path):
+    """Returns whether a video says how many frames it has, as bare streams of pictures do not."""
+    return file_kinds.of_path(path).name != 'Motion JPEG'
 
 
 def _grabbed(path):

@@ -32,13 +32,17 @@ class Source:
             for name in FOLDERS
             if (name + flip).lower() not in present
         ]
+        self.passed_over = layout.unused(raw_dir, [*folders.values(), *self.shared_files])
         frames = {}
         for name, folder in sorted(folders.items()):
             flip = _FLIP if name.lower().endswith(_FLIP.lower()) else ''
+            used = []
             for frame in _frames(folder, flip):
                 frames.setdefault(frame.subject, []).append(frame)
+                used += [frame.image_path, frame.scan_path]
+            self.passed_over += layout.unused(folder, used)
         self._subjects = {
-            name: Subject(name, (_neutral(views), *sorted(views, key=lambda f: f.index)))
+            name: Subject(name, (_neutral(views), *_in_order(views)), in_time=False)
             for name, views in sorted(frames.items())
         }
 
@@ -58,17 +62,23 @@ class Source:
 
 def _frames(folder, flip):
     """Yields the frames of one folder; photos without parameters and the reverse are frames too."""
-    files = {}
-    for suffixes in (layout.PHOTO_SUFFIXES, (morphable_model.SUFFIX,)):
-        for path in layout.files(folder, suffixes):
-            files.setdefault(layout.stem(path), {})[suffixes] = path
-    for name, paths in files.items():
+    photos, parameters = {}, {}
+    for path in sorted(layout.files(folder), key=layout.preference):
+        name = layout.stem(path)
+        if not _VIEW.fullmatch(name):
+            continue
+        if path.lower().endswith(morphable_model.SUFFIX):
+            parameters.setdefault(name, path)
+        elif layout.usual_kind(path) == layout.PHOTO:
+            photos.setdefault(name, path)
+    for name in sorted(photos.keys() | parameters.keys()):
         match = _VIEW.fullmatch(name)
-        if match:
-            photo = paths.get(layout.PHOTO_SUFFIXES)
-            parameters = paths.get((morphable_model.SUFFIX,))
-            subject_id = match['photo'] + flip
-            yield Frame(subject_id, 'views', int(match['view']), photo, parameters)
+        place = match['photo'] + flip, 'views', int(match['view'])
+        yield Frame(*place, photos.get(name), parameters.get(name))
+
+
+def _in_order(views):
+    return sorted(views, key=lambda frame: frame.index)
 
 
 def _neutral(views):

@@ -132,8 +132,10 @@ def _read_landmarks(path):
 def _read_bytes(path):
     try:
         return path.read_bytes()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise UserError(f'{path}: is missing; copy all files of FaceXModel.') from error
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}).') from error
 
 
 def _vertex_rows(path, data):

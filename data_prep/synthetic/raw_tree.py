@@ -11,6 +11,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import zipfile
 from typing import NamedTuple
 
 import cv2
@@ -138,20 +139,21 @@ def _recorded(settings):
 
 def _check_settings(truth, settings):
     """Raises UserError if a person was written with other settings."""
-    with np.load(truth) as arrays:
-        text = str(arrays['settings'])
     try:
-        written = json.loads(text)
-    except ValueError:
+        with np.load(truth) as arrays:
+            written = json.loads(str(arrays['settings']))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         written = None
     if not isinstance(written, dict):
-        raise UserError(f'{truth}: was written by another version; choose another --out_dir.')
+        raise UserError(
+            f'{truth}: was written by another version, or is damaged; choose another --out_dir.'
+        )
     wanted = _recorded(settings)
     other = [name for name in wanted if written.get(name) != wanted[name]]
     if other:
         raise UserError(
-            f'{truth}: was written with other {", ".join(other)}; choose another --out_dir or '
-            'remove it.'
+            f'{truth}: was written with other {", ".join(other)}; choose another --out_dir, or the '
+            'same settings.'
         )
 
 

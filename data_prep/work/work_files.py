@@ -5,10 +5,14 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 
 import numpy as np
 
 from seqface_jax.errors import UserError
+
+# What NumPy and zipfile raise on a file of arrays that was changed or cut.
+_DAMAGED = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def key_of(*parts):
@@ -45,7 +49,7 @@ def is_valid(path, key):
     try:
         with np.load(path) as arrays:
             return str(arrays['key']) == key
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, *_DAMAGED):
         return False
 
 
@@ -54,5 +58,5 @@ def load(path, names=None):
     try:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in names or arrays.files if name != 'key'}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise UserError(f'{path} is damaged ({error}): delete it and run again') from error

@@ -7,6 +7,7 @@ came from. TFDS and grain are imported on use: they cost seconds.
 import collections
 import copy
 import dataclasses
+import difflib
 import functools
 import os
 import re
@@ -487,7 +488,8 @@ def _builder(folder, kind, config):
     parent = os.path.join(os.path.abspath(folder), kind)
     paths = [os.path.join(parent, version) for version in VERSIONS]
     path = next(filter(os.path.isdir, paths), None)
-    command = f'python -m data_prep {config.name} --raw_dir=RAW --data_dir={config.dir}'
+    # Not the name of the records: they may have been given another one than their data set's.
+    command = f'python -m data_prep DATASET --raw_dir=RAW --data_dir={config.dir}'
     others = _subfolders(parent)
     if path is None and others:
         raise UserError(
@@ -500,12 +502,30 @@ def _builder(folder, kind, config):
             f'for: prepare them with `{command} --frame_maps`'
         )
     if path is None:
-        raise UserError(f"no records of '{config.name}' in {parent}: prepare them with `{command}`")
+        raise UserError(_no_records(config, parent, command))
     try:
         _check_features(os.path.join(path, 'features.json'))
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
+
+
+def _no_records(config, parent, command):
+    """Returns the sentence for records that are not there, with the nearest that are."""
+    what = f"no records of '{config.name}' in {parent}"
+    there = [
+        name
+        for name in _subfolders(config.dir)
+        if os.path.isdir(os.path.join(config.dir, name, 'frames'))
+    ]
+    near = difflib.get_close_matches(config.name, there, 1)
+    if near:
+        return f"{what}: did you mean '{near[0]}'? There are {', '.join(there)}"
+    if there:
+        return f'{what}: there are {", ".join(there)}; `python -m data_prep` prepares others'
+    if not os.path.isdir(config.dir):
+        what += f', because {config.dir} is no folder'
+    return f'{what}: prepare them with `{command}` (`python -m data_prep --help` tells DATASET)'
 
 
 def _check_features(path):

@@ -176,7 +176,22 @@ def test_unit_scaling_divides_bytes_by_255():
 def test_missing_records_are_answered_with_the_command_that_makes_them(config, tmp_path):
     config = config.copy_and_resolve_references()
     config.dir = str(tmp_path)
-    with pytest.raises(UserError, match='python -m data_prep tiny'):
+    with pytest.raises(UserError, match=r'python -m data_prep DATASET --raw_dir=RAW') as caught:
+        input_pipeline.open_dataset(config)
+    assert 'data_prep tiny' not in str(caught.value)  # The name of records is no data set.
+    config.dir = str(tmp_path / 'nowhere')
+    with pytest.raises(UserError, match='nowhere is no folder'):
+        input_pipeline.open_dataset(config)
+
+
+@pytest.mark.parametrize(
+    ('name', 'sentence'),
+    [('tny', "no records of 'tny' .*: did you mean 'tiny'"), ('nope', 'there are tiny; `python')],
+)
+def test_a_misspelt_name_of_records_is_answered_with_those_that_are_there(config, name, sentence):
+    config = config.copy_and_resolve_references()
+    config.name = name
+    with pytest.raises(UserError, match=sentence):
         input_pipeline.open_dataset(config)
 
 

@@ -133,3 +133,38 @@ def test_workers_can_run_it():
         assert pickle.loads(pickle.dumps(function)) is function
     moved = pickle.loads(pickle.dumps(random_motion(np.random.default_rng(0))))
     assert isinstance(moved, RigidTransform)
+
+
+@functools.cache
+def _upright():
+    """Returns a scan, and its RigidTransform to the canonical frame."""
+    scan = scan_of(true_face(14), np.random.default_rng(14), side=100)
+    return scan, canonical.register(scan, template())[0]
+
+
+_TURNS = {
+    'face +z, top -y': ([0, 0, np.pi], 'its face along +z, its top along -y'),
+    'face +x, top +y': ([0, np.pi / 2, 0], 'its face along +x, its top along +y'),
+    'face -z, top +y': ([0, np.pi, 0], 'its face along -z, its top along +y'),
+    'face -y, top +z': ([np.pi / 2, 0, 0], 'its face along -y, its top along +z'),
+}
+
+
+@pytest.mark.parametrize('turn', _TURNS.values(), ids=_TURNS)
+def test_a_scan_turned_in_any_way_is_posed_as_the_upright_one_and_its_turn_is_named(turn):
+    scan, upright = _upright()
+    vector, name = turn
+    motion = RigidTransform(canonical.rotation_vector_matrix(vector), np.array([5.0, -60.0, 20.0]))
+    transform, _ = canonical.register(motion.apply_to_scan(scan), template())
+    _assert_same(transform.compose(motion), upright, 0.2, 0.2)
+    assert canonical.is_turned(transform) and canonical.orientation(transform) == name
+    assert not canonical.is_turned(upright)
+
+
+def test_a_turned_pose_that_fits_hardly_better_than_the_upright_one_is_refused(monkeypatch):
+    scan, _ = _upright()
+    motion = RigidTransform(canonical.rotation_vector_matrix([0, 0, np.pi]), np.zeros(3))
+    monkeypatch.setattr(canonical, '_TURNED_BETTER_MM', 5.0)
+    sentence = r'along \+z, its top along \+y fits as well as .*, its top along -y; turn it'
+    with pytest.raises(RegistrationError, match=sentence):
+        canonical.register(motion.apply_to_scan(scan), template())

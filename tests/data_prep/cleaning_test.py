@@ -81,3 +81,77 @@ def test_a_scan_of_which_nothing_is_left_is_an_error():
     points = np.zeros((3, 3), np.float32)
     with pytest.raises(ScanError, match='nothing is left'):
         cleaning.clean(Scan(points, np.array([[0, 1, 2]], np.int32)))
+
+
+def _split(points, triangles, label):
+    """Gives the triangles of each label vertices of their own, at the same places."""
+    parts, faces, offset = [], [], 0
+    for one in np.unique(label):
+        used, index = np.unique(triangles[label == one], return_inverse=True)
+        parts.append(points[used])
+        faces.append(index.reshape(-1, 3) + offset)
+        offset += len(used)
+    return np.concatenate(parts), np.concatenate(faces).astype(np.int32)
+
+
+def _bent_grid(rows):
+    points, triangles = _grid(rows)
+    points[:, 2] = 0.02 * points[:, 0] ** 2
+    return points, triangles
+
+
+@pytest.mark.parametrize(
+    'label',
+    [
+        lambda triangles: triangles[:, 0] % 9 > 3,  # A seam from top to bottom.
+        lambda triangles: (triangles[:, 0] % 9 > 3) + 2 * (triangles[:, 0] > 40),  # Four charts.
+        lambda triangles: np.arange(len(triangles)),  # A triangle soup.
+    ],
+    ids=['seam', 'charts', 'soup'],
+)
+def test_doubled_vertices_are_one_place_and_nothing_is_lost(label):
+    points, triangles = _bent_grid(9)
+    parts = cleaning.clean_parts(Scan(*_split(points, triangles, label(triangles))))
+    assert len(parts.scan.vertices) == len(points)
+    assert len(parts.scan.triangles) == len(triangles)
+    assert parts.share_of_pieces() == 0
+
+
+def test_rims_that_were_rounded_differently_are_one_seam():
+    points, triangles = _bent_grid(9)
+    label = triangles[:, 0] % 9 > 3
+    right = len(np.unique(triangles[~label]))  # The first vertex of the part on the right.
+    points, triangles = _split(points, triangles, label)
+    points[right:] += np.float32(3e-5)  # 0.00003 of an edge.
+    parts = cleaning.clean_parts(Scan(points, triangles))
+    assert len(parts.scan.triangles) == len(triangles) and len(parts.scan.vertices) == 81
+
+
+def test_rims_a_tenth_of_an_edge_apart_are_two_pieces_and_their_share_is_known():
+    points, triangles = _bent_grid(9)
+    label = triangles[:, 0] % 9 > 3
+    right = len(np.unique(triangles[~label]))  # The first vertex of the part on the right.
+    points, triangles = _split(points, triangles, label)
+    points[right:, 0] += 0.1
+    parts = cleaning.clean_parts(Scan(points, triangles))
+    assert len(parts.scan.triangles) + len(parts.pieces.triangles) == len(triangles)
+    assert 0.3 < parts.share_of_pieces() < 0.5
+
+
+def test_a_seam_of_the_texture_keeps_both_coordinates_and_the_surface_hangs_together():
+    points, triangles = _bent_grid(9)
+    points, triangles = _split(points, triangles, triangles[:, 0] % 9 > 3)
+    uv = np.where(np.arange(len(points))[:, None] < 45, 0.25, 0.75) * np.ones(2)
+    parts = cleaning.clean_parts(Scan(points, triangles, uv.astype(np.float32)))
+    assert len(parts.scan.triangles) == len(triangles)
+    np.testing.assert_array_equal(
+        np.sort(parts.scan.uv[parts.scan.triangles].ravel()), np.sort(uv[triangles].ravel())
+    )
+    assert len(cleaning.weld(parts.scan).vertices) == 81
+
+
+def test_vertices_that_nobody_uses_may_be_anything():
+    points, triangles = _bent_grid(5)
+    stray = np.full((3, 3), np.nan, np.float32)
+    cleaned = cleaning.clean(Scan(np.concatenate([points, stray]), triangles))
+    np.testing.assert_array_equal(cleaned.vertices, points)

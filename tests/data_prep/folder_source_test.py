@@ -72,3 +72,60 @@ def test_a_folder_without_folders_gives_one_sentence(tmp_path):
     (tmp_path / 'a.jpg').write_bytes(b'x')
     with pytest.raises(UserError, match=r"holds no subject folder \(anna, boris, .*but 'a.jpg'"):
         sources.open_source('folder', str(tmp_path))
+
+
+def _photo(path):
+    small_source_trees.small_raw_tree.write_photo(path, small_source_trees.photo())
+
+
+def test_a_file_is_what_its_content_says_and_nothing_is_passed_over_in_silence(tmp_path):
+    anna = tmp_path / 'anna'
+    for name in ('a.webp', 'b.tif', 'c.jpg', 'd.png'):
+        _photo(anna / name)
+    (anna / 'c.jpg').rename(anna / 'c')  # A photo without an ending.
+    (anna / 'd.png').rename(anna / 'd.txt')
+    scan_io = small_source_trees.scan_io
+    scan_io.write_vrml(anna / 'x.vrml', small_source_trees.person(0))
+    scan_io.write_ply(anna / 'y.dat', small_source_trees.person(0))
+    (anna / 'e.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    (anna / 'z.stl').write_bytes(b'solid face')
+    (anna / 'notes.txt').write_text('first try')
+    (anna / 'face.ply').write_bytes(b'ply\nformat ascii 1.0\ncomment unit: mm\n')  # run_demo's.
+    (anna / 'face.obj').write_bytes(b'# A scan of hers.\n')
+    (anna / '.DS_Store').write_bytes(b'x')
+    (anna / 'more').mkdir()
+    (tmp_path / 'loose.jpg').write_bytes(b'x')
+    source = sources.open_source('folder', str(tmp_path))
+    (subject,) = source.subjects()
+    used = [path for f in subject.frames for path in (f.image_path, f.scan_path) if path]
+    assert [path.rpartition('/')[2] for path in used] == [
+        *('a.webp', 'b.tif', 'c', 'd.txt', 'e.heic', 'face.obj', 'x.vrml', 'y.dat')
+    ]
+    passed_over = {e.where.rpartition('/')[2]: (e.what, e.why) for e in source.passed_over}
+    assert set(passed_over) == {'z.stl', 'notes.txt', 'face.ply', 'more', 'loose.jpg'}
+    assert 'it is a text file; photos of these kinds are read: JPEG' in passed_over['notes.txt'][1]
+    assert passed_over['more'][0] == 'folder' and 'this program' in passed_over['face.ply'][1]
+
+
+def test_two_photos_and_two_scans_of_one_name_are_all_used(tmp_path):
+    for name in ('1.jpg', '1.png', '1.obj', '1.ply', '1.wrl'):
+        (tmp_path / 'a').mkdir(exist_ok=True)
+        (tmp_path / 'a' / name).write_bytes(b'x')
+    source = sources.open_source('folder', str(tmp_path))
+    (subject,) = source.subjects()
+    names = [tuple((p or '')[-5:] for p in (f.image_path, f.scan_path)) for f in subject.frames]
+    assert names == [('1.jpg', '1.wrl'), ('1.png', '1.ply'), ('', '1.obj')]
+    assert [frame.index for frame in subject.frames] == [0, 1, 2]
+    assert source.neutral('a') == ('photos', 0) and source.passed_over == []
+
+
+def test_photos_of_a_folder_do_not_follow_each_other_in_time(tree):
+    source = sources.open_source('folder', str(tree))
+    assert not any(subject.in_time for subject in source.subjects())
+
+
+def test_a_folder_of_folders_of_people_names_the_one_to_give(tmp_path):
+    for name in ('anna', 'boris'):
+        _photo(tmp_path / 'group 1' / name / 'a.jpg')
+    with pytest.raises(UserError, match=r'only folders: .* did you mean --raw_dir=.*group 1\?'):
+        sources.open_source('folder', str(tmp_path))

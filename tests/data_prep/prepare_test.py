@@ -1,5 +1,6 @@
 """Raw trees to records. The trees are small and drawn; see small_raw_tree."""
 
+import errno
 import json
 import os
 import shutil
@@ -273,9 +274,33 @@ def test_two_runs_at_once_do_not_mix(tree, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ('name', 'sentence'),
+    [
+        ('raw/a', 'cannot read .*raw/a: look at its permissions'),
+        ('data/x', 'cannot write to .*data/x; choose another --data_dir'),
+    ],
+)
+def test_what_may_not_be_read_and_what_may_not_be_written_are_told_apart(tmp_path, name, sentence):
+    with pytest.raises(UserError, match=sentence):
+        with prepare._locked(str(tmp_path / 'data' / '.work' / 'bu4dfe')):
+            raise PermissionError(errno.EACCES, 'Permission denied', str(tmp_path / name))
+
+
+def test_an_open3d_that_does_not_load_is_not_a_fault_of_the_scans(tree, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'open3d', None)
+    with pytest.raises(UserError, match='Open3D cannot be loaded .*libegl1'):
+        _prepare(tree, tmp_path)
+
+
+@pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
         (['bu5dfe'], "error: unknown data set 'bu5dfe'; known commands are: bu3dfe, "),
+        (
+            ['synthetic_row'],
+            "error: unknown data set 'synthetic_row'; known commands are: bu3dfe, bu4dfe, "
+            'florence, folder, w300lp, synthetic_raw; did you mean synthetic_raw?',
+        ),
         ([], 'error: give one command'),
         (['bu4dfe'], 'error: bu4dfe needs --raw_dir=FOLDER'),
         (['bu4dfe', '--raw_dir=/nowhere'], 'error: --raw_dir=/nowhere is not a folder'),

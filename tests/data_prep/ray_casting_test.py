@@ -3,6 +3,7 @@ import pytest
 
 from data_prep.registration import ray_casting
 from data_prep.registration.template import template
+from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
@@ -133,3 +134,13 @@ def test_a_scan_without_a_surface_at_the_nose_is_an_error():
     away = Scan(sphere.vertices + np.float32([500, 0, 0]), sphere.triangles)
     with pytest.raises(UserError, match='nose'):
         ray_casting.position_map(away)
+
+
+def test_the_share_of_the_face_that_only_a_piece_shows():
+    face = template()
+    left = face.vertices[face.triangles].mean(axis=1)[:, 0] < 0
+    halves = [cleaning.compact(face, face.triangles[side]) for side in (left, ~left)]
+    np.testing.assert_allclose(ray_casting.share_only_of(*halves), 0.5, atol=0.03)
+    assert ray_casting.share_only_of(halves[0], face) == 0  # Nothing that the face has not.
+    none = cleaning.compact(face, face.triangles[:0])
+    assert ray_casting.share_only_of(none, face) == 0

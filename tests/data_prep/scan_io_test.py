@@ -378,3 +378,65 @@ def test_a_file_cut_at_every_kilobyte_is_refused_or_sound(tmp_path, write):
             continue
         assert scan.triangles.max() < len(scan.vertices)  # OBJ may be cut between two lines.
         assert write == 'write_obj'
+
+
+_UNUSED = {
+    'a.wrl': '#VRML V2.0 utf8\nShape {{ geometry IndexedFaceSet {{ coord Coordinate {{ point [ '
+    '{rows} ] }} coordIndex [ 0 1 3 -1 0 3 4 -1 ] }} }}',
+    'a.ply': 'ply\nformat ascii 1.0\nelement vertex 6\nproperty float x\nproperty float y\n'
+    'property float z\nelement face 2\nproperty list uchar int vertex_indices\nend_header\n{rows}\n'
+    '3 0 1 3\n3 0 3 4\n',
+    'a.obj': 'v {rows}\nf 1 2 4\nf 1 4 5\n',
+}
+
+
+@pytest.mark.parametrize('name', _UNUSED)
+@pytest.mark.parametrize('missing', ['nan nan nan', 'inf 0 0', '1e39 0 0'])
+def test_vertices_that_are_not_finite_and_in_no_face_are_left_out_and_counted(
+    tmp_path, name, missing
+):
+    points = [' '.join(f'{x:g}' for x in point) for point in scan_variants.POINTS]
+    rows = [points[0], points[1], missing, points[2], points[3], missing]
+    separator = '\nv ' if name == 'a.obj' else '\n'
+    (tmp_path / name).write_text(_UNUSED[name].format(rows=separator.join(rows)))
+    scan = scan_io.read_scan(tmp_path / name)
+    np.testing.assert_allclose(scan.vertices, scan_variants.POINTS)
+    np.testing.assert_array_equal(scan.triangles, scan_variants.TRIANGLES)
+    assert scan.notes == ('2 of 6 vertices are not finite and in no face: left out',)
+
+
+def test_texture_coordinates_of_vertices_in_no_face_may_be_anything(tmp_path):
+    text = _PLY.replace('uchar red', 'uchar red\nproperty float s\nproperty float t')
+    lines = text.splitlines()
+    start = lines.index('end_header') + 1
+    lines[start : start + 4] = [f'{line} 0.5 0.25' for line in lines[start : start + 4]]
+    lines.insert(start + 4, '0 0 0 9 nan nan')
+    text = '\n'.join(lines).replace('vertex 4', 'vertex 5') + '\n'
+    (tmp_path / 'a.ply').write_text(text)
+    scan = scan_io.read_scan(tmp_path / 'a.ply')
+    np.testing.assert_allclose(scan.uv[:4], [[0.5, 0.25]] * 4)
+
+
+@pytest.mark.parametrize('name', ['a.obj', 'a.wrl', 'a', 'a.dat'])
+def test_ply_and_vrml_are_known_by_their_content(tmp_path, name):
+    for write in (scan_io.write_ply, scan_io.write_vrml):
+        write(tmp_path / name, _scan())
+        assert scan_io.is_scan(tmp_path / name)
+        np.testing.assert_allclose(scan_io.read_scan(tmp_path / name).vertices, _scan().vertices)
+
+
+def test_faces_of_two_corners_and_geometry_that_is_not_read_are_counted(tmp_path):
+    (tmp_path / 'a.obj').write_text('v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\nf 1 2\n')
+    note = '1 of 2 faces have fewer than three corners: left out'
+    assert scan_io.read_scan(tmp_path / 'a.obj').notes == (note,)
+    box = 'Shape { geometry Box { size 1 1 1 } }'
+    scan_io.write_vrml(tmp_path / 'a.wrl', _scan())
+    assert scan_io.read_scan(tmp_path / 'a.wrl').notes == ()
+    text = (tmp_path / 'a.wrl').read_text()
+    (tmp_path / 'a.wrl').write_text(text + box)
+    assert scan_io.read_scan(tmp_path / 'a.wrl').notes == (
+        'of its geometry, Box is not read: left out',
+    )
+    (tmp_path / 'a.wrl').write_text('#VRML V2.0 utf8\n' + box)
+    with pytest.raises(ScanError, match='no IndexedFaceSet, only Box'):
+        scan_io.read_scan(tmp_path / 'a.wrl')

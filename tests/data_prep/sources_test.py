@@ -2,6 +2,7 @@ import pytest
 
 from data_prep import sources
 from seqface_jax.errors import UserError
+from tests.helpers import small_raw_tree, small_source_trees
 
 
 def _touch(root, *paths):
@@ -95,3 +96,46 @@ def test_an_unknown_data_set_lists_the_known_ones():
         UserError, match="unknown data set 'bu5dfe'; known are: bu3dfe, bu4dfe, florence, "
     ):
         sources.open_source('bu5dfe', '.')
+
+
+def test_every_kind_of_photo_and_every_ending_of_a_scan_is_found(tmp_path):
+    photo = small_source_trees.photo()
+    for n, ending in enumerate(('webp', 'tif', 'jp2')):
+        small_raw_tree.write_photo(tmp_path / f'F001/Angry/{n:03d}.{ending}', photo)
+    _touch(tmp_path, 'F001/Angry/000.vrml', 'F001/Angry/001.wrl')
+    (subject,) = _open(tmp_path).subjects()
+    assert [bool(frame.image_path) for frame in subject.frames] == [True, True, True]
+    assert [bool(frame.scan_path) for frame in subject.frames] == [True, True, False]
+
+
+def test_what_is_passed_over_is_named(tmp_path):
+    _touch(
+        tmp_path,
+        *('F001/Happy/000.jpg', 'F001/Happy/000.png', 'F001/Happy/a.jpg', 'F001/Happy/.DS_Store'),
+        *('F001/neutral_old/000.jpg', 'readme.txt', 'truth/F001.npz', 'F001/Happy/0000000000.jpg'),
+    )
+    found = {
+        entry.where.removeprefix(f'{tmp_path}/'): entry for entry in _open(tmp_path).passed_over
+    }
+    assert set(found) == {
+        *('readme.txt', 'F001/neutral_old', 'F001/Happy/000.png', 'F001/Happy/a.jpg'),
+        'F001/Happy/0000000000.jpg',
+    }
+    assert {entry.why for entry in found.values()} == {'this data set has no use for it'}
+    assert found['F001/neutral_old'].what == 'folder' and found['readme.txt'].what == 'file'
+
+
+@pytest.mark.parametrize('name', sources.names())
+def test_every_source_says_what_it_passes_over(tmp_path, name):
+    write = {
+        'bu3dfe': lambda: _touch(tmp_path, 'F0001/F0001_NE00WH_F2D.bmp'),
+        'bu4dfe': lambda: _touch(tmp_path, 'F001/Happy/000.jpg'),
+        'florence': lambda: _touch(tmp_path, 'subject_01/Video/PTZ-Indoor.mp4'),
+        'folder': lambda: _touch(tmp_path, 'anna/a.jpg'),
+        'w300lp': lambda: _touch(tmp_path, 'AFW/AFW_1_0.jpg', 'BFM.mat'),
+    }
+    write[name]()
+    _touch(tmp_path, 'readme.txt')
+    source = sources.open_source(name, str(tmp_path))
+    assert sum(len(subject.frames) for subject in source.subjects()) >= 1
+    assert [entry.where for entry in source.passed_over] == [str(tmp_path / 'readme.txt')]

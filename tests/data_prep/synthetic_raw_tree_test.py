@@ -222,3 +222,9 @@ def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
         left = (front[:, 0] > 15.0).mean()
         shares.append(min(left, (front[:, 0] < -15.0).mean()))
     assert shares[0] < 0.12 and shares[1] > 0.2
+
+
+def test_a_damaged_truth_is_named_and_nothing_is_to_be_removed(tmp_path):
+    (tmp_path / 'F001.npz').write_bytes(b'PK\x03\x04 cut')
+    with pytest.raises(UserError, match=r'F001.npz: .*is damaged; choose another --out_dir\.$'):
+        raw_tree._check_settings(tmp_path / 'F001.npz', raw_tree.Settings())

@@ -5,7 +5,7 @@ import pytest
 
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information
 from tests.helpers import simulated_points
-from tests.compiling import quick_jit
+from tests.helpers.compiling import quick_jit
 
 SETTINGS = frame_fit.FitSettings()
 WORLD = simulated_points.World(shapes=16, points=100, vertices=200)

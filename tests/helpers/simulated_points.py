@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometric_filter import belief, face_basis, frame_fit
-from tests.compiling import quick_jit
+from tests.helpers.compiling import quick_jit
 
 NOISE = 0.005  # Of each place, in face widths.
 SIZE_DEVIATION = 0.04
