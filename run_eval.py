@@ -5,7 +5,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import errors
+from seqface_jax import command_line, errors
 
 _WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <first>/eval/.')
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
@@ -19,7 +19,7 @@ _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
 _PERMUTATIONS = flags.DEFINE_integer(
     'permutations', 0, 'Orders of the same frames to measure the order spread over; 0: not.'
 )
-flags.mark_flags_as_required(['workdir'])
+command_line.require(workdir='RUN, the folder of a trained run')
 
 
 @errors.exit_on_user_error
@@ -27,8 +27,11 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    import cv2
+
     from seqface_jax import evaluate
 
+    cv2.setNumThreads(1)  # The readers of records are threads already.
     options = evaluate.Options(
         frames=_numbers(_FRAMES.value),
         splits=_SPLITS.value,
@@ -64,4 +67,4 @@ def _checkpoints(values):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

@@ -4,7 +4,7 @@ import os
 
 import cv2
 
-from seqface_jax import video
+from seqface_jax import video, video_geometry
 from seqface_jax.errors import UserError
 
 ENDINGS = video.VIDEO_ENDINGS
@@ -30,11 +30,13 @@ def read(path):
             f'{path} is not a readable video (damaged, or of a codec that OpenCV lacks)'
         )
     stride = -(-count // MAX_FRAMES)
+    geometry = None
     for number, capture in enumerate(_grabbed(path)):
+        geometry = geometry or video_geometry.read(path, capture)
         if number % stride == 0:
             is_read, image = capture.retrieve()
             if is_read:
-                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield number, geometry.apply(image)[0]
 
 
 def _grabbed(path):

@@ -9,6 +9,7 @@ SHA-256 of every array and of itself; what is read is checked against them.
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
 import glob
@@ -21,7 +22,7 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import checksums, models
+from seqface_jax import backend, checksums, errors, models
 from seqface_jax.errors import UserError
 
 FORMAT = 2  # Of what is saved; raised when an older program could not read it.
@@ -68,7 +69,18 @@ _READ_ERRORS = (
     RuntimeError,  # NotImplementedError, too.
     OverflowError,
     MemoryError,
-)  # Of orbax and tensorstore, from what is in damaged files.
+)  # Of orbax and tensorstore; `_complaint` tells damaged files from what keeps whole ones unread.
+# Errors of files that are evidence of damage: one is missing, or stands where a folder should.
+_DAMAGE_ERRNOS = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+# What tensorstore and the system say of files that may be whole.
+_UNREAD_PHRASES = ('PERMISSION_DENIED', 'Permission denied', 'Too many open files')
+_UNREAD_PHRASES += ('Input/output error', 'Stale file handle', 'DEADLINE_EXCEEDED')
+
+
+_INSTEAD = (
+    'restore it from a copy, use another checkpoint of the run, or train in another workdir '
+    '(--config.train.start_from=RUN goes on from the best_validation of a run)'
+)
 
 
 class Store:
@@ -76,10 +88,7 @@ class Store:
 
     def __init__(self, workdir):
         self._workdir = os.path.abspath(workdir)
-        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
-        for leftover in glob.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)  # Of a run that was killed while saving.
-        self._managers = {}
+        self._managers, self._is_clean = {}, False
 
     def save(self, which, variables, meta, training=None):
         """Starts saving; the checkpoint appears whole or not at all.
@@ -92,6 +101,7 @@ class Store:
         """
         import orbax.checkpoint as ocp
 
+        self._remove_leftovers()
         manager = self._manager(which)
         manager.wait_until_finished()
         for step in manager.all_steps():
@@ -123,6 +133,7 @@ class Store:
 
         if not os.path.isdir(self._folder(which)):
             return None
+        backend.require_devices()  # Orbax asks JAX: a missing GPU is no damage.
         place = self._folder(which)
         try:
             manager = self._manager(which)
@@ -139,14 +150,23 @@ class Store:
             restored = manager.restore(step, args=ocp.args.Composite(**items))
             meta = restored['meta']
         except _READ_ERRORS as error:
-            raise UserError(
-                f'the checkpoint in {place} is damaged or foreign: delete that folder, or choose '
-                'another workdir'
-            ) from error
+            raise UserError(_complaint(place, error)) from error
         _check_format(meta, place)
         names = ['variables'] + ['training'] * (training is not None)
         meta = _check_sums(meta, {name: restored[name] for name in names}, place)
         return restored['variables'], restored['training'] if training is not None else None, meta
+
+    def _remove_leftovers(self):
+        """Removes what a run that was killed while saving has left; before the first own save.
+
+        Not on reading: another process may be saving there.
+        """
+        if self._is_clean:
+            return
+        self._is_clean = True
+        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
+        for leftover in glob.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def wait(self):
         """Waits until everything is on disk."""
@@ -270,7 +290,7 @@ def write_config(workdir, config):
         if differing:
             raise UserError(
                 f'{workdir} holds a run of another config ({", ".join(differing)} differ): choose '
-                'another workdir, or delete it'
+                'another workdir, or the config of that run to go on with it'
             )
     os.makedirs(workdir, exist_ok=True)
     with open(path + '.tmp', 'w') as file:
@@ -338,6 +358,24 @@ def _restore(workdir, which):
     return restored
 
 
+def _complaint(place, error):
+    """Says why the checkpoint in `place` was not read: only evidence of damage is called so."""
+    elsewhere = errors.device_error(error) or errors.disk_error(error)
+    if elsewhere is not None:
+        return f'the checkpoint in {place} was not read: {elsewhere}'
+    cause = error
+    while cause is not None:
+        unread = isinstance(cause, OSError) and cause.errno not in _DAMAGE_ERRNOS
+        if unread or any(phrase in str(cause) for phrase in _UNREAD_PHRASES):
+            reason = getattr(cause, 'strerror', None) or ' '.join(str(cause).split())[:200]
+            return (
+                f'the checkpoint in {place} cannot be read ({reason}): see that its files may be '
+                'read, and run the same command again'
+            )
+        cause = cause.__cause__ or cause.__context__
+    return f'the checkpoint in {place} is damaged or foreign: {_INSTEAD}'
+
+
 def _check_format(meta, place):
     if not isinstance(meta, dict) or meta.get('format') not in (_UNCHECKED_FORMAT, FORMAT):
         known = meta.get('format') if isinstance(meta, dict) else 'no'
@@ -365,7 +403,7 @@ def _check_sums(meta, trees, place):
         more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
         raise UserError(
             f'the checkpoint in {place} is damaged ({", ".join(damaged[:3])}{more} are not what '
-            'was saved): delete that folder, or restore it from a copy'
+            f'was saved): {_INSTEAD}'
         )
     return values
 

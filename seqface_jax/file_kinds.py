@@ -14,6 +14,9 @@ PHOTO, VIDEO, OTHER = 'photo', 'video', 'other'
 HEIC, AVIF = 'HEIC', 'AVIF'
 # Kinds of photo that are read, as a person is told them.
 PHOTO_KINDS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WebP', 'GIF', 'PPM', 'JPEG 2000', AVIF, HEIC)
+# Endings that promise a photo: such a file is a damaged one, whatever its bytes say.
+PHOTO_ENDINGS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
+PHOTO_ENDINGS += ('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.j2k', '.avif', '.heic', '.heif')
 _HEAD_BYTES = 4096
 _STREAM_BYTES = 1 << 25  # Bytes in which a bare stream of JPEG pictures shows at least three.
 _HEIC_BRANDS = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'}
@@ -108,6 +111,11 @@ def of_path(path):
         if head.startswith(b'\xff\xd8') and len(head) == _HEAD_BYTES:
             head += file.read(_STREAM_BYTES)
     return of_bytes(head, path)
+
+
+def promises_photo(path):
+    """Returns whether a file is meant as a photo, by its ending."""
+    return os.path.splitext(path)[1].lower() in PHOTO_ENDINGS
 
 
 def of_bytes(data, name=''):

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import errors
+from seqface_jax import command_line, errors
 
 CHECKPOINT = 'best_validation'
 _TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')
@@ -270,5 +270,7 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['workdir', 'data_dir'])
-    app.run(main)
+    command_line.require(
+        workdir='RUN, the folder of a trained run', data_dir='FOLDER of the prepared data'
+    )
+    app.run(main, flags_parser=command_line.parse)

@@ -16,7 +16,15 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, errors, export, face_detection, frozen, reconstruct
+from seqface_jax import (
+    checkpoints,
+    command_line,
+    errors,
+    export,
+    face_detection,
+    frozen,
+    reconstruct,
+)
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -104,5 +112,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['output'])
-    app.run(main)
+    command_line.require(output='FILE to write')
+    app.run(main, flags_parser=command_line.parse)

@@ -20,7 +20,7 @@ from absl import app, flags, logging
 from flax import traverse_util
 from ml_collections import config_flags
 
-from seqface_jax import checkpoints, models
+from seqface_jax import checkpoints, command_line, models
 from seqface_jax.errors import UserError, exit_on_user_error
 from seqface_jax.models import fields
 
@@ -430,5 +430,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['h5', 'workdir'])
-    app.run(main)
+    command_line.require(h5='FILE of the thesis, .h5', workdir='FOLDER of the new run')
+    app.run(main, flags_parser=command_line.parse)

@@ -400,7 +400,6 @@ def open_dataset(config):
     Raises:
         UserError: there are no records, or they cannot be read.
     """
-    cv2.setNumThreads(1)  # The readers are threads already.
     return Dataset(config)
 
 

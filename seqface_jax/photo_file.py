@@ -139,7 +139,7 @@ def _check_kind(path, kind):
         raise PhotoError(
             f'{path} is not a readable picture but {kind.name}: photos of these kinds are read: '
             f'{", ".join(file_kinds.PHOTO_KINDS)}',
-            NO_PHOTO,
+            UNREADABLE if file_kinds.promises_photo(path) else NO_PHOTO,
         )
     if kind.name == file_kinds.HEIC and not can_read_heic():
         raise PhotoError(f'{path} is a HEIC photo: {_CONVERT_HEIC}', NO_HEIC)

@@ -48,7 +48,8 @@ class Source(NamedTuple):
 
     Attributes:
         kind: 'photos', 'video' or 'camera'.
-        count: of the frames, in a video as it announces; None for a camera, which has no end.
+        count: of the frames, in a video as it announces, of a folder without the files that are
+            no photos; None for a camera, which has no end.
         frames: iterator of Frame; only one is in memory. Closing it frees the file or camera.
     """
 
@@ -71,13 +72,13 @@ def open_source(source):
         UserError: there is no such file or camera, or no frame in it can be read.
     """
     if os.path.isdir(source):
-        return _photos(_files_of_folder(source))
+        return _folder(source)
     if os.path.exists(source):
         try:
             kind = file_kinds.of_path(source)
         except OSError as error:
             raise UserError(f'cannot read {source}: {error.strerror or error}') from error
-        return _video(source) if kind.group == file_kinds.VIDEO else _photos([source])
+        return _video(source) if kind.group == file_kinds.VIDEO else _photos([source], 1)
     if source.isdecimal():
         return _camera(int(source))
     raise UserError(
@@ -86,8 +87,8 @@ def open_source(source):
     )
 
 
-def _files_of_folder(folder):
-    """Returns the paths of all that a folder holds; UserError if there is no photo among it."""
+def _folder(folder):
+    """Returns the Source of all that a folder holds; UserError if there is no photo among it."""
     try:
         paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except OSError as error:
@@ -102,15 +103,17 @@ def _files_of_folder(folder):
             found[_group(path)].append(path)
     if not found[file_kinds.PHOTO]:
         raise UserError(_no_photos(folder, found))
-    return paths
+    return _photos(paths, len(found[file_kinds.PHOTO]))
 
 
 def _group(path):
     """Returns the group of a file, as of file_kinds.Kind; what cannot be opened may be a photo."""
     try:
-        return file_kinds.of_path(path).group
+        group = file_kinds.of_path(path).group
     except OSError:
         return file_kinds.PHOTO
+    is_damaged = group == file_kinds.OTHER and file_kinds.promises_photo(path)
+    return file_kinds.PHOTO if is_damaged else group
 
 
 def _no_photos(folder, found):
@@ -146,12 +149,12 @@ def _name(path):
     return file_kinds.of_path(path).name
 
 
-def _photos(paths):
+def _photos(paths, count):
     def frames():
         for path in paths:
             yield _photo(path)
 
-    return Source('photos', len(paths), frames())
+    return Source('photos', count, frames())
 
 
 def _photo(path):

@@ -60,8 +60,8 @@ class Source:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
-                f'the truth {path} cannot be read ({error}): write the tree again, or delete the '
-                'file to go without'
+                f'the truth {path} cannot be read ({error}): write the tree '
+                'again, in another --out_dir, or restore the file from a copy'
             ) from error
 
 
