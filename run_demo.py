@@ -26,7 +26,8 @@ _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while fram
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
 command_line.require(
-    input='FOLDER of photos, a photo, a video or the number of a camera', output='FOLDER to write to'
+    input='FOLDER of photos, a photo, a video or the number of a camera',
+    output='FOLDER to write to',
 )
 
 

@@ -7,7 +7,13 @@ from absl import app, flags, logging
 
 from seqface_jax import command_line, errors
 
-_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <first>/eval/.')
+_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate, on the same records.')
+_OUTPUT = flags.DEFINE_string(
+    'output',
+    None,
+    'Folder for the tables, which replace those of an earlier evaluation there; eval/ of the first '
+    "run if left out, or of a folder in runs/ if that is the package's.",
+)
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
 _SPLITS = flags.DEFINE_list('splits', None, 'Of train, validation, test.')
 _CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_validation, latest.')
@@ -39,11 +45,14 @@ def main(argv):
         max_subjects=_SUBJECTS.value,
         data_dir=_DATA_DIR.value,
         data_name=_DATA_NAME.value,
+        output=_OUTPUT.value,
         permutations=_PERMUTATIONS.value,
     )
     evaluate.evaluate(_WORKDIR.value, options)
-    with open(os.path.join(_WORKDIR.value[0], 'eval', 'table.md'), encoding='utf-8') as file:
+    folder = evaluate.output_folder(_WORKDIR.value[0], _OUTPUT.value)
+    with open(os.path.join(folder, 'table.md'), encoding='utf-8') as file:
         sys.stdout.write(file.read())
+    sys.stderr.write(f'wrote {folder}\n')
 
 
 def _numbers(values):

@@ -37,3 +37,22 @@ def state():
     if not is_faulty():
         return NOT_FAULTY
     return GUARDED if FLAG in os.environ.get('XLA_FLAGS', '') else UNGUARDED
+
+
+def computes_rightly():
+    """Returns whether JAX computes, on the CPU, a program that shows the fault."""
+    import jax
+    import numpy as np
+
+    values = np.random.default_rng(0).normal(size=(64, 128)).astype(np.float32)
+
+    def largest(values):
+        return jax.lax.reduce_window(
+            values, -np.inf, jax.lax.max, (2, 1), (2, 1), ((0, 0), (0, 0)), base_dilation=(1, 2)
+        )
+
+    spread = np.full((64, 255), -np.inf, np.float32)  # A hole between every two columns.
+    spread[:, ::2] = values
+    expected = np.maximum(spread[::2], spread[1::2])
+    with jax.default_device(jax.local_devices(backend='cpu')[0]):
+        return np.array_equal(jax.jit(largest)(values), expected)

@@ -178,7 +178,10 @@ class Record:
             return None
         box = moment.observation.detection.box
         pose = self._painter.add(moment.frame.photo, box, moment.face)
-        self._num_sought, self._num_posed = self._num_sought + 1, self._num_posed + (pose is not None)
+        self._num_sought, self._num_posed = (
+            self._num_sought + 1,
+            self._num_posed + (pose is not None),
+        )
         return pose
 
     def lines(self, stopped):

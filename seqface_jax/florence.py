@@ -111,7 +111,7 @@ def table(scores):
             format(values.mean(), digits),
             format(values.std(), digits),
             '-' if interval is None else f'[{interval[0]:{digits}}, {interval[1]:{digits}}]',
-            '-' if p_value is None else f'{p_value:.2g}',
+            statistics.show_p(p_value, len(own)),
         ]
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'

@@ -5,6 +5,7 @@ came from. TFDS and grain are imported on use: they cost seconds.
 """
 
 import collections
+import difflib
 import copy
 import dataclasses
 import functools
@@ -25,6 +26,10 @@ STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', '
 RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
 NORMALIZATIONS = ('unit', 'min_max_bgr')
 ON_BAD_RECORD = ('fail', 'skip')
+
+
+# Data sets that `python -m data_prep` prepares, by name.
+DATA_SETS = ('bu3dfe', 'bu4dfe', 'florence', 'folder', 'w300lp')
 
 
 class BadRecord(UserError):
@@ -498,12 +503,25 @@ def _builder(folder, kind, config):
             f'for: prepare them with `{command} --frame_maps`'
         )
     if path is None:
-        raise UserError(f"no records of '{config.name}' in {parent}: prepare them with `{command}`")
+        raise UserError(_no_records(config, command))
     try:
         _check_features(os.path.join(path, 'features.json'))
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
+
+
+def _no_records(config, command):
+    """Says what records there are, and how to make others where their name is a data set's."""
+    sentence = f"no records of '{config.name}' in {config.dir}"
+    known = [name for name in _subfolders(config.dir) if not name.startswith(('.', '_'))]
+    near = difflib.get_close_matches(config.name, known, n=1)
+    if near:
+        return f"{sentence}: did you mean data.name='{near[0]}' (run_eval: --data_name)?"
+    if config.name in DATA_SETS:
+        return f'{sentence}: prepare them with `{command}`'
+    there = f'there are {", ".join(known)}' if known else 'there are none at all'
+    return f'{sentence}: {there}; data sets that can be prepared are {", ".join(DATA_SETS)}'
 
 
 def _check_features(path):

@@ -3,6 +3,8 @@
 import numpy as np
 
 _RESAMPLES = 10_000
+# Subjects from which a p-value is shown: of five, even if all differ alike, it is not below 0.05.
+MIN_TESTED = 6
 _EXACT_UP_TO = 13  # Subjects; 2^13 sign patterns are fewer than the random ones drawn otherwise.
 
 
@@ -63,6 +65,13 @@ def paired_p_value(values, reference, *, seed=0):
     means = np.abs(signs @ difference)
     at_least = means >= np.abs(difference.sum()) * (1 - 1e-12)
     return float((at_least.sum() + extra) / (len(means) + extra))
+
+
+def show_p(p_value, num_subjects):
+    """Returns a p-value as tables show it: '-' where there is none, or too few subjects for one."""
+    if p_value is None or (num_subjects is not None and num_subjects < MIN_TESTED):
+        return '-'
+    return f'{p_value:.2g}'
 
 
 def compare(values, reference, *, seed=0):
