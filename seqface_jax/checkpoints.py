@@ -9,7 +9,6 @@ SHA-256 of every array and of itself; what is read is checked against them.
 """
 
 import contextlib
-import errno
 import fcntl
 import functools
 import glob
@@ -70,13 +69,6 @@ _READ_ERRORS = (
     OverflowError,
     MemoryError,
 )  # Of orbax and tensorstore; `_complaint` tells damaged files from what keeps whole ones unread.
-# Errors of files that are evidence of damage: one is missing, or stands where a folder should.
-_DAMAGE_ERRNOS = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
-# What tensorstore and the system say of files that may be whole.
-_UNREAD_PHRASES = ('PERMISSION_DENIED', 'Permission denied', 'Too many open files')
-_UNREAD_PHRASES += ('Input/output error', 'Stale file handle', 'DEADLINE_EXCEEDED')
-
-
 _INSTEAD = (
     'restore it from a copy, use another checkpoint of the run, or train in another workdir '
     '(--config.train.start_from=RUN goes on from the best_validation of a run)'
@@ -363,16 +355,12 @@ def _complaint(place, error):
     elsewhere = errors.device_error(error) or errors.disk_error(error)
     if elsewhere is not None:
         return f'the checkpoint in {place} was not read: {elsewhere}'
-    cause = error
-    while cause is not None:
-        unread = isinstance(cause, OSError) and cause.errno not in _DAMAGE_ERRNOS
-        if unread or any(phrase in str(cause) for phrase in _UNREAD_PHRASES):
-            reason = getattr(cause, 'strerror', None) or ' '.join(str(cause).split())[:200]
-            return (
-                f'the checkpoint in {place} cannot be read ({reason}): see that its files may be '
-                'read, and run the same command again'
-            )
-        cause = cause.__cause__ or cause.__context__
+    reason = errors.unread(error)
+    if reason is not None:
+        return (
+            f'the checkpoint in {place} cannot be read ({reason}): see that its files may be read, '
+            'and run the same command again'
+        )
     return f'the checkpoint in {place} is damaged or foreign: {_INSTEAD}'
 
 

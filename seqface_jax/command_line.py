@@ -1,4 +1,4 @@
-"""Flags of the commands: what is missing or misspelt is said in one sentence, with the nearest name.
+"""Flags of the commands: one sentence says what is missing or misspelt, and the nearest name.
 
 `app.run(main, flags_parser=command_line.parse)`; with a config, `command_line.parse_with_config`.
 """

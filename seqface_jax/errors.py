@@ -25,6 +25,13 @@ _MEMORY_PHRASES = ('RESOURCE_EXHAUSTED: Out of memory', 'RESOURCE_EXHAUSTED: Fai
 _MEMORY_PHRASES += ('Cannot allocate memory', 'Out of memory', 'out of memory', 'bad_alloc')
 
 
+# Errors of files that are evidence of damage: one is missing, or stands where a folder should.
+_DAMAGE_ERRNOS = (None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+# What libraries that only quote the system say of files that may be whole.
+_UNREAD_PHRASES = ('PERMISSION_DENIED', 'Permission denied', 'Too many open files')
+_UNREAD_PHRASES += ('Input/output error', 'Stale file handle', 'DEADLINE_EXCEEDED')
+
+
 class UserError(Exception):
     """Raised for bad input; the entry scripts print its sentence and exit with status 1."""
 
@@ -91,5 +98,17 @@ def device_error(error):
                 f'JAX cannot use the device ({text[:200]}): unset JAX_PLATFORMS or set it to cpu; '
                 '`python -m seqface_jax.doctor` tells what is there'
             )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def unread(error):
+    """Returns why a file could not be read that may be whole, a few words; None: it is damaged."""
+    while error is not None:
+        text = ' '.join(str(error).split())
+        if isinstance(error, OSError) and error.errno not in _DAMAGE_ERRNOS:
+            return error.strerror or text[:200]
+        if isinstance(error, MemoryError) or any(phrase in text for phrase in _UNREAD_PHRASES):
+            return text[:200] or 'out of memory'
         error = error.__cause__ or error.__context__
     return None

@@ -89,8 +89,8 @@ def output_folder(workdir, output=None):
 
     Args:
         workdir: of the first run.
-        output: folder that a person has named; None: eval/ of the run, or of a folder in runs/ where
-            the run is not theirs: that of the package, or one that cannot be written to.
+        output: folder that a person has named; None: eval/ of the run, or of a folder in runs/
+            where the run is not theirs: that of the package, or one that cannot be written to.
     """
     if output:
         return output

@@ -5,9 +5,9 @@ came from. TFDS and grain are imported on use: they cost seconds.
 """
 
 import collections
-import difflib
 import copy
 import dataclasses
+import difflib
 import functools
 import os
 import re
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import face_detection, frame_maps, photo_file
+from seqface_jax import errors, face_detection, frame_maps, photo_file
 from seqface_jax.errors import UserError
 
 VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
@@ -348,6 +348,10 @@ class _Records:
             check_record(record)
             return record
         except record_errors() as error:
+            if (unread := errors.unread(error)) is not None:
+                raise UserError(
+                    f'{self.complaint(index, unread)}: see that it may be read'
+                ) from error
             reason = str(error).partition('\n')[0]
             raise BadRecord(
                 f'{self.complaint(index, reason)}: prepare again, or leave it out with '
@@ -508,6 +512,8 @@ def _builder(folder, kind, config):
         _check_features(os.path.join(path, 'features.json'))
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
+        if (reason := errors.unread(error)) is not None:
+            raise UserError(f'cannot read the records in {path}: {reason}') from error
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
 
 

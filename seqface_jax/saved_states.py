@@ -6,7 +6,7 @@ import zipfile
 import jax
 import numpy as np
 
-from seqface_jax import export, face_detection
+from seqface_jax import errors, export, face_detection
 from seqface_jax.errors import UserError
 
 FORMAT = 1  # Of what is saved; raised when an older program could not read it.
@@ -89,6 +89,9 @@ def _read(path):
     except FileNotFoundError as error:
         raise UserError(f'there is no saved state {path}') from error
     except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = errors.unread(error)
+        if reason is not None:
+            raise UserError(f'cannot read the state {path}: {reason}') from error
         raise UserError(
             f'{path} is not a saved state, or is damaged: give a file that this program wrote'
         ) from error
