@@ -78,9 +78,16 @@ _INSTEAD = (
 class Store:
     """The checkpoints of one workdir, for the loop that writes them."""
 
-    def __init__(self, workdir):
+    def __init__(self, workdir, *, reads_only=False):
+        """Opens the checkpoints; what a run that was killed while saving has left is removed.
+
+        `reads_only` leaves it: another process may be saving there.
+        """
         self._workdir = os.path.abspath(workdir)
-        self._managers, self._is_clean = {}, False
+        self._managers = {}
+        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
+        for leftover in [] if reads_only else glob.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def save(self, which, variables, meta, training=None):
         """Starts saving; the checkpoint appears whole or not at all.
@@ -93,7 +100,6 @@ class Store:
         """
         import orbax.checkpoint as ocp
 
-        self._remove_leftovers()
         manager = self._manager(which)
         manager.wait_until_finished()
         for step in manager.all_steps():
@@ -147,18 +153,6 @@ class Store:
         names = ['variables'] + ['training'] * (training is not None)
         meta = _check_sums(meta, {name: restored[name] for name in names}, place)
         return restored['variables'], restored['training'] if training is not None else None, meta
-
-    def _remove_leftovers(self):
-        """Removes what a run that was killed while saving has left; before the first own save.
-
-        Not on reading: another process may be saving there.
-        """
-        if self._is_clean:
-            return
-        self._is_clean = True
-        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
-        for leftover in glob.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
 
     def wait(self):
         """Waits until everything is on disk."""
@@ -343,7 +337,7 @@ def lock(workdir):
 
 
 def _restore(workdir, which):
-    with contextlib.closing(Store(workdir)) as store:
+    with contextlib.closing(Store(workdir, reads_only=True)) as store:
         restored = store.restore(which)
     if restored is None:
         raise UserError(f'{workdir} has no checkpoint {which} yet: train first')

@@ -84,9 +84,17 @@ def _no_field(argv, path):
     known = _names(make(argument) if argument else make())
     for name in names:
         if name not in known:
-            hint = nearest(name, known) or ': configs/default.py has them all'
-            return f'{path} has no option {name}{hint}'
+            return f'{path} has no option {name}{_nearest_option(name, known)}'
     return None
+
+
+def _nearest_option(name, known):
+    section, _, last = name.rpartition('.')
+    inside = [other.rpartition('.')[2] for other in known if other.rpartition('.')[0] == section]
+    near = difflib.get_close_matches(last, inside, n=1)
+    if near:
+        return f'. Did you mean "{near[0]}" instead of "{last}"?'
+    return nearest(name, known) or ': configs/default.py has them all'
 
 
 def _names(config, prefix=''):

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep import sources
 from seqface_jax import input_pipeline
 from seqface_jax.errors import UserError
 from tests import conftest, toy_model
@@ -347,3 +348,19 @@ def test_an_image_whose_header_announces_gigabytes_is_not_decoded():
         data[place : place + 4] = side * 2
         assert input_pipeline.decode_image({'image': bytes(data)}) is None
     assert input_pipeline.decode_image({'image': b''}) is None
+
+
+def test_the_data_sets_that_a_message_names_are_those_of_data_prep():
+    assert list(input_pipeline.DATA_SETS) == sources.names()
+
+
+def test_a_name_without_records_is_answered_with_those_that_are_there(config):
+    config = config.copy_and_resolve_references()
+    config.name = 'tinny'
+    with pytest.raises(UserError, match="no records of 'tinny' in .*did you mean data.name='tiny'"):
+        input_pipeline.open_dataset(config)
+    config.name = 'nope'
+    with pytest.raises(
+        UserError, match='there are tiny; data sets that can be prepared are bu3dfe'
+    ):
+        input_pipeline.open_dataset(config)
