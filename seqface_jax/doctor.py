@@ -195,8 +195,9 @@ def picture_codecs():
         import cv2
     except ImportError as error:
         return Finding(BROKEN, 'photos', _first_line(error), 'pip install -e .')
-    picture = np.full((16, 16, 3), 90, np.uint8)
-    works = [ending for ending in PICTURE_CODECS if _survives(cv2, ending, picture)]
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    with _quiet():
+        works = [ending for ending in PICTURE_CODECS if _survives(cv2, ending, picture)]
     lacking = [ending for ending in PICTURE_CODECS if ending not in works]
     if '.jpg' in lacking or '.png' in lacking:
         advice = 'use the wheel from PyPI: pip install "opencv-python-headless>=4.11,<5"'

@@ -26,7 +26,7 @@ def test_a_config_that_is_not_there_is_answered_with_the_nearest(config, capsys)
 @pytest.mark.parametrize(
     'option, sentence',
     [
-        ('data.data_dir', 'has no option data.data_dir. Did you mean "dir" instead of "data_dir"?'),
+        ('data.data_dir', 'has no option data.data_dir: did you mean data.dir?'),
         ('data.nam', 'Did you mean "name" instead of "nam"?'),
         ('date.name', 'has no option date.name: did you mean data.name?'),
         ('unheard_of', 'has no option unheard_of: configs/default.py has them all'),
