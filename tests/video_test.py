@@ -279,5 +279,5 @@ def test_pixels_that_are_not_square_become_square(tmp_path, monkeypatch, aspect,
 def test_a_large_frame_is_shrunk_once_and_says_by_how_much():
     image = np.zeros((2160, 3840, 3), np.uint8)
     photo, scale = video_geometry.UPRIGHT.apply(image, video.MAX_VIDEO_SIDE)
-    assert photo.shape == (1080, 1920, 3) and scale == 0.5
+    assert photo.shape == (720, 1280, 3) and scale == pytest.approx(1 / 3)
     assert video_geometry.UPRIGHT.apply(image[:480, :640], video.MAX_VIDEO_SIDE)[1] == 1
