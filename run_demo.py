@@ -6,7 +6,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import errors
+from seqface_jax import command_flags, errors
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
 _INPUT = flags.DEFINE_string(
@@ -23,7 +23,10 @@ _ANIMATE = flags.DEFINE_bool(
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
-flags.mark_flags_as_required(['input', 'output'])
+command_flags.require(
+    input='FOLDER of photos, a photo, a video or the number of a camera',
+    output='FOLDER to write to',
+)
 
 
 @errors.exit_on_user_error
@@ -59,4 +62,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    app.run(main, flags_parser=command_flags.parse)

@@ -5,9 +5,15 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import errors, extras
+from seqface_jax import command_flags, errors, extras
 
-_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate; tables go to <first>/eval/.')
+_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate, on the same records.')
+_OUTPUT = flags.DEFINE_string(
+    'output',
+    None,
+    'Folder for the tables, which replace those of an earlier evaluation there; eval/ of the first '
+    "run if left out, or of a folder in runs/ if that is the package's.",
+)
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
 _SPLITS = flags.DEFINE_list('splits', None, 'Of train, validation, test.')
 _CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_validation, latest.')
@@ -19,7 +25,7 @@ _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
 _PERMUTATIONS = flags.DEFINE_integer(
     'permutations', 0, 'Orders of the same frames to measure the order spread over; 0: not.'
 )
-flags.mark_flags_as_required(['workdir'])
+command_flags.require(workdir='RUN, the folder of a trained run')
 
 
 @errors.exit_on_user_error
@@ -28,8 +34,11 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     extras.require('train')
+    import cv2
+
     from seqface_jax import evaluate
 
+    cv2.setNumThreads(1)  # The readers of records are threads already.
     options = evaluate.Options(
         frames=_numbers(_FRAMES.value),
         splits=_SPLITS.value,
@@ -37,11 +46,14 @@ def main(argv):
         max_subjects=_SUBJECTS.value,
         data_dir=_DATA_DIR.value,
         data_name=_DATA_NAME.value,
+        output=_OUTPUT.value,
         permutations=_PERMUTATIONS.value,
     )
     evaluate.evaluate(_WORKDIR.value, options)
-    with open(os.path.join(_WORKDIR.value[0], 'eval', 'table.md'), encoding='utf-8') as file:
+    folder = evaluate.output_folder(_WORKDIR.value[0], _OUTPUT.value)
+    with open(os.path.join(folder, 'table.md'), encoding='utf-8') as file:
         sys.stdout.write(file.read())
+    sys.stderr.write(f'wrote {folder}\n')
 
 
 def _numbers(values):
@@ -65,4 +77,4 @@ def _checkpoints(values):
 
 
 if __name__ == '__main__':
-    app.run(main)
+    app.run(main, flags_parser=command_flags.parse)

@@ -14,7 +14,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from seqface_jax import errors, extras
+from seqface_jax import command_flags, errors, extras
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<config> if left out.')
@@ -23,20 +23,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of a training on several machines.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
-flags.mark_flags_as_required(['config'])
-
-
-def parse_flags(argv):
-    """Parses the flags; a missing config or a misspelt field ends with one sentence."""
-    try:
-        arguments = app.parse_flags_with_usage(argv)
-        _CONFIG.value.keys()  # A config that could not be loaded says so only now.
-        return arguments
-    except (AttributeError, KeyError, TypeError, OSError) as error:
-        reason = error
-        while isinstance(reason, Exception) and reason.args:  # ml_collections wraps its own.
-            reason = reason.args[0]
-        sys.exit(f'error: no such config or field: {" ".join(str(reason).split())}')
+command_flags.require(config='configs/quickstart.py or another of configs/')
 
 
 @errors.exit_on_user_error
@@ -46,8 +33,12 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     extras.require('train')
     # JAX takes seconds, --help need not wait.
+    import cv2
+
     from seqface_jax import train
     from seqface_jax.training import cpu_devices, distributed
+
+    cv2.setNumThreads(1)  # The readers of records are threads already.
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]
@@ -66,4 +57,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    app.run(main, flags_parser=parse_flags)
+    app.run(main, flags_parser=command_flags.parse_with_config)

@@ -35,11 +35,16 @@ class Moment(NamedTuple):
         return self.frame.problem or self.observation.reason
 
 
-def stream(reconstructor, frames, state):
-    """Yields a Moment per frame of `frames`, an iterable of video.Frame, on from `state`."""
+def stream(reconstructor, frames, state, *, ordered=True):
+    """Yields a Moment per frame of `frames`, an iterable of video.Frame, on from `state`.
+
+    `ordered` says that the frames follow one another in time: photos do not, and where the face
+    was on one says nothing about the next.
+    """
     for frame in frames:
         observation, face = None, None
         if frame.photo is not None:
+            state = state if ordered else state._replace(detection=None)
             observation = reconstructor.examine(state, frame.photo)
             state, face = reconstructor.update(state, frame.photo, observation)
         yield Moment(frame, observation, state, face)
@@ -63,7 +68,8 @@ def run(
     the head's pose was found in a frame; face.png (frames and face), state.npz (to go on from),
     frames.csv (which frame was used, or why not) and, if asked, face_animated.glb, the face as it
     improved, and face_expressions.glb, the final face as its expression moved (of a network that
-    says it). A first Ctrl-C ends the stream and writes all of it.
+    says it). A first Ctrl-C ends the stream and writes all of it. What a run before has left there
+    and this one does not write again goes; a run that finds no face moves it to `previous`.
 
     Args:
         workdir: of the run; None for the one that comes with the package.
@@ -93,22 +99,25 @@ def run(
         reconstructor.compile()
         record = demo_record.Record(
             output,
-            face_mask=reconstructor.face_mask if texture else None,
+            face_mask=reconstructor.face_mask,
+            paints=texture,
+            ordered=opened.kind != 'photos',
             keep_keyframes=animate,
         )
         with record:
             total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
             bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
             with bar:
-                for moment in stream(reconstructor, opened.frames, state):
+                moments = stream(reconstructor, opened.frames, state, ordered=record.ordered)
+                for moment in moments:
                     record.add(moment)
                     if page is not None and moment.face is not None:
                         page.add(_close_up(moment), moment.face)
-                    bar.update()
+                    bar.update(moment.frame.is_photo)
                     if stop.is_set() or record.num_frames == max_frames:
                         break
             if record.face is None:
-                raise UserError(_no_face(record, source, stop.is_set()))
+                raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())
             if page is not None:
                 page.refresh()
             lines = record.lines(stop.is_set())
@@ -172,6 +181,8 @@ def stop_on_interrupt():
 def _no_face(record, source, stopped):
     if stopped:
         return f'stopped before the first face was found in {source}: nothing to save'
+    if not record.num_readable:
+        return f'none of the {record.num_frames} photos of {source} can be read: {record.problem}'
     return (
         f'no face in any of the {record.num_frames} frames of {source} ({record.reasons()}): take '
         'sharp photos that show one face, upright and from the front'

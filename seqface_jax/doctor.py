@@ -6,6 +6,7 @@ Exit status 0: a face can be reconstructed here (what is merely missing is marke
 Exit status 1: something that every use needs is broken (marked `x`).
 """
 
+import contextlib
 import ctypes.util
 import glob
 import importlib
@@ -20,14 +21,14 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import extras
+from seqface_jax import errors, extras
 from seqface_jax.errors import UserError
 
 WORKS, MISSING, BROKEN = '+', '-', 'x'
 REQUIRED = ('jax', 'flax', 'orbax-checkpoint', 'numpy', 'scipy', 'opencv-python-headless')
 # Of Open3D: shared library -> Debian package.
 DEBIAN = {'EGL': 'libegl1', 'GL': 'libgl1', 'usb-1.0': 'libusb-1.0-0'}
-PICTURE_CODECS = ('.jpg', '.png', '.webp', '.tiff', '.bmp')
+PICTURE_CODECS = ('.jpg', '.png', '.webp', '.tiff', '.bmp', '.jp2', '.avif')
 VIDEO_CODECS = (('MJPG', '.avi'), ('mp4v', '.mp4'), ('VP80', '.webm'))
 _MIN_FREE_GB = 1.0
 
@@ -65,6 +66,7 @@ def examine(workdir=None, *, camera=True):
     yield python()
     yield packages()
     yield devices()
+    yield compiler()
     yield from optional_packages()
     yield debian_libraries()
     yield face_detector()
@@ -106,9 +108,7 @@ def devices():
         kinds = [f'{device.platform} ({device.device_kind})' for device in jax.local_devices()]
     except Exception as error:  # noqa: BLE001 - whatever is wrong is the finding.
         reason = f'JAX does not compute: {_first_line(error)}'
-        return Finding(
-            BROKEN, 'devices', reason, 'reinstall it: pip install -e . --force-reinstall'
-        )
+        return Finding(BROKEN, 'devices', reason, _device_advice(error))
     if value != 512:
         reason = f'JAX computes wrongly: {value} instead of 512'
         return Finding(BROKEN, 'devices', reason, 'try JAX_PLATFORMS=cpu; update the driver')
@@ -117,6 +117,34 @@ def devices():
         advice = "pip install -e '.[cuda]' (driver 580 or newer; '.[cuda12]' for 525 or newer)"
         return Finding(MISSING, 'devices', f'{found}; an NVIDIA GPU is not used', advice)
     return Finding(WORKS, 'devices', found)
+
+
+def _device_advice(error):
+    wanted = os.environ.get('JAX_PLATFORMS')
+    if wanted:
+        return f'unset JAX_PLATFORMS (it is {wanted}), or set it to cpu'
+    if errors.device_error(error):
+        return 'set JAX_PLATFORMS=cpu to do without a GPU; end what fills its memory'
+    return "install what this project needs: pip install -e . (a GPU: '.[cuda]')"
+
+
+def compiler():
+    """Does XLA compute a maximum over windows rightly on the CPU, as compiler_fault.py tells?"""
+    from seqface_jax import compiler_fault
+
+    try:
+        is_right = compiler_fault.computes_rightly()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong is the finding.
+        return Finding(BROKEN, 'compiler', _first_line(error), _device_advice(error))
+    state = compiler_fault.state()
+    if not is_right:
+        advice = f'set XLA_FLAGS={compiler_fault.FLAG}, or use Python 3.12 with jax 0.12'
+        return Finding(BROKEN, 'compiler', 'XLA computes wrongly on this CPU', advice)
+    if state == compiler_fault.GUARDED:
+        return Finding(
+            WORKS, 'compiler', f"jaxlib's fault on CPUs is avoided: {os.environ['XLA_FLAGS']}"
+        )
+    return Finding(WORKS, 'compiler', 'computes rightly on the CPU')
 
 
 def optional_packages():
@@ -162,16 +190,22 @@ def picture_codecs():
         import cv2
     except ImportError as error:
         return Finding(BROKEN, 'photos', _first_line(error), 'pip install -e .')
-    picture = np.full((16, 16, 3), 90, np.uint8)
-    works = [ending for ending in PICTURE_CODECS if _survives(cv2, ending, picture)]
+    picture = np.full((64, 64, 3), 90, np.uint8)
+    with _quiet():
+        works = [ending for ending in PICTURE_CODECS if _survives(cv2, ending, picture)]
     lacking = [ending for ending in PICTURE_CODECS if ending not in works]
     if '.jpg' in lacking or '.png' in lacking:
-        advice = 'reinstall it: pip install --force-reinstall "opencv-python-headless>=4.11,<5"'
+        advice = 'use the wheel from PyPI: pip install "opencv-python-headless>=4.11,<5"'
         return Finding(BROKEN, 'photos', f'OpenCV lacks {", ".join(lacking)}', advice)
     if lacking:
         advice = 'convert such photos to JPEG or PNG'
         return Finding(MISSING, 'photos', f'OpenCV lacks {", ".join(lacking)}', advice)
-    return Finding(WORKS, 'photos', ', '.join(works))
+    from seqface_jax.photos import photo_file
+
+    if not photo_file.can_read_heic():
+        advice = 'for HEIC photos of iPhones: pip install pillow-heif'
+        return Finding(MISSING, 'photos', f'{", ".join(works)}; no HEIC', advice)
+    return Finding(WORKS, 'photos', f'{", ".join(works)}, .heic')
 
 
 def video_codecs():
@@ -180,7 +214,7 @@ def video_codecs():
         import cv2
     except ImportError as error:
         return Finding(BROKEN, 'videos', _first_line(error), 'pip install -e .')
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         works = [
             f'{codec} ({ending})'
             for codec, ending in VIDEO_CODECS
@@ -213,7 +247,8 @@ def cameras():
     works = []
     for number in numbers or [0]:
         try:
-            source = video.open_source(str(number))
+            with _quiet():
+                source = video.open_source(str(number))
         except UserError:
             continue
         height, width = next(source.frames).photo.shape[:2]
@@ -258,6 +293,8 @@ def checkpoint(workdir):
         reconstructor.compile()
     except (UserError, ImportError) as error:
         advice = 'train one (./setup.sh train) and name it: --workdir=runs/quickstart'
+        if errors.device_error(error):
+            advice = 'see devices above: the run itself may be whole'
         return Finding(BROKEN, 'checkpoint', _first_line(error), advice)
     size = reconstructor.config.data.image_size
     name = reconstructor.config.model.name
@@ -282,6 +319,20 @@ def _plays(cv2, path, codec):
     is_read = [capture.read()[0] for _ in range(3)]
     capture.release()
     return all(is_read)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps back what libraries write to stderr by themselves, past Python and its settings."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, 'wb') as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _first_line(error):

@@ -3,8 +3,16 @@
 import dataclasses
 import os
 
+from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import comparisons, report, split_evaluation, streaming, tables
+from seqface_jax.evaluation import (
+    comparisons,
+    report,
+    split_evaluation,
+    statistics,
+    streaming,
+    tables,
+)
 from seqface_jax.evaluation import runs as runs_lib
 from seqface_jax.geometry import surface
 
@@ -21,6 +29,7 @@ class Options:
         checkpoints: of checkpoints.WHICH.
         max_subjects: of each split, evenly over their ids; 0: all.
         data_dir, data_name: other records than those the runs were trained on.
+        output: folder for the tables; None: see `output_folder`.
         permutations: orders of the same frames to measure the order spread over; 0: it is not.
     """
 
@@ -30,15 +39,16 @@ class Options:
     max_subjects: int | None = None
     data_dir: str | None = None
     data_name: str | None = None
+    output: str | None = None
     permutations: int = 0
 
 
 def evaluate(workdirs, options=None):
-    """Evaluates runs and baselines, and writes <first workdir>/eval/.
+    """Evaluates runs and baselines, and writes tables, figures and a page.
 
     Args:
         workdirs: list of runs; all are shown the same frames of the same records.
-        options: Options.
+        options: Options; its output says where, see `output_folder`.
 
     Returns:
         The rows written to results.json.
@@ -49,6 +59,8 @@ def evaluate(workdirs, options=None):
     from seqface_jax.evaluation import figures
 
     options = options or Options()
+    folder = output_folder(workdirs[0], options.output)
+    _make(folder)
     runs = runs_lib.load(workdirs, options)
     plan = _plan(next(iter(runs.values())), options)
     scored, per_subject, shown = [], [], []
@@ -65,12 +77,37 @@ def evaluate(workdirs, options=None):
         comparisons.between(scored, seed=plan.seed),
         comparisons.seen_and_unseen(scored, seed=plan.seed),
     )
-    folder = os.path.join(workdirs[0], 'eval')
     ced = tables.ced_rows(scored)
     tables.write(folder, found, per_subject, ced)
     figures.write(os.path.join(folder, 'figures'), found.rows, ced, shown, workdirs)
     report.write(os.path.join(folder, 'report.html'), found, shown, os.path.join(folder, 'figures'))
     return found.rows
+
+
+def output_folder(workdir, output=None):
+    """Returns the folder of an evaluation.
+
+    Args:
+        workdir: of the first run.
+        output: folder that a person has named; None: eval/ of the run, or of a folder in runs/
+            where the run is not theirs: that of the package, or one that cannot be written to.
+    """
+    if output:
+        return output
+    name = os.path.basename(os.path.realpath(workdir))
+    is_packaged = os.path.realpath(workdir) == os.path.realpath(checkpoints.PRETRAINED)
+    if is_packaged or (os.path.isdir(workdir) and not os.access(workdir, os.W_OK)):
+        return os.path.join('runs', name, 'eval')
+    return os.path.join(workdir, 'eval')
+
+
+def _make(folder):
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f'cannot write to {folder} ({error.strerror}): choose another --output'
+        ) from error
 
 
 def _plan(run, options):
@@ -121,7 +158,8 @@ def _protocol(plan, workdirs, runs):
         'scale': 'none is fitted to the scan; a network that answers in image space has no mm, and '
         'is given the size of the mean face of its training split',
         'intervals': '95 %, bootstrap over subjects',
-        'p_value': 'paired sign-flip test against mean_face, on p_metric, two-sided',
+        'p_value': 'paired sign-flip test against mean_face, on p_metric, two-sided; tables '
+        f'show none for fewer than {statistics.MIN_TESTED} people, which nothing tells from chance',
         'nme_thesis': 'for comparison with the thesis only: a collapsed prediction scores 0',
         'vertex_mm': 'distance of equal map pixels to the synthetic truth; null without truth, '
         'or for unordered predictions',

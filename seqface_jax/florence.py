@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import errors
+from seqface_jax import command_flags, errors
 
 CHECKPOINT = 'best_validation'
 _TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')
@@ -111,7 +111,7 @@ def table(scores):
             format(values.mean(), digits),
             format(values.std(), digits),
             '-' if interval is None else f'[{interval[0]:{digits}}, {interval[1]:{digits}}]',
-            '-' if p_value is None else f'{p_value:.2g}',
+            statistics.show_p(p_value, len(own)),
         ]
         lines.append('| ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines) + '\n'
@@ -276,5 +276,7 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['workdir', 'data_dir'])
-    app.run(main)
+    command_flags.require(
+        workdir='RUN, the folder of a trained run', data_dir='FOLDER of the prepared data'
+    )
+    app.run(main, flags_parser=command_flags.parse)

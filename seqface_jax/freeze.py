@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, errors, frozen, reconstruct
+from seqface_jax import checkpoints, command_flags, errors, frozen, reconstruct
 from seqface_jax.photos import face_detection
 from seqface_jax.reconstruction import export
 
@@ -106,5 +106,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['output'])
-    app.run(main)
+    command_flags.require(output='FILE to write')
+    app.run(main, flags_parser=command_flags.parse)

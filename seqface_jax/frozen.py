@@ -39,12 +39,15 @@ class FrozenNetwork:
         self.settings = meta['settings']
         self.triangles = arrays['triangles']
         self._step = jax.jit(export.deserialize(bytearray(step)).call)
-        self._weights = jax.device_put(_numbered(arrays, 'weight'))
+        # Put on a device that is named, as the states that steps return: to JAX arrays without one
+        # are of another kind, for which it would compile the network a second time.
+        self._device = jax.devices()[0]
+        self._weights = jax.device_put(_numbered(arrays, 'weight'), self._device)
         self._initial = _numbered(arrays, 'state')
 
     def initial_state(self):
         """Returns the state before the first frame, a list of arrays of constant size."""
-        return [jax.numpy.asarray(leaf) for leaf in self._initial]
+        return jax.device_put(self._initial, self._device)
 
     def step(self, state, crop):
         """Takes one more frame of a person into account.

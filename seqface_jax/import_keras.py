@@ -20,8 +20,8 @@ from absl import app, flags, logging
 from flax import traverse_util
 from ml_collections import config_flags
 
-from seqface_jax import checkpoints, models
-from seqface_jax.errors import UserError, exit_on_user_error
+from seqface_jax import checkpoints, command_flags, models
+from seqface_jax.errors import UserError, exit_on_user_error, unread
 from seqface_jax.models import fields
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -340,6 +340,8 @@ def _read_layers(path):
             shapes = [layer.config.get('batch_input_shape') for layer in layers]
             shape = next((tuple(shape) for shape in shapes if shape), ())
     except _READ_ERRORS as error:
+        if (reason := unread(error)) is not None:
+            raise UserError(f'{path} cannot be read: {reason}') from error
         raise UserError(
             f'{path} cannot be read ({error}): it is truncated or not a model saved by Keras 2'
         ) from error
@@ -430,5 +432,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['h5', 'workdir'])
-    app.run(main)
+    command_flags.require(h5='FILE of the thesis, .h5', workdir='FOLDER of the new run')
+    app.run(main, flags_parser=command_flags.parse)

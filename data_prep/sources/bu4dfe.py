@@ -63,8 +63,8 @@ class Source:
                 return dict(arrays)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise UserError(
-                f'the truth {path} cannot be read ({error}): write the tree again, or move the '
-                'file elsewhere to go without'
+                f'the truth {path} cannot be read ({error}): write the tree again, in another '
+                '--out_dir, restore the file from a copy, or move it elsewhere to go without'
             ) from error
 
 

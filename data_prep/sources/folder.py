@@ -19,7 +19,7 @@ from seqface_jax.errors import UserError
 
 _SUBJECT = re.compile(r'[^.].*')
 _DIGITS = re.compile(r'(\d+)')
-_OWN_SCAN, _HEAD_BYTES = b'unit: mm', 256  # A comment that seqface_jax.export begins with.
+_OWN_SCAN, _HEAD_BYTES = b'unit: mm', 256  # A comment that reconstruction.export begins with.
 _EXAMPLE = 'anna, boris, ... with photos and a scan each'
 
 

@@ -6,7 +6,7 @@ import cv2
 
 from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
-from seqface_jax.photos import video
+from seqface_jax.photos import video, video_geometry
 
 MAX_FRAMES = 100  # Of a video of any length: its neighbours show the same face again.
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
@@ -45,11 +45,13 @@ def read(path, on_loss=lambda sentence: None):
     if _has_index(path) and count < _CUT_SHORT * announced:
         on_loss(f'it breaks off after {count} of {announced} frames')
     stride, lost = -(-count // MAX_FRAMES), 0
+    geometry = None
     for number, capture in enumerate(_grabbed(path)):
+        geometry = geometry or video_geometry.read(path, capture)
         if number % stride == 0:
             is_read, image = capture.retrieve()
             if is_read:
-                yield number, cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+                yield number, geometry.apply(image)[0]
             lost += not is_read
     if lost:
         on_loss(f'{lost} of its frames cannot be decoded')

@@ -152,8 +152,8 @@ def _check_settings(truth, settings):
     other = [name for name in wanted if written.get(name) != wanted[name]]
     if other:
         raise UserError(
-            f'{truth}: was written with other {", ".join(other)}; choose another --out_dir, or the '
-            'same settings.'
+            f'{truth}: was written with other {", ".join(other)}; choose another --out_dir, '
+            'or the same options to go on with this one.'
         )
 
 

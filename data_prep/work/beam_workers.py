@@ -18,11 +18,13 @@ Dataflow's machines share no disk, so it is not for this. On one machine, two pr
 runner=FnApiRunner,direct_running_mode=multi_processing,direct_num_workers=2.
 """
 
+import functools
 import importlib.util
 import itertools
 import logging as python_logging
 import threading
 
+import cv2
 from absl import logging
 
 from data_prep.work import work_files, workers
@@ -105,6 +107,12 @@ def _divide(tasks):
     )
 
 
+def _do(function, task):
+    """Does a task in a worker's process, of which there is one per core."""
+    cv2.setNumThreads(1)
+    return function(task)
+
+
 def _run_pipeline(options, function, tasks, failures):
     """Runs all tasks; a fault goes to `failures`."""
     import apache_beam
@@ -117,7 +125,7 @@ def _run_pipeline(options, function, tasks, failures):
                 pipeline
                 | apache_beam.Create(tasks)
                 | apache_beam.Reshuffle()  # Else one worker takes them all.
-                | apache_beam.Map(function)
+                | apache_beam.Map(functools.partial(_do, function))
             )
     except Exception as error:  # noqa: BLE001 - whatever a runner says, the work goes on without it.
         failures.append(str(error).strip().splitlines()[-1] if str(error) else repr(error))

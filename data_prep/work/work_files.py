@@ -59,4 +59,9 @@ def load(path, names=None):
         with np.load(path) as arrays:
             return {name: arrays[name] for name in names or arrays.files if name != 'key'}
     except _DAMAGED as error:
-        raise UserError(f'{path} is damaged ({error}): delete it and run again') from error
+        with contextlib.suppress(OSError):
+            os.replace(path, f'{path}.damaged')
+        raise UserError(
+            f'{path} is damaged ({error}) and was renamed to *.damaged: run the same command '
+            'again, which makes it anew'
+        ) from error

@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 
+import cv2
+
 from seqface_jax.errors import UserError
 
 _THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
@@ -119,6 +121,7 @@ class Workers:
 
 
 def _start_worker():
+    cv2.setNumThreads(1)  # There is one process per core: OpenCV's own threads would fight them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business.
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 

@@ -21,7 +21,7 @@ import ml_collections
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import models
+from seqface_jax import backend, errors, models
 from seqface_jax.checkpoints import checksums
 from seqface_jax.errors import UserError
 
@@ -75,18 +75,26 @@ _READ_ERRORS = (
     RuntimeError,  # NotImplementedError, too.
     OverflowError,
     MemoryError,
-)  # Of orbax and tensorstore, from what is in damaged files.
+)  # Of orbax and tensorstore; `_complaint` tells damaged files from what keeps whole ones unread.
+_INSTEAD = (
+    'restore it from a copy, use another checkpoint of the run, or train in another workdir '
+    '(--config.train.start_from=RUN goes on from the best_validation of a run)'
+)
 
 
 class Store:
     """The checkpoints of one workdir, for the loop that writes them."""
 
-    def __init__(self, workdir):
+    def __init__(self, workdir, *, reads_only=False):
+        """Opens the checkpoints; what a run that was killed while saving has left is removed.
+
+        `reads_only` leaves it: another process may be saving there.
+        """
         self._workdir = os.path.abspath(workdir)
-        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
-        for leftover in glob.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)  # Of a run that was killed while saving.
         self._managers = {}
+        pattern = os.path.join(glob.escape(self._folder('')), '*', '*.orbax-checkpoint-tmp*')
+        for leftover in [] if reads_only else glob.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
     def save(self, which, variables, meta, training=None):
         """Starts saving; the checkpoint appears whole or not at all.
@@ -130,6 +138,7 @@ class Store:
 
         if not os.path.isdir(self._folder(which)):
             return None
+        backend.require_devices()  # Orbax asks JAX: a missing GPU is no damage.
         place = self._folder(which)
         try:
             manager = self._manager(which)
@@ -146,10 +155,7 @@ class Store:
             restored = manager.restore(step, args=ocp.args.Composite(**items))
             meta = restored['meta']
         except _READ_ERRORS as error:
-            raise UserError(
-                f'the checkpoint in {place} is damaged or foreign: delete that folder, or choose '
-                'another workdir'
-            ) from error
+            raise UserError(_complaint(place, error)) from error
         _check_format(meta, place)
         names = ['variables'] + ['training'] * (training is not None)
         meta = _check_sums(meta, {name: restored[name] for name in names}, place)
@@ -284,7 +290,7 @@ def write_config(workdir, config):
         if differing:
             raise UserError(
                 f'{workdir} holds a run of another config ({", ".join(differing)} differ): choose '
-                'another workdir, or delete it'
+                'another workdir, or the config of that run to go on with it'
             )
     os.makedirs(workdir, exist_ok=True)
     with open(path + '.tmp', 'w') as file:
@@ -391,11 +397,25 @@ def lock(workdir):
 
 
 def _restore(workdir, which):
-    with contextlib.closing(Store(workdir)) as store:
+    with contextlib.closing(Store(workdir, reads_only=True)) as store:
         restored = store.restore(which)
     if restored is None:
         raise UserError(f'{workdir} has no checkpoint {which} yet: train first')
     return restored
+
+
+def _complaint(place, error):
+    """Says why the checkpoint in `place` was not read: only evidence of damage is called so."""
+    elsewhere = errors.device_error(error) or errors.disk_error(error)
+    if elsewhere is not None:
+        return f'the checkpoint in {place} was not read: {elsewhere}'
+    reason = errors.unread(error)
+    if reason is not None:
+        return (
+            f'the checkpoint in {place} cannot be read ({reason}): see that its files may be read, '
+            'and run the same command again'
+        )
+    return f'the checkpoint in {place} is damaged or foreign: {_INSTEAD}'
 
 
 def _check_format(meta, place):
@@ -425,7 +445,7 @@ def _check_sums(meta, trees, place):
         more = f' and {len(damaged) - 3} more' if len(damaged) > 3 else ''
         raise UserError(
             f'the checkpoint in {place} is damaged ({", ".join(damaged[:3])}{more} are not what '
-            'was saved): delete that folder, or restore it from a copy'
+            f'was saved): {_INSTEAD}'
         )
     return values
 

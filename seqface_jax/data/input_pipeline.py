@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
+from seqface_jax import errors
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection, photo_file
@@ -27,6 +28,10 @@ STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', '
 RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
 NORMALIZATIONS = ('unit', 'min_max_bgr')
 ON_BAD_RECORD = ('fail', 'skip')
+
+
+# Data sets that `python -m data_prep` prepares, by name.
+DATA_SETS = ('bu3dfe', 'bu4dfe', 'florence', 'folder', 'w300lp')
 
 
 class BadRecord(UserError):
@@ -345,6 +350,10 @@ class _Records:
             check_record(record)
             return record
         except record_errors() as error:
+            if (unread := errors.unread(error)) is not None:
+                raise UserError(
+                    f'{self.complaint(index, unread)}: see that it may be read'
+                ) from error
             reason = str(error).partition('\n')[0]
             raise BadRecord(
                 f'{self.complaint(index, reason)}: prepare again, or leave it out with '
@@ -402,7 +411,6 @@ def open_dataset(config):
     Raises:
         UserError: there are no records, or they cannot be read.
     """
-    cv2.setNumThreads(1)  # The readers are threads already.
     return Dataset(config)
 
 
@@ -507,25 +515,30 @@ def _builder(folder, kind, config):
         _check_features(os.path.join(path, 'features.json'))
         return tfds.builder_from_directory(path)
     except (ValueError, KeyError, OSError, json_format.ParseError) as error:
+        if (reason := errors.unread(error)) is not None:
+            raise UserError(f'cannot read the records in {path}: {reason}') from error
         raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
 
 
 def _no_records(config, parent, command):
-    """Returns the sentence for records that are not there, with the nearest that are."""
+    """Says what records there are, and how to make others."""
     what = f"no records of '{config.name}' in {parent}"
     there = [
         name
         for name in _subfolders(config.dir)
         if os.path.isdir(os.path.join(config.dir, name, 'frames'))
     ]
+    known, data_sets = ', '.join(there), ', '.join(DATA_SETS)
     near = difflib.get_close_matches(config.name, there, 1)
     if near:
-        return f"{what}: did you mean '{near[0]}'? There are {', '.join(there)}"
-    if there:
-        return f'{what}: there are {", ".join(there)}; `python -m data_prep` prepares others'
+        return (
+            f"{what}: did you mean data.name='{near[0]}' (run_eval: --data_name)? There are {known}"
+        )
+    if there and config.name not in DATA_SETS:
+        return f'{what}: there are {known}; data sets that can be prepared are {data_sets}'
     if not os.path.isdir(config.dir):
         what += f', because {config.dir} is no folder'
-    return f'{what}: prepare them with `{command}` (`python -m data_prep --help` tells DATASET)'
+    return f'{what}: prepare them with `{command}`, where DATASET is one of {data_sets}'
 
 
 def _check_features(path):

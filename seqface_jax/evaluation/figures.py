@@ -5,15 +5,14 @@ As the thesis's figures 22, 24 and 25, but with shaded surfaces instead of point
 
 import os
 
-import matplotlib
 import numpy as np
 from matplotlib import figure
 
+from seqface_jax import own_files
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.evaluation import calibration, metrics
 from seqface_jax.geometry import rendering
 
-matplotlib.use('Agg')
 VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
 _RENDER_SIZE = 320
 _MAX_FRAMES = 8
@@ -222,7 +221,7 @@ def views(vertices, triangles):
 def save(picture, path):
     """Writes a Figure as PNG, whole or not at all."""
     draft = path + '.tmp'
-    picture.savefig(draft, format='png', dpi=110)
+    picture.savefig(draft, format='png', dpi=110, metadata={'Software': own_files.SOFTWARE})
     os.replace(draft, path)
 
 

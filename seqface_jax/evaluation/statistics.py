@@ -6,6 +6,8 @@ from scipy import stats
 # Resamples of the subjects; also random sign patterns, where all of them would be more: beyond
 # 13 subjects.
 _RESAMPLES = 10_000
+# Subjects from which a p-value is shown: of five, even if all differ alike, it is not below 0.05.
+MIN_TESTED = 6
 
 
 def bootstrap_interval(values, *, seed=0, confidence=0.95):
@@ -58,6 +60,13 @@ def paired_p_value(values, reference, *, seed=0):
         rng=np.random.default_rng(seed),
     )
     return float(tested.pvalue)
+
+
+def show_p(p_value, num_subjects):
+    """Returns a p-value as tables show it: '-' where there is none, or too few subjects for one."""
+    if p_value is None or (num_subjects is not None and num_subjects < MIN_TESTED):
+        return '-'
+    return f'{p_value:.2g}'
 
 
 def compare(values, reference, *, seed=0):

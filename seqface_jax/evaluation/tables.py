@@ -7,7 +7,7 @@ import os
 import tempfile
 from typing import NamedTuple
 
-from seqface_jax.evaluation import metrics, scoring
+from seqface_jax.evaluation import metrics, scoring, statistics
 
 _SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 _COLUMNS = (
@@ -118,7 +118,7 @@ def tables(results):
     return {
         'Rows': _rows_table(results.rows),
         'After every number of frames': _curve_table(results.curves),
-        'Against each other': _comparison_table(results.comparisons),
+        'Against each other': _comparison_table(results.comparisons, _people(results.rows)),
         'Seen and unseen people': _seen_table(results.seen_unseen),
         'Regions, mm': _region_table(results.rows),
     }
@@ -159,7 +159,12 @@ def _curve_table(curves):
     return table
 
 
-def _comparison_table(comparisons):
+def _people(rows):
+    """Returns how many people each split has."""
+    return {row['split']: row['num_subjects'] for row in rows}
+
+
+def _comparison_table(comparisons, people):
     head = ['first', 'second', 'checkpoint', 'split', 'frames', 'metric']
     table = [[*head, 'first - second, mm [95 % interval]', 'of second', 'p']]
     for own in comparisons:
@@ -172,7 +177,7 @@ def _comparison_table(comparisons):
                 )
             ]
             + ['-' if own['share'] is None else f'{own["share"]:+.1%}']
-            + ['-' if own['p_value'] is None else f'{own["p_value"]:.2g}']
+            + [statistics.show_p(own['p_value'], people.get(own['split']))]
         )
     return table
 
@@ -258,6 +263,8 @@ def _cell(row, name):
     value = row[name]
     if value is None:
         return '-'
+    if name == 'p_value':
+        return statistics.show_p(value, row['num_subjects'])
     if name in _SUMMARIES:
         return f'{value["mean"]:.2f} / {value["median"]:.2f} / {value["p90"]:.2f}'
     if name in ('vertex_mm', 'frame_mm'):
@@ -266,7 +273,7 @@ def _cell(row, name):
         return _name(row)
     if name == 'split' and row['selection']:
         return f'{value} ({row["selection"]})'
-    digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'p_value': '.2g', 'ced_auc': '.3f'}
+    digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'ced_auc': '.3f'}
     digits |= dict.fromkeys(_OPTIONAL, '.3f')
     digits['seconds_per_sequence'] = '.3g'
     return format(value, digits[name]) if name in digits else str(value)

@@ -39,8 +39,6 @@ SETTLED_SHIFT, SETTLED_GROWTH = 0.05, 1.1  # What a last look still changes abou
 MIN_LIKENESS = 0.1  # Of a head to the mean face, see pose_regression.
 ALL_NEIGHBORS = 6  # Stricter than MIN_NEIGHBORS: among several boxes nobody picks the best.
 
-cv2.setNumThreads(1)  # Callers run many processes; OpenCV's own threads would fight them.
-
 
 class Face(NamedTuple):
     """A found face.

@@ -164,12 +164,22 @@ def crop_of(photo, square, side=CROP_PX):
     """Returns the pixels of a square, [side, side, 3] uint8; beyond the photo its edge goes on."""
     zoom = side / (square[2] - square[0])
     if zoom < 0.499:  # Each pixel must see all that it stands for.
+        photo, corner = _part_of(photo, square)  # Of a large photo the rest would take longest.
         photo = cv2.resize(photo, None, fx=2 * zoom, fy=2 * zoom, interpolation=cv2.INTER_AREA)
-        return crop_of(photo, np.asarray(square) * 2 * zoom, side)
+        return crop_of(photo, (np.asarray(square) - np.tile(corner, 2)) * 2 * zoom, side)
     # OpenCV's places are pixel middles, ours are pixel corners.
     shift = -zoom * np.asarray(square[:2]) + 0.5 * zoom - 0.5
     motion = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
     return cv2.warpAffine(photo, motion, (side, side), borderMode=cv2.BORDER_REPLICATE)
+
+
+def _part_of(photo, square):
+    """Returns the part of a photo that a square and a tenth about it cover, and its corner [2]."""
+    height, width = photo.shape[:2]
+    margin = 0.1 * (square[2] - square[0])
+    x0, y0 = (int(np.clip(square[k] - margin, 0, end - 1)) for k, end in ((0, width), (1, height)))
+    x1, y1 = (int(np.ceil(square[k] + margin)) for k in (2, 3))
+    return photo[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], np.array([x0, y0])
 
 
 def answer_of(pose, square):

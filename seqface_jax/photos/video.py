@@ -1,31 +1,47 @@
 """Where frames come from: a photo, a folder of photos, a video file or a camera; one at a time."""
 
+import collections
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import cv2
 
+from seqface_jax import file_kinds, own_files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, photo_file
+from seqface_jax.photos import photo_file, video_geometry
 
+# Endings by which raw data sets name their videos; what a person names is told by its content.
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+VIDEO_ENDINGS += ('.mts', '.m2ts', '.ts', '.3gp', '.3g2', '.flv', '.ogv', '.vob', '.asf', '.dv')
 VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
+# Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
+MAX_VIDEO_SIDE = 1280
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
+_FEW = 3  # Files that a message names.
 
 
 class Frame(NamedTuple):
-    """One frame of a source.
+    """One frame of a source, or a file of a folder that holds none.
 
     Attributes:
         name: path of the photo, or number of the frame, from 0.
         photo: [H, W, 3] uint8 RGB, upright; None if it cannot be read.
         problem: str, why it cannot be read; None if it can.
+        reason: str, a few words that are the same for all files with this problem.
+        scale: pixels of `photo` per pixel of the frame as the file shows it.
     """
 
     name: str
     photo: Any
     problem: Any = None
+    reason: str = photo_file.UNREADABLE
+    scale: float = 1.0
+
+    @property
+    def is_photo(self):
+        """Whether it is meant as a picture of the person, readable or not."""
+        return self.reason not in (photo_file.NO_PHOTO, photo_file.OWN)
 
 
 class Source(NamedTuple):
@@ -33,7 +49,8 @@ class Source(NamedTuple):
 
     Attributes:
         kind: 'photos', 'video' or 'camera'.
-        count: of the frames, in a video as it announces; None for a camera, which has no end.
+        count: of the frames, in a video as it announces, of a folder without the files that are
+            no photos; None for a camera, which has no end.
         frames: iterator of Frame; only one is in memory. Closing it frees the file or camera.
     """
 
@@ -46,20 +63,23 @@ def open_source(source):
     """Opens what a person named.
 
     Args:
-        source: path of a photo, of a folder of photos (taken in order of their names) or of a
-            video, or the number of a camera as str.
+        source: path of a photo, of a folder of photos (in order of their names, but they are no
+            sequence) or of a video, or the number of a camera as str.
 
     Returns:
-        A Source.
+        A Source. Of a folder every file comes, those that are no photos with the reason.
 
     Raises:
         UserError: there is no such file or camera, or no frame in it can be read.
     """
     if os.path.isdir(source):
-        return _photos(_photos_of_folder(source))
+        return _folder(source)
     if os.path.exists(source):
-        ending = os.path.splitext(source)[1].lower()
-        return _video(source) if ending in VIDEO_ENDINGS else _photos([source])
+        try:
+            kind = file_kinds.of_path(source)
+        except OSError as error:
+            raise UserError(f'cannot read {source}: {error.strerror or error}') from error
+        return _video(source) if kind.group == file_kinds.VIDEO else _photos([source], 1)
     if source.isdecimal():
         return _camera(int(source))
     raise UserError(
@@ -68,40 +88,104 @@ def open_source(source):
     )
 
 
-def _photos_of_folder(folder):
-    names = sorted(os.listdir(folder))
-    paths = [os.path.join(folder, n) for n in names if n.lower().endswith(photo_file.ENDINGS)]
-    if not paths:
-        raise UserError(
-            f'no photo in the folder {folder}: it needs files ending in '
-            f'{", ".join(photo_file.ENDINGS)}'
+def _folder(folder):
+    """Returns the Source of all that a folder holds; UserError if there is no photo among it."""
+    try:
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    except OSError as error:
+        raise UserError(f'cannot read the folder {folder}: {error.strerror or error}') from error
+    found = collections.defaultdict(list)
+    for path in paths:
+        if own_files.is_own(path):
+            found['own'].append(path)
+        elif os.path.isdir(path):
+            found['folder'].append(path)
+        else:
+            found[_group(path)].append(path)
+    if not found[file_kinds.PHOTO]:
+        raise UserError(_no_photos(folder, found))
+    return _photos(paths, len(found[file_kinds.PHOTO]))
+
+
+def _group(path):
+    """Returns the group of a file, as of file_kinds.Kind; what cannot be opened may be a photo."""
+    try:
+        group = file_kinds.of_path(path).group
+    except OSError:
+        return file_kinds.PHOTO
+    is_damaged = group == file_kinds.OTHER and file_kinds.promises_photo(path)
+    return file_kinds.PHOTO if is_damaged else group
+
+
+def _no_photos(folder, found):
+    """Says what a folder without photos holds, and what to give in its place."""
+    folders, videos = found['folder'], found[file_kinds.VIDEO]
+    if len(videos) == 1:
+        return f'the folder {folder} holds no photo but a video: give it, --input={videos[0]}'
+    if videos:
+        return (
+            f'the folder {folder} holds no photo but {len(videos)} videos: give one at a time, '
+            f'such as --input={videos[0]}; --state goes on from the one before'
         )
-    return paths
+    if len(folders) == 1:
+        return f'the folder {folder} holds no photo but a folder: give it, --input={folders[0]}'
+    if folders:
+        return (
+            f'{folder} holds {len(folders)} folders and no photo: a face is made of one person at '
+            f"a time, so give one person's folder, such as --input={folders[0]}"
+        )
+    if found['own']:
+        return f'the folder {folder} holds no photo, only files that this program wrote'
+    others = found[file_kinds.OTHER]
+    names = ', '.join(f'{os.path.basename(p)}: {_name(p)}' for p in others[:_FEW])
+    more = ', ...' if len(others) > _FEW else ''
+    inside = f'{len(others)} other files ({names}{more})' if others else 'nothing'
+    return (
+        f'no photo in the folder {folder}, which holds {inside}: photos of these kinds are read: '
+        f'{", ".join(file_kinds.PHOTO_KINDS)}'
+    )
 
 
-def _photos(paths):
+def _name(path):
+    return file_kinds.of_path(path).name
+
+
+def _photos(paths, count):
     def frames():
         for path in paths:
-            try:
-                yield Frame(path, face_detection.read_photo(path))
-            except UserError as error:
-                yield Frame(path, None, str(error))
+            yield _photo(path)
 
-    return Source('photos', len(paths), frames())
+    return Source('photos', count, frames())
+
+
+def _photo(path):
+    """Returns the Frame of a file, whatever it is."""
+    if os.path.isdir(path):
+        return Frame(path, None, 'a folder: what is in it is not looked at', photo_file.NO_PHOTO)
+    if own_files.is_own(path):
+        return Frame(path, None, 'written by this program, not a photo', photo_file.OWN)
+    try:
+        return Frame(path, photo_file.read(path))
+    except photo_file.PhotoError as error:
+        return Frame(path, None, str(error), error.reason)
 
 
 def _video(path):
-    capture = cv2.VideoCapture(path)  # FFmpeg turns frames upright as the file says.
-    is_open, first = capture.read() if capture.isOpened() else (False, None)
-    if not is_open:
+    capture = cv2.VideoCapture(path)
+    try:
+        geometry = video_geometry.read(path, capture)
+        is_open, first = capture.read() if capture.isOpened() else (False, None)
+        if not is_open:
+            raise UserError(
+                f'cannot read the video {path}: it is damaged, or of a codec that OpenCV lacks; '
+                '`python -m seqface_jax.doctor` tells which work, ffmpeg converts others'
+            )
+    except UserError:
         capture.release()
-        raise UserError(
-            f'cannot read the video {path}: it is damaged, or of a codec that OpenCV lacks; '
-            '`python -m seqface_jax.doctor` tells which work, ffmpeg converts others'
-        )
+        raise
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = announced if announced > 0 else None
-    return Source('video', count, _read_on(capture, first, count))
+    return Source('video', count, _read_on(capture, first, count, geometry))
 
 
 def _camera(number):
@@ -114,14 +198,15 @@ def _camera(number):
             '`python -m seqface_jax.doctor` lists those it finds'
         )
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # A slow machine skips frames and stays live.
-    return Source('camera', None, _read_on(capture, first, None))
+    return Source('camera', None, _read_on(capture, first, None, video_geometry.UPRIGHT))
 
 
-def _read_on(capture, image, count):
+def _read_on(capture, image, count, geometry):
     try:
         number, is_read = 0, True
         while is_read:
-            yield Frame(str(number), cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+            photo, scale = geometry.apply(image, MAX_VIDEO_SIDE)
+            yield Frame(str(number), photo, scale=scale)
             number += 1
             is_read, image = capture.read()
         if count and number < _CUT_SHORT * count:

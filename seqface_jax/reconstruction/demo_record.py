@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 
+from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
 from seqface_jax.reconstruction import export, face_painter
@@ -14,6 +15,8 @@ from seqface_jax.reconstruction import export, face_painter
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
 _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
+_DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
+_PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
 _KEYFRAME_GROWTH = 1.1  # Of the animation: the face improves most in the first frames.
 _KEYFRAME_S = 0.25
@@ -25,15 +28,29 @@ _PAINTED = 500
 class Record:
     """What became of the frames so far, in memory of constant size; the rest is on disk."""
 
-    def __init__(self, output, *, face_mask=None, keep_keyframes=False):
-        self.num_frames, self.face, self._state = 0, None, None
+    def __init__(self, output, *, face_mask=None, paints=True, keep_keyframes=False, ordered=True):
+        """Begins without a frame.
+
+        Args:
+            output: folder to write into.
+            face_mask: [S, S] bool, as of FacePainter; None: the head's poses are not sought.
+            paints: whether to gather the face's colours, too.
+            keep_keyframes: whether to keep how the face improved.
+            ordered: whether the frames follow one another in time.
+        """
+        self.num_frames, self.num_readable, self.problem = 0, 0, None
+        self.face, self._state, self.ordered = None, None, ordered
         self._output = output
         self._reasons, self._first_skipped = collections.Counter(), []
         self._num_used = 0
         self._shown, self._show_every = [], 1
         self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
         self._jitters = collections.deque(maxlen=30)
-        self._painter = None if face_mask is None else face_painter.FacePainter(face_mask)
+        self._painter = None
+        if face_mask is not None:
+            self._painter = face_painter.FacePainter(face_mask, paints=paints)
+        self._num_posed, self._num_sought, self._others = 0, 0, collections.Counter()
+        self._is_settled = False
         self._keyframes = [] if keep_keyframes else None
         self._next_keyframe = 1
         self._expressions, self._express_every = [], 1
@@ -42,7 +59,7 @@ class Record:
         self._files = contextlib.ExitStack()
         try:
             os.makedirs(self._output, exist_ok=True)
-            table = open(self._path('frames.csv'), 'w', newline='', encoding='utf-8')
+            table = open(self._path(_DRAFT), 'w', newline='', encoding='utf-8')
             self._table = self._files.enter_context(table)
         except OSError as error:
             self._files.close()
@@ -55,23 +72,50 @@ class Record:
 
     def __exit__(self, *error):
         self._files.close()
+        self.set_aside()
+        os.replace(self._path(_DRAFT), self._path(own_files.TABLE))
+
+    def set_aside(self):
+        """Moves the face of an earlier run away, unless this run has one to take its place.
+
+        Returns:
+            str, what to add to the sentence that tells why there is none.
+        """
+        old = [name for name in own_files.FACE_FILES if os.path.exists(self._path(name))]
+        if self._is_settled or not old:
+            return ''
+        self._is_settled = True
+        folder = self._path(_PREVIOUS)
+        os.makedirs(folder, exist_ok=True)
+        for name in old:
+            os.replace(self._path(name), os.path.join(folder, name))
+        return f'; the face of an earlier run is in {folder} now'
 
     def add(self, moment):
         """Takes note of a Moment."""
+        if not moment.frame.is_photo:
+            self._others[moment.frame.reason] += 1
+            row = (moment.frame.name, 'skipped', moment.frame.problem)
+            self._rows.writerow(row + ('',) * (len(_COLUMNS) - len(row)))
+            return
         self.num_frames += 1
+        self.num_readable += moment.frame.photo is not None
+        self.problem = self.problem or moment.frame.problem
         result = 'skipped' if moment.face is None else 'used'
         measured = ('',) * 10
         if moment.observation is not None and moment.observation.detection is not None:
-            box = (f'{value:.1f}' for value in moment.observation.detection.box)
+            # In pixels of the file, whatever was looked at.
+            box = np.asarray(moment.observation.detection.box) / moment.frame.scale
+            box = (f'{value:.1f}' for value in box)
             measured = (f'{moment.observation.sharpness:.3f}', *box, *('',) * 5)
         if moment.face is None:
-            problem = 'not readable' if moment.observation is None else None
+            problem = moment.frame.reason if moment.observation is None else None
             self._reasons[problem or moment.observation.rejection.value] += 1
             if len(self._first_skipped) < _LONGEST_LIST:
                 self._first_skipped.append(f'{moment.frame.name}: skipped: {moment.detail}')
         else:
             pose = self._use(moment)
-            jitter = f'{self._jitters[-1]:.4f}' if len(self._last) == 3 else ''
+            jitter = f'{self._jitters[-1]:.4f}' if self._jitters else ''
             angles = ('',) * 3
             if pose is not None:
                 angles = [f'{value:.1f}' for value in np.degrees(pose.angles_rad)]
@@ -84,7 +128,7 @@ class Record:
         """Returns the head's pose.Pose in the frame, or None if it was not sought or found."""
         self.face, self._state = moment.face, moment.state
         self._last.append(moment.face.vertices)
-        if len(self._last) == 3:
+        if len(self._last) == 3 and self.ordered:
             self._jitters.append(float(jitter(np.stack(self._last))[0]))
         if self._num_used % self._show_every == 0:
             self._shown.append(moment.observation.frame)
@@ -114,7 +158,10 @@ class Record:
         if self._num_used % every:
             return None
         box = moment.observation.detection.box
-        return self._painter.add(moment.frame.photo, box, moment.face)
+        pose = self._painter.add(moment.frame.photo, box, moment.face)
+        self._num_sought += 1
+        self._num_posed += pose is not None
+        return pose
 
     def lines(self, stopped):
         """Returns what to tell a person, a list of str."""
@@ -125,10 +172,18 @@ class Record:
             f'used {self._num_used} of {self.num_frames} frames'
             + (f'; skipped: {", ".join(skipped)}' if skipped else '')
         )
+        if self._others:
+            counts = [f'{count} {reason}' for reason, count in self._others.most_common()]
+            lines.append(f'left out, as {own_files.TABLE} says: {", ".join(counts)}')
         if self._jitters:
             lines.append(
                 f'the face still moves by {np.mean(self._jitters):.4f} mm/frame^2 (mean over the '
                 f'last {len(self._jitters)} frames)'
+            )
+        if self._num_posed < self._num_sought:
+            lines.append(
+                f'the pose of the head was found in {self._num_posed} of {self._num_sought} '
+                'frames: the others have none in the table and give no colours'
             )
         return lines
 
@@ -138,7 +193,8 @@ class Record:
 
     def write(self, reconstructor):
         """Writes the face and the rest; returns a list of str, a line per file."""
-        reconstructor.save_state(self._path('state.npz'), self._state)
+        self._is_settled = True
+        reconstructor.save_state(self._path(own_files.STATE), self._state)
         self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
         lines = self._colour()
         paths = [self._path(name) for name in ('face.ply', 'face.obj', 'face.glb')]
@@ -146,7 +202,7 @@ class Record:
             self.face.save(path)
         picture = self._path('face.png')
         figures.save(figures.demo(self._shown, self.face, num_frames=self._num_used), picture)
-        paths += [picture, self._path('state.npz'), self._path('frames.csv')]
+        paths += [picture, self._path(own_files.STATE), self._path(own_files.TABLE)]
         if self._keyframes is not None:
             paths.append(self._path('face_animated.glb'))
             self.face.save(paths[-1], self._animation())
@@ -156,11 +212,21 @@ class Record:
             # Moves the final face: what was wrong with earlier ones is no expression.
             moving = self.face.vertices + np.stack(self._expressions)
             self.face.save(paths[-1], export.Animation(moving, seconds))
+        self._remove_old(paths)
         return lines + [f'wrote {path}' for path in paths]
+
+    def _remove_old(self, paths):
+        """Removes files of an earlier run's face that this run has not written again."""
+        written = {os.path.basename(path) for path in paths}
+        if self.face.texture is not None:
+            written |= {'face.mtl', 'face_texture.png'}
+        for name in set(own_files.FACE_FILES) - written:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(self._path(name))
 
     def _colour(self):
         """Gives the face its texture; returns what to tell of it, a list of str."""
-        if self._painter is None:
+        if self._painter is None or not self._painter.paints:
             return []
         if not self._painter.num_painted:
             return ['no texture: the pose of the head was found in no frame']

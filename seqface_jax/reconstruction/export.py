@@ -5,6 +5,7 @@ a GLB holds metres and says in `asset.extras` how many mm its unit has. Axes are
 right-handed, +x to the subject's left, +y up, +z out of the face, which is glTF's own frame.
 """
 
+import io
 import os
 import tempfile
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import surface
 
@@ -204,7 +206,13 @@ def _rows(template, array):
 
 
 def _png(image):
-    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+    from PIL import Image, PngImagePlugin
+
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text('Software', own_files.SOFTWARE)
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'PNG', pnginfo=mark)
+    return file.getvalue()
 
 
 def _write_npz(path, mesh):

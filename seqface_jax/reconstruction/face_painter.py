@@ -19,18 +19,20 @@ class FacePainter:
     face that still moves by a millimetre blurs the texture by less than the pixels of most photos.
 
     Attributes:
-        num_painted: photos whose head pose was found.
+        num_painted: photos whose colours were gathered: whose head pose was found.
+        paints: whether colours are gathered.
     """
 
-    def __init__(self, mask, size=texture.SIZE):
+    def __init__(self, mask, size=texture.SIZE, *, paints=True):
         """Begins without a colour.
 
         Args:
             mask: [S, S] bool, the position map's pixels that are the face's vertices, in order;
                 `face_mask` of the Reconstructor.
             size: of the texture, texels.
+            paints: False finds the head's poses only.
         """
-        self.num_painted = 0
+        self.num_painted, self.paints = 0, paints
         self._mask, self._seen = mask, texture.empty(size)
 
     def add(self, photo, box, face):
@@ -49,6 +51,8 @@ class FacePainter:
             pose = pose_lib.fit(photo, box, points, self._mask, looks=self._looks())
             if not pose.score >= pose_lib.MIN_SCORE:
                 return None
+            if not self.paints:
+                return pose
             seen = texture.add(self._seen, photo, pose, points, self._mask, face.confidence)
         except (np.linalg.LinAlgError, cv2.error, ValueError):
             return None  # Of a photo or face so odd that no pose fits, the shape is still good.

@@ -6,6 +6,7 @@ import zipfile
 import jax
 import numpy as np
 
+from seqface_jax import errors
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection
 from seqface_jax.reconstruction import export
@@ -90,6 +91,9 @@ def _read(path):
     except FileNotFoundError as error:
         raise UserError(f'there is no saved state {path}') from error
     except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        reason = errors.unread(error)
+        if reason is not None:
+            raise UserError(f'cannot read the state {path}: {reason}') from error
         raise UserError(
             f'{path} is not a saved state, or is damaged: give a file that this program wrote'
         ) from error

@@ -53,7 +53,7 @@ class Viewer:
             import viser
         except ImportError as error:
             raise UserError(
-                "the viewer needs viser: pip install 'seqface-jax[view]' (or leave --view out)"
+                "the page needs the package viser: pip install 'viser>=1.1,<2', or leave --view out"
             ) from error
         port = port or _free_port(host)
         _check_free(host, port)

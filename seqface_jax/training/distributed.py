@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from seqface_jax.errors import UserError
+from seqface_jax.errors import UserError, device_error, disk_error
 
 AUTO = 'auto'  # A coordinator that Slurm, Open MPI or Kubernetes tells.
 HEARTBEAT_TIMEOUT_SECONDS = 60  # After which a silent machine is given up.
@@ -125,8 +125,8 @@ def _leave(error):
     elif isinstance(error, KeyboardInterrupt):
         sentence = 'stopped; the same commands go on from the last checkpoint'
     else:
-        sentence = None
-        if any(sign in str(error) for sign in _SIGNS_OF_LOSS):
+        sentence = disk_error(error) or device_error(error)
+        if sentence is None and any(sign in str(error) for sign in _SIGNS_OF_LOSS):
             reason = ' '.join(str(error).split())[:200]
             sentence = (
                 f'another process of this job has ended or is out of reach ({reason}): start all '

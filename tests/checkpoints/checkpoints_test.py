@@ -58,8 +58,41 @@ def test_a_newer_checkpoint_takes_the_place_of_the_older(workdir, variables):
 def test_what_a_killed_run_left_half_written_is_cleared_away(workdir):
     leftover = f'{workdir}/checkpoints/latest/5.orbax-checkpoint-tmp'
     os.makedirs(leftover)
+    with pytest.raises(UserError):
+        checkpoints.load(workdir, 'latest')
+    assert os.path.exists(leftover)  # Who reads does not know whether a process is saving.
     checkpoints.Store(workdir).close()
     assert not os.path.exists(leftover)
+
+
+def test_what_keeps_a_whole_checkpoint_unread_is_not_called_damage(workdir, monkeypatch):
+    place = f'{workdir}/checkpoints/best_validation/7'
+    for error, words in (
+        (MemoryError(), 'was not read: memory ran out'),
+        (RuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes'), 'memory ran out'),
+        (PermissionError(13, 'Permission denied'), r'cannot be read \(Permission denied\)'),
+        (ValueError('PERMISSION_DENIED: Error opening file'), 'cannot be read'),
+        (OSError(24, 'Too many open files'), 'cannot be read'),
+    ):
+
+        def fail(*args, error=error):
+            raise error
+
+        monkeypatch.setattr(checkpoints.Store, '_manager', fail)
+        with pytest.raises(UserError, match=words) as told:
+            checkpoints.load(workdir, 'best_validation')
+        assert 'damaged' not in str(told.value)
+    assert os.path.isdir(place)
+
+
+def test_a_missing_device_is_not_a_damaged_checkpoint(workdir, monkeypatch):
+    def devices():
+        raise RuntimeError("Unable to initialize backend 'cuda': no device")
+
+    monkeypatch.setattr(jax, 'devices', devices)
+    monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+    with pytest.raises(UserError, match='no device of the kind that JAX_PLATFORMS=cuda asks for'):
+        checkpoints.load(workdir, 'best_validation')
 
 
 def test_a_checkpoint_that_is_not_there_is_a_clear_error(workdir, tmp_path):

@@ -7,7 +7,7 @@ import sys
 import cv2
 import pytest
 
-from seqface_jax import checkpoints, doctor, extras
+from seqface_jax import checkpoints, compiler_fault, doctor, extras
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
 from seqface_jax.training import compilation_cache
 from tests.helpers import small_run
@@ -29,6 +29,7 @@ def test_here_the_required_things_work():
             doctor.python(),
             doctor.packages(),
             doctor.devices(),
+            doctor.compiler(),
             doctor.face_detector(),
             doctor.picture_codecs(),
             doctor.video_codecs(),
@@ -100,3 +101,28 @@ def test_the_command_ends_with_status_1_and_the_advice(tmp_path):
     assert done.returncode == 1, done.stderr
     assert 'x checkpoint' in done.stdout and '-> train one' in done.stdout
     assert done.stdout.endswith('broken: checkpoint\n')
+
+
+def test_a_missing_device_is_answered_with_its_setting_not_with_an_installation(monkeypatch):
+    import jax
+
+    def jit(function):
+        raise RuntimeError("Unable to initialize backend 'cuda': no device")
+
+    monkeypatch.setattr(jax, 'jit', jit)
+    monkeypatch.setenv('JAX_PLATFORMS', 'cuda')
+    finding = doctor.devices()
+    assert finding.mark == BROKEN and finding.advice.startswith('unset JAX_PLATFORMS (it is cuda)')
+
+
+def test_a_compiler_that_computes_wrongly_is_said_with_the_setting(monkeypatch):
+    monkeypatch.setattr(compiler_fault, 'computes_rightly', lambda: False)
+    finding = doctor.compiler()
+    assert finding.mark == BROKEN and compiler_fault.FLAG in finding.advice
+
+
+def test_libraries_write_nothing_past_the_findings(capfd):
+    doctor.video_codecs()
+    doctor.picture_codecs()
+    said = capfd.readouterr()
+    assert not said.err and not said.out

@@ -1,5 +1,8 @@
+import ast
 import errno
 import os
+import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -25,6 +28,46 @@ def test_a_full_disk_ends_with_one_sentence_whatever_library_met_it(capsys):
         sentence = capsys.readouterr().err
         assert sentence.startswith('error: cannot write to the disk (')
         assert sentence.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    'error, words',
+    [
+        (MemoryError(), 'memory ran out'),
+        (
+            RuntimeError('RESOURCE_EXHAUSTED: Out of memory while trying to allocate'),
+            'memory ran out',
+        ),
+        (RuntimeError("Unable to initialize backend 'cuda': x"), 'JAX cannot use the device'),
+    ],
+)
+def test_a_missing_device_and_memory_that_runs_out_end_with_one_sentence(error, words, capsys):
+    @errors.exit_on_user_error
+    def main(argv):
+        raise ValueError('while loading') from error
+
+    with pytest.raises(SystemExit):
+        main([])
+    sentence = capsys.readouterr().err
+    assert words in sentence and sentence.count('\n') == 1
+
+
+def test_no_message_advises_to_delete_anything():
+    root = pathlib.Path(__file__).parent.parent
+    advice = re.compile(
+        r'\b(delete|remove|rm -r\w*|wipe) (it|that|this|the (folder|run|file))\b', re.I
+    )
+    found = []
+    for path in [
+        *root.glob('*.py'),
+        *root.glob('seqface_jax/**/*.py'),
+        *root.glob('data_prep/**/*.py'),
+    ]:
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and 'Error' in ast.unparse(call.func):
+                found += [path.name] if advice.search(ast.unparse(call)) else []
+    assert not found
 
 
 def test_other_errors_are_not_hidden():

@@ -44,6 +44,14 @@ def test_the_frozen_network_equals_the_live_one(path):
     assert network.image_size == 32 and network.settings['unit'] == 'mm'
 
 
+def test_the_frozen_network_is_compiled_once(path):
+    network = frozen.load(path)
+    state = network.initial_state()
+    for crop in CROPS:
+        state, *_ = network.step(state, crop)
+    assert network._step._cache_size() == 1
+
+
 def test_the_loader_needs_nothing_of_this_project(path, tmp_path):
     with open(frozen.__file__) as file:
         (tmp_path / 'loader.py').write_text(file.read())

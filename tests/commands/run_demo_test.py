@@ -90,6 +90,7 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
     )
     assert done.returncode == 0, done.stderr
     assert 'used 2 of 5 frames; skipped: ' in done.stdout and '1 no face found' in done.stdout
+    assert 'left out, as frames.csv says: 1 no photo' in done.stdout
     assert 'compiling the network' in done.stderr and '5/5' in done.stderr
     assert os.listdir(tmp_path / 'cache' / 'seqface_jax')
     assert (output / 'face.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
@@ -101,7 +102,9 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
         '2.png': 'used',
         '3.jpg': 'skipped',
         '4.png': 'skipped',
+        'notes.txt': 'skipped',
     }
+    assert 'a text file' in rows['notes.txt']['detail']
     assert 'not a readable picture' in rows['3.jpg']['detail']
     assert 'blurred (sharpness 0.' in rows['4.png']['detail']
     assert float(rows['1.jpg']['sharpness']) > float(rows['4.png']['sharpness']) > 0
@@ -170,12 +173,7 @@ def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path
 def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
     restored, film, tmp_path, monkeypatch, score
 ):
-    facing = alignment.RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0]))
-
-    def fit(photo, box, *args, **options):
-        return pose_fitting.Pose(facing, pose_fitting.assumed_camera(box), score)
-
-    monkeypatch.setattr(pose_fitting, 'fit', fit)
+    _pose_found(monkeypatch, score)
     output = tmp_path / 'out'
     lines = demo.run(None, film, str(output), max_frames=4, animate=True)
     written = {path.name for path in output.iterdir()}
@@ -224,7 +222,7 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
     monkeypatch.setattr(demo_record, 'jitter', lambda faces: [0.0])
     painted = []
     painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
-    monkeypatch.setattr(face_painter, 'FacePainter', lambda mask: painter())
+    monkeypatch.setattr(face_painter, 'FacePainter', lambda mask, **options: painter())
     mask = reconstructor.face_mask
     with demo_record.Record(str(tmp_path), face_mask=mask, keep_keyframes=True) as record:
         for _ in range(3000):
@@ -278,3 +276,89 @@ def test_an_output_that_cannot_be_a_folder_is_refused(restored, photos, tmp_path
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write to .*choose another --output'):
         demo.run(None, photos, str(tmp_path / 'file' / 'out'))
+
+
+def _pose_found(monkeypatch, score=1.0):
+    facing = alignment.RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0]))
+
+    def fit(photo, box, *args, **options):
+        return pose_fitting.Pose(facing, pose_fitting.assumed_camera(box), score)
+
+    monkeypatch.setattr(pose_fitting, 'fit', fit)
+
+
+def test_an_output_among_the_photos_gives_the_same_face_each_time(restored, photos, monkeypatch):
+    _pose_found(monkeypatch)
+    faces = []
+    for _ in range(2):
+        demo.run(None, photos, photos)
+        with open(os.path.join(photos, 'face.ply'), 'rb') as file:
+            faces.append(file.read())
+    assert faces[0] == faces[1]
+    rows = {os.path.basename(row['photo']): row for row in _rows(photos)}
+    assert sum(row['result'] == 'used' for row in rows.values()) == 2
+    for name in ('face.png', 'face_texture.png', 'face.ply', 'state.npz', 'frames.csv'):
+        assert rows[name]['detail'] == 'written by this program, not a photo'
+
+
+def test_a_run_that_fails_leaves_no_old_face_beside_its_table(restored, photos, film, tmp_path):
+    output = tmp_path / 'out'
+    demo.run(None, film, str(output), max_frames=2, texture=False)
+    face = (output / 'face.ply').read_bytes()
+    with pytest.raises(UserError, match='the face of an earlier run is in .*previous now'):
+        demo.run(None, os.path.join(photos, '0.jpg'), str(output))
+    assert not list(output.glob('face*')) and len(_rows(output)) == 1
+    assert (output / 'previous' / 'face.ply').read_bytes() == face
+
+
+def test_a_face_without_texture_leaves_no_old_texture(restored, film, tmp_path, monkeypatch):
+    _pose_found(monkeypatch)
+    output = tmp_path / 'out'
+    demo.run(None, film, str(output), max_frames=2, animate=True)
+    assert (output / 'face_texture.png').exists() and (output / 'face_animated.glb').exists()
+    demo.run(None, film, str(output), max_frames=2, texture=False)
+    left = {path.name for path in output.glob('face*')}
+    assert left == {'face.ply', 'face.obj', 'face.glb', 'face.png'}
+
+
+def test_without_texture_the_table_still_has_the_poses(restored, film, tmp_path, monkeypatch):
+    _pose_found(monkeypatch)
+    demo.run(None, film, str(tmp_path / 'out'), max_frames=2, texture=False)
+    assert [row['yaw_deg'] for row in _rows(tmp_path / 'out')] == ['0.0', '0.0']
+
+
+def test_photos_that_cannot_be_read_are_not_called_blurred_or_faceless(restored, tmp_path):
+    (tmp_path / 'a.jpg').write_bytes(b'\xff\xd8\xff\xe0 cut')
+    with pytest.raises(
+        UserError, match='none of the 1 photos of .* can be read: .*cut short'
+    ) as told:
+        demo.run(None, str(tmp_path / 'a.jpg'), str(tmp_path / 'out'))
+    assert 'take sharp' not in str(told.value)
+
+
+def test_the_place_of_a_face_on_one_photo_says_nothing_of_the_next(
+    restored, reconstructor, photos, film, tmp_path, monkeypatch
+):
+    seen = []
+    find = reconstructor.find_face
+    monkeypatch.setattr(
+        reconstructor,
+        'find_face',
+        lambda photo, before, n: seen.append(before) or find(photo, before, n),
+    )
+    demo.run(None, photos, str(tmp_path / 'a'), texture=False)
+    assert seen == [None] * len(seen)
+    assert all(row['jitter_mm_per_frame2'] == '' for row in _rows(tmp_path / 'a'))
+    demo.run(None, film, str(tmp_path / 'b'), max_frames=3, texture=False)
+    assert seen[-1] is not None
+
+
+def test_boxes_of_a_shrunk_frame_are_told_in_pixels_of_the_file(reconstructor, tmp_path):
+    frames = [video.Frame('0', _draw()), video.Frame('1', _draw(), scale=0.5)]
+    with demo_record.Record(str(tmp_path)) as record:
+        for moment in demo.stream(
+            reconstructor, frames, reconstructor.initial_state(), ordered=False
+        ):
+            record.add(moment)
+    plain, shrunk = _rows(tmp_path)
+    assert float(shrunk['x0']) == pytest.approx(2 * float(plain['x0']), abs=0.11)

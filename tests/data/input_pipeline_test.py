@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep import sources
 from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
 from tests import conftest
@@ -186,7 +187,10 @@ def test_missing_records_are_answered_with_the_command_that_makes_them(config, t
 
 @pytest.mark.parametrize(
     ('name', 'sentence'),
-    [('tny', "no records of 'tny' .*: did you mean 'tiny'"), ('nope', 'there are tiny; `python')],
+    [
+        ('tny', "no records of 'tny' in .*: did you mean data.name='tiny'"),
+        ('nope', 'there are tiny; data sets that can be prepared are bu3dfe'),
+    ],
 )
 def test_a_misspelt_name_of_records_is_answered_with_those_that_are_there(config, name, sentence):
     config = config.copy_and_resolve_references()
@@ -363,3 +367,7 @@ def test_an_image_whose_header_announces_gigabytes_is_not_decoded():
         data[place : place + 4] = side * 2
         assert input_pipeline.decode_image({'image': bytes(data)}) is None
     assert input_pipeline.decode_image({'image': b''}) is None
+
+
+def test_the_data_sets_that_a_message_names_are_those_of_data_prep():
+    assert list(input_pipeline.DATA_SETS) == sources.names()

@@ -375,8 +375,9 @@ def test_a_work_file_that_was_damaged_later_is_named(tmp_path):
     content = bytearray((tmp_path / 'x.npz').read_bytes())
     content[content.index(b'x.npy') + 3000] ^= 1
     (tmp_path / 'x.npz').write_bytes(content)
-    with pytest.raises(UserError, match=r'x\.npz is damaged \(.*CRC.*\): delete it and run again'):
+    with pytest.raises(UserError, match=r'x\.npz is damaged \(.*CRC.*\).*again'):
         work_files.load(path)
+    assert not work_files.is_valid(path, 'k') and os.path.exists(path + '.damaged')
 
 
 class _Entries(list):

@@ -58,3 +58,8 @@ def test_the_interval_of_a_gap_adds_both_variances():
     expected = 2 * 1.96 * np.hypot(values.std() / np.sqrt(300), others.std() / np.sqrt(200))
     np.testing.assert_allclose(high - low, expected, rtol=0.05)
     assert statistics.gap_interval([1.0], others) is None
+
+
+def test_the_p_value_of_two_people_is_not_shown():
+    assert statistics.show_p(0.5, 2) == '-' and statistics.show_p(None, 40) == '-'
+    assert statistics.show_p(0.03125, 6) == '0.031'

@@ -7,10 +7,10 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, photo_file
+from seqface_jax.photos import colours, face_detection, photo_file
 
 RGB = np.zeros((40, 60, 3), np.uint8)
 RGB[:, :30], RGB[:, 30:] = (230, 20, 10), (10, 30, 220)
@@ -161,3 +161,92 @@ def test_what_is_no_file_is_refused_at_once(tmp_path):
         with pytest.raises(UserError, match='cannot read the photo'):
             photo_file.read(path)
         os.rmdir(path) if path.is_dir() else os.remove(path)
+
+
+def test_another_kind_of_file_is_named(tmp_path):
+    for data, words in (
+        (b'%PDF-1.7', 'a PDF file'),
+        (b'\xff\x0a0000', 'a JPEG XL picture'),
+        (b'II*\0\x10\0\0\0CR\2\0', 'a raw file of a camera'),
+        (b'', 'an empty file'),
+    ):
+        with pytest.raises(photo_file.PhotoError, match=f'not a readable picture but {words}'):
+            read(tmp_path, data)
+
+
+def test_the_thumbnail_of_a_camera_raw_file_is_not_taken_for_the_photo(tmp_path):
+    thumbnail = encode(PICTURE, 'TIFF', tiffinfo={254: 1})
+    with pytest.raises(photo_file.PhotoError, match='a raw file of a camera'):
+        read(tmp_path, thumbnail, 'x.nef')
+
+
+def test_a_photo_with_pictures_behind_it_is_no_video(tmp_path):
+    one = encode(PICTURE, 'JPEG')
+    assert read(tmp_path, one + one).shape == (40, 60, 3)
+    with pytest.raises(photo_file.PhotoError, match='is a video .Motion JPEG.'):
+        read(tmp_path, one * 4)
+
+
+P3 = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+
+
+def _to_srgb(value, primaries, gamma):
+    """Converts one colour by the definition: CIE 1931, IEC 61966-2-1."""
+    white = np.array([0.3127, 0.3290, 1 - 0.3127 - 0.3290]) / 0.3290
+
+    def matrix(xy):
+        columns = np.array([[x, y, 1 - x - y] for x, y in xy]).T
+        return columns * np.linalg.solve(columns, white)
+
+    linear = (np.array(value) / 255) ** gamma
+    srgb = np.linalg.solve(matrix(((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))), matrix(primaries))
+    linear = np.clip(srgb @ linear, 0, 1)
+    encoded = np.where(linear < 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return 255 * encoded
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'TIFF', 'WEBP', 'AVIF', 'HEIF'])
+def test_the_colours_of_a_profile_become_those_of_srgb(tmp_path, kind):
+    assert photo_file.can_read_heic()
+    value, profile = (190, 120, 100), colours.make_profile(P3, 2.2)
+    lossless = {'JPEG': {'quality': 100}, 'WEBP': {'lossless': True}}.get(kind, {})
+    picture = Image.new('RGB', (32, 32), value)
+    photo = read(tmp_path, encode(picture, kind, icc_profile=profile, **lossless))
+    np.testing.assert_allclose(photo.mean((0, 1)), _to_srgb(value, P3, 2.2), atol=4)
+    assert np.abs(photo.mean((0, 1)) - value).max() > 8
+
+
+def test_adobe_rgb_is_known_by_the_mark_of_camera_makers(tmp_path):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA005] = {1: 'R03'}
+    picture = Image.new('RGB', (32, 32), (190, 120, 100))
+    photo = read(tmp_path, encode(picture, 'JPEG', quality=100, exif=exif))
+    expected = _to_srgb((190, 120, 100), colours.ADOBE_RGB_PRIMARIES, colours.ADOBE_RGB_GAMMA)
+    np.testing.assert_allclose(photo.mean((0, 1)), expected, atol=4)
+
+
+def test_a_profile_of_srgb_changes_nothing_and_a_damaged_one_is_passed_over(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    for profile in (srgb, b'damaged' * 30, srgb[:200]):
+        np.testing.assert_array_equal(
+            read(tmp_path, encode(PICTURE, 'PNG', icc_profile=profile)), RGB
+        )
+
+
+def test_a_profile_of_gray_is_converted_too(tmp_path):
+    gray = (
+        colours.make_profile(P3, 1.0).replace(b'RGB XYZ ', b'GRAYXYZ ', 1).replace(b'rTRC', b'kTRC')
+    )
+    picture = Image.new('L', (16, 16), 55)  # Linear: a fifth of white is 128 in sRGB.
+    photo = read(tmp_path, encode(picture, 'PNG', icc_profile=gray))
+    np.testing.assert_allclose(photo.mean((0, 1)), [128] * 3, atol=3)
+
+
+@pytest.mark.parametrize('kind', ['AVIF', 'HEIF', 'JPEG2000'])
+def test_a_newer_kind_that_is_cut_short_is_refused(tmp_path, kind):
+    assert photo_file.can_read_heic()
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    data = encode(Image.fromarray(noise), kind)
+    for end in (len(data) // 2, 40):
+        with pytest.raises(UserError, match='photo.jpg is not a readable picture'):
+            read(tmp_path, data[:end])

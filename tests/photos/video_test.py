@@ -1,10 +1,13 @@
+import struct
+
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
+from seqface_jax import own_files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import photo_file, video
+from seqface_jax.photos import photo_file, video, video_geometry
 
 
 def _film(path, count, codec='MJPG'):
@@ -50,14 +53,15 @@ def test_a_video_that_breaks_off_says_so(tmp_path, monkeypatch):
     camera = Camera(3)
     camera.get = lambda what: 10.0
     monkeypatch.setattr(cv2, 'VideoCapture', lambda path: camera)
-    (tmp_path / 'x.mp4').write_bytes(b'')
+    monkeypatch.setattr(video_geometry, 'read', lambda *capture: video_geometry.UPRIGHT)
+    (tmp_path / 'x.mp4').write_bytes(b'\0\0\0\x18ftypisom')
     frames = list(video.open_source(str(tmp_path / 'x.mp4')).frames)
     assert len(frames) == 4 and frames[3].problem == 'the video breaks off here, of 10 frames'
     assert camera.is_released
 
 
 def test_an_unreadable_video_gives_one_sentence(tmp_path):
-    (tmp_path / 'x.mp4').write_bytes(b'not a video')
+    (tmp_path / 'x.mp4').write_bytes(b'\0\0\0\x18ftypisom and no video')
     with pytest.raises(UserError, match='cannot read the video .*x.mp4: it is damaged'):
         video.open_source(str(tmp_path / 'x.mp4'))
 
@@ -94,21 +98,187 @@ def test_a_folder_gives_its_photos_by_name_and_the_damaged_ones_with_their_probl
     (tmp_path / 'a.JPG').write_bytes(b'damaged')
     (tmp_path / 'notes.txt').write_text('')
     source = video.open_source(str(tmp_path))
-    first, second = source.frames
-    assert source.count == 2
+    first, second, third = source.frames
+    assert source.count == 2 and not third.is_photo and 'notes.txt' in third.problem
     assert first.photo is None and 'a.JPG is not a readable picture' in first.problem
     assert second.photo.shape == (4, 6, 3) and second.problem is None
 
 
-@pytest.mark.parametrize('kind', photo_file.FORMATS)
-def test_a_folder_gives_every_kind_of_photo_that_can_be_read(tmp_path, kind):
-    for ending in photo_file.ENDINGS_OF[kind]:
-        Image.new('RGB', (6, 4), (9, 9, 9)).save(tmp_path / f'photo{ending}', kind)
+_PILLOW_KINDS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WEBP', 'GIF', 'PPM', 'JPEG2000', 'AVIF', 'HEIF')
+
+
+@pytest.mark.parametrize('kind', _PILLOW_KINDS)
+def test_a_folder_gives_every_kind_of_photo_whatever_its_ending(tmp_path, kind):
+    assert photo_file.can_read_heic()
+    for name in ('photo', 'photo.dat', 'photo.jpg'):
+        Image.new('RGB', (64, 48), (90, 9, 9)).save(tmp_path / name, kind)
     frames = list(video.open_source(str(tmp_path)).frames)
-    assert len(frames) == len(photo_file.ENDINGS_OF[kind])
-    assert all(frame.photo.shape == (4, 6, 3) for frame in frames)
+    assert len(frames) == 3
+    for frame in frames:
+        assert frame.photo.shape == (48, 64, 3)
+        np.testing.assert_allclose(frame.photo.mean((0, 1)), [90, 9, 9], atol=6)
 
 
 def test_a_folder_without_photos_is_named(tmp_path):
     with pytest.raises(UserError, match='no photo in the folder'):
         video.open_source(str(tmp_path))
+
+
+def test_every_file_of_a_folder_comes_with_the_reason_why_it_is_no_photo(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / 'b').mkdir()
+    (tmp_path / 'c.psd').write_bytes(b'8BPS')
+    _film(tmp_path / 'd.avi', 2)
+    (tmp_path / 'face.ply').write_bytes(b'ply\n')
+    problems = [frame.problem for frame in video.open_source(str(tmp_path)).frames]
+    wanted = [None, 'a folder', 'a Photoshop file', 'a video (AVI)', 'written by this program']
+    assert len(problems) == 5
+    for problem, words in zip(problems, wanted, strict=True):
+        assert problem is None if words is None else words in problem
+
+
+def test_heic_without_its_reader_says_what_to_install_or_to_do(tmp_path, monkeypatch):
+    (tmp_path / 'IMG_1.HEIC').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    monkeypatch.setattr(photo_file, 'can_read_heic', lambda: False)
+    (frame,) = video.open_source(str(tmp_path)).frames
+    assert 'pip install pillow-heif' in frame.problem and 'convert it' in frame.problem
+    assert frame.reason == photo_file.NO_HEIC and frame.is_photo
+
+
+def test_a_folder_of_folders_names_their_number_and_one_of_them(tmp_path):
+    for name in ('anna', 'boris', 'carl'):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match='holds 3 folders and no photo.*--input=.*anna'):
+        video.open_source(str(tmp_path))
+
+
+def test_a_folder_with_nothing_but_a_video_leads_to_it(tmp_path):
+    _film(tmp_path / 'x.avi', 2)
+    with pytest.raises(UserError, match='no photo but a video: give it, --input=.*x.avi'):
+        video.open_source(str(tmp_path))
+
+
+def _marked(path, software):
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text('Software', software)
+    Image.new('RGB', (6, 4)).save(path, pnginfo=mark)
+
+
+def test_a_photo_named_face_png_is_used_and_our_picture_of_any_name_is_not(tmp_path):
+    Image.new('RGB', (6, 4)).save(tmp_path / 'face.png')
+    _marked(tmp_path / 'x.png', own_files.SOFTWARE)
+    _marked(tmp_path / 'y.png', 'another program')
+    face, ours, other = video.open_source(str(tmp_path)).frames
+    assert face.photo is not None and other.photo is not None
+    assert ours.photo is None and ours.reason == photo_file.OWN
+
+
+def test_an_old_picture_of_ours_is_known_by_its_name_and_its_librarys_mark(tmp_path):
+    for name in ('face.png', 'photo.png'):
+        _marked(tmp_path / name, 'Matplotlib version3.9, https://matplotlib.org/')
+    face, photo = video.open_source(str(tmp_path)).frames
+    assert face.reason == photo_file.OWN and photo.photo is not None
+
+
+@pytest.mark.parametrize('name, codec', [('x.dat', 'MJPG'), ('x.jpg', 'MJPG'), ('x', 'mp4v')])
+def test_content_tells_a_video_whatever_its_name(tmp_path, name, codec):
+    made = tmp_path / ('made.mp4' if codec == 'mp4v' else 'made.avi')
+    _film(made, 3, codec)
+    made.rename(tmp_path / name)
+    source = video.open_source(str(tmp_path / name))
+    assert source.kind == 'video' and len(list(source.frames)) == 3
+
+
+@pytest.mark.parametrize('name', ['x.mts', 'x.ts', 'x.3gp', 'x.flv', 'x.webm', 'x.mpg'])
+def test_containers_of_phones_and_cameras_are_read(tmp_path, name, capfd):
+    codecs = {'x.flv': 'FLV1', 'x.webm': 'VP80', 'x.3gp': 'mp4v'}
+    codec = cv2.VideoWriter_fourcc(*codecs.get(name, 'PIM1'))
+    writer = cv2.VideoWriter(str(tmp_path / name), codec, 25, (176, 144))
+    for _ in range(4):
+        writer.write(np.full((144, 176, 3), (10, 60, 120), np.uint8))
+    writer.release()
+    capfd.readouterr()
+    frames = list(video.open_source(str(tmp_path / name)).frames)
+    assert frames and frames[0].photo.shape == (144, 176, 3)
+    np.testing.assert_allclose(frames[0].photo.mean((0, 1)), [120, 60, 10], atol=8)
+
+
+def _quarters(path):
+    """Writes a film whose four quarters are red, green, blue and gray, 64 x 48; returns them."""
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :32], picture[:24, 32:] = (200, 20, 20), (20, 200, 20)
+    picture[24:, :32], picture[24:, 32:] = (20, 20, 200), (120, 120, 120)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, (64, 48))
+    for _ in range(3):
+        writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    writer.release()
+    return picture
+
+
+def _set_matrix(path, a, b, c, d):
+    """Writes a track's display matrix, as phones do, into an MP4 file."""
+    data = bytearray(path.read_bytes())
+    place = data.index(b'tkhd') + 4 + 40
+    values = [round(value * 65536) for value in (a, b, 0, c, d, 0, 0, 0)]
+    struct.pack_into('>9i', data, place, *values, 1 << 30)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    'matrix, show',
+    [
+        ((1, 0, 0, 1), lambda p: p),
+        ((-1, 0, 0, 1), lambda p: p[:, ::-1]),
+        ((1, 0, 0, -1), lambda p: p[::-1]),
+        ((-1, 0, 0, -1), lambda p: p[::-1, ::-1]),
+        ((0, 1, -1, 0), lambda p: np.rot90(p, -1)),
+        ((0, -1, 1, 0), lambda p: np.rot90(p)),
+        ((0, 1, 1, 0), lambda p: p.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda p: p[::-1, ::-1].transpose(1, 0, 2)),
+    ],
+)
+def test_a_video_is_turned_and_mirrored_as_its_matrix_says(tmp_path, matrix, show):
+    picture = _quarters(tmp_path / 'x.mp4')
+    _set_matrix(tmp_path / 'x.mp4', *matrix)
+    photo = next(video.open_source(str(tmp_path / 'x.mp4')).frames).photo
+    expected = show(picture)
+    assert photo.shape == expected.shape
+    assert np.abs(photo.astype(int) - expected).mean() < 12
+
+
+def test_a_video_turned_by_another_angle_is_refused_by_name(tmp_path):
+    _quarters(tmp_path / 'x.mp4')
+    _set_matrix(tmp_path / 'x.mp4', 0.7071, 0.7071, -0.7071, 0.7071)
+    with pytest.raises(UserError, match='x.mp4 wants to be shown turned by 45 degrees'):
+        video.open_source(str(tmp_path / 'x.mp4'))
+
+
+@pytest.mark.parametrize(
+    'aspect, shape', [((4, 3), (48, 85)), ((2, 1), (48, 128)), ((1, 2), (96, 64))]
+)
+def test_pixels_that_are_not_square_become_square(tmp_path, monkeypatch, aspect, shape):
+    path = _film(tmp_path / 'x.avi', 2)
+    real = cv2.VideoCapture
+
+    class Wide:
+        """A capture of a video that says how wide its pixels are."""
+
+        def __init__(self, path):
+            self._capture = real(path)
+
+        def get(self, what):
+            told = {cv2.CAP_PROP_SAR_NUM: aspect[0], cv2.CAP_PROP_SAR_DEN: aspect[1]}
+            return told[what] if what in told else self._capture.get(what)
+
+        def __getattr__(self, name):
+            return getattr(self._capture, name)
+
+    monkeypatch.setattr(cv2, 'VideoCapture', Wide)
+    assert next(video.open_source(path).frames).photo.shape[:2] == shape
+
+
+def test_a_large_frame_is_shrunk_once_and_says_by_how_much():
+    image = np.zeros((2160, 3840, 3), np.uint8)
+    photo, scale = video_geometry.UPRIGHT.apply(image, video.MAX_VIDEO_SIDE)
+    assert photo.shape == (720, 1280, 3) and scale == pytest.approx(1 / 3)
+    assert video_geometry.UPRIGHT.apply(image[:480, :640], video.MAX_VIDEO_SIDE)[1] == 1

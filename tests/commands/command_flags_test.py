@@ -1,0 +1,52 @@
+import pytest
+from absl import flags
+
+from seqface_jax import command_flags
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Returns the path of a config with the options data.dir, data.name and seed."""
+    (tmp_path / 'small.py').write_text(
+        'import ml_collections\n'
+        'def get_config():\n'
+        "    return ml_collections.ConfigDict({'data': {'dir': 'x', 'name': 'y'}, 'seed': 0})\n"
+    )
+    return str(tmp_path / 'small.py')
+
+
+def test_a_config_that_is_not_there_is_answered_with_the_nearest(config, capsys):
+    with pytest.raises(SystemExit):
+        command_flags.parse_with_config(['x', f'--config={config.replace("small", "smal")}'])
+    said = capsys.readouterr().err
+    assert 'there is no config' in said and f'did you mean {config}?' in said
+    assert said.count('\\n') == 0 and said.startswith('error: ')
+
+
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        ('data.data_dir', 'has no option data.data_dir: did you mean data.dir?'),
+        ('data.nam', 'Did you mean "name" instead of "nam"?'),
+        ('date.name', 'has no option date.name: did you mean data.name?'),
+        ('unheard_of', 'has no option unheard_of: configs/default.py has them all'),
+    ],
+)
+def test_an_option_that_is_not_there_is_answered_with_the_nearest(config, option, sentence):
+    assert sentence in command_flags._no_field(
+        ['x', f'--config={config}', f'--config.{option}=1'], config
+    )
+
+
+def test_a_missing_flag_says_what_to_give(monkeypatch, capsys):
+    own = flags.FlagValues()
+    flags.DEFINE_string('input', None, '', flag_values=own)
+    monkeypatch.setattr(flags, 'FLAGS', own)
+    validate = flags.register_validator
+    monkeypatch.setattr(flags, 'register_validator', lambda *args: validate(*args, flag_values=own))
+    command_flags.require(input='FOLDER')
+    with pytest.raises(SystemExit):
+        command_flags.parse(['x'])
+    assert capsys.readouterr().err == (
+        'error: --input is missing: give --input=FOLDER; --help tells more\n'
+    )

@@ -1,0 +1,59 @@
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+
+from seqface_jax import checkpoints, compiler_fault
+from seqface_jax.reconstruct import FaceNetwork
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def test_here_the_compiler_computes_rightly():
+    assert compiler_fault.computes_rightly()
+    assert compiler_fault.state() != compiler_fault.UNGUARDED
+
+
+def test_the_flag_is_set_for_releases_with_the_fault_and_not_for_others(monkeypatch):
+    for release, expected in (
+        ('0.10.2', f'--other=1 {compiler_fault.FLAG}'),
+        ('0.12.0', '--other=1'),
+    ):
+        monkeypatch.setenv('XLA_FLAGS', '--other=1')
+        monkeypatch.setattr(compiler_fault.importlib.metadata, 'version', lambda name, r=release: r)
+        for _ in range(2):
+            compiler_fault.guard()
+            assert os.environ['XLA_FLAGS'] == expected
+
+
+def test_what_a_person_says_of_the_setting_stays(monkeypatch):
+    monkeypatch.setenv('XLA_FLAGS', f'{compiler_fault.SETTING}=')
+    compiler_fault.guard()
+    assert os.environ['XLA_FLAGS'] == f'{compiler_fault.SETTING}='
+
+
+def test_importing_the_package_guards_and_leaves_opencv_as_it_was():
+    program = (
+        'import cv2; cv2.setNumThreads(3)\n'
+        'from seqface_jax import compiler_fault\n'
+        'from seqface_jax.data import input_pipeline\n'
+        'from seqface_jax.photos import face_detection\n'
+        'assert cv2.getNumThreads() == 3\n'
+        'assert compiler_fault.state() != compiler_fault.UNGUARDED\n'
+    )
+    environment = {name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'}
+    subprocess.run([sys.executable, '-c', program], cwd=_ROOT, env=environment, check=True)
+
+
+def test_the_packaged_network_answers_compiled_as_it_does_operation_by_operation():
+    config, model, variables = checkpoints.load(checkpoints.pretrained(), 'best_validation')
+    network = FaceNetwork(config, model, variables)
+    size = config.data.image_size
+    frames = np.random.default_rng(0).integers(0, 255, (1, size, size, 3)).astype(np.uint8)
+    state = network.initial_state(variables)
+    eager = network.step(variables, state, frames)
+    compiled = jax.jit(network.step)(variables, state, frames)
+    np.testing.assert_allclose(compiled[1], eager[1], atol=1e-3)  # mm
+    np.testing.assert_allclose(compiled[2], eager[2], atol=1e-4)
