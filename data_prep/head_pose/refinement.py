@@ -3,9 +3,10 @@
 python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
 
 writes seqface_jax/photos/pose_refinement.npz: linear regressions, one after the other, from the
-oriented gradients of the mean face unwrapped at a pose to what that pose lacks (models/unwrapping.py). The
-supervised descent method of Xiong and De la Torre, 2013, learnt by ridge regression on photos of
-synthetic people, half of them made of ICT-FaceKit's face (MIT licence) where its folder is given.
+oriented gradients of the mean face unwrapped at a pose to what that pose lacks
+(models/layers/unwrapping.py). The supervised descent method of Xiong and De la Torre, 2013, learnt
+by ridge regression on photos of synthetic people, half of them made of ICT-FaceKit's
+face (MIT licence) where its folder is given.
 It says the errors before and after on people left out. About 10 minutes on two cores.
 """
 
@@ -46,11 +47,11 @@ def examples(number, count, ict_dir):
         found = detector.find(photo)
         if found is None:
             continue
-        square = face_detection.crop_box(found.box)
+        square = crops.crop_box(found.box)
         for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
-                crops.append(face_detection.cut_out(photo, box, pose.CROP_PX))
+                crops.append(crops.cut_out(photo, box, pose.CROP_PX))
                 answers.append(answer)
     return np.array(crops).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
 

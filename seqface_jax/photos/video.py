@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import cv2
 
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, photo_file
+from seqface_jax.photos import photo_file
 
 VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
 VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
@@ -83,7 +83,7 @@ def _photos(paths):
     def frames():
         for path in paths:
             try:
-                yield Frame(path, face_detection.read_photo(path))
+                yield Frame(path, photo_file.read(path))
             except UserError as error:
                 yield Frame(path, None, str(error))
 
