@@ -160,9 +160,9 @@ def errors_mm(config, model, variables, frames, seed=0):
     import jax
     import numpy as np
 
-    from seqface_jax import reconstruct
     from seqface_jax.data import input_pipeline
     from seqface_jax.evaluation import metrics, scoring, streaming
+    from seqface_jax.models.network import make_step
 
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
     table = split.subjects
@@ -175,7 +175,7 @@ def errors_mm(config, model, variables, frames, seed=0):
         draw = [seed, zlib.crc32(subject.encode())]
         drawn = streaming.draw_frames(split.frame_index[index].sequences, frames[-1], seed=draw)
         shown.append(streaming.ShownFrames(split, index, drawn))
-    step = reconstruct.make_step(config, model)
+    step = make_step(config, model)
     predictions, _ = streaming.stream(step, jax.device_put(variables), shown, frames)
 
     def error(found, true_map, mask):

@@ -52,15 +52,17 @@ def compete(config):
     import jax
 
     from seqface_jax import models, train
+    from seqface_jax.training.devices import AXIS, Devices
+    from seqface_jax.training.state import create_state
 
     batch = make_batch(config)
-    devices = train.Devices(config.data.batch_size)
-    model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
+    devices = Devices(config.data.batch_size)
+    model = models.create(config.model, config.data.image_size, axis_name=AXIS)
     frames = np.float32(batch['frames'].reshape(-1, *batch['frames'].shape[2:]) / 255)
     table = {name: batch[name] for name in ('position_map', 'mask', 'points')}
     constants = models.constants(config.model, table, lambda count: frames[:count])
     constants = jax.tree.map(np.float32, constants)
-    state = devices.replicate(train.create_state(config, model, constants, 1000))
+    state = devices.replicate(create_state(config, model, constants, 1000))
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     parts = devices.deal(batch, config)
     matmul = race.Matmul()

@@ -22,6 +22,8 @@ from ml_collections import config_flags
 from benchmarks import race
 from seqface_jax import errors, models, train
 from seqface_jax.data import augmentation, input_pipeline
+from seqface_jax.training.devices import AXIS, Devices
+from seqface_jax.training.state import create_state
 
 PEOPLE, FRAMES_EACH = 101, 600
 
@@ -61,11 +63,11 @@ def plan(num_frames):
 
 def steps(config, split, num_batches):
     """Times training steps, what they wait for their batch, and augmentation by itself."""
-    devices = train.Devices(config.data.batch_size)
-    model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
+    devices = Devices(config.data.batch_size)
+    model = models.create(config.model, config.data.image_size, axis_name=AXIS)
     constants = models.constants(config.model, split.subjects, split.sample_frames)
     constants = jax.tree.map(np.float32, constants)
-    state = devices.replicate(train.create_state(config, model, constants, split.num_batches()))
+    state = devices.replicate(create_state(config, model, constants, split.num_batches()))
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     waits, times = [], []
     batches = split.batches(0, 1)

@@ -59,7 +59,7 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     from flax import traverse_util
 
     from seqface_jax import import_keras
-    from seqface_jax.data import input_pipeline
+    from seqface_jax.data import normalization
     from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)
@@ -70,7 +70,7 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     np.savez(f'{folder}/keras.npz', *model.get_weights())
     shape = (batch_size, num_frames, image_size, image_size, 3)
     frames = rng.integers(0, 256, shape, np.uint8)
-    normalized = np.asarray(input_pipeline.normalize_frames(frames, 'min_max_bgr'))
+    normalized = np.asarray(normalization.normalize_frames(frames, 'min_max_bgr'))
     points = rng.uniform(-1, 1, (batch_size, (image_size // 2) ** 2, 3)).astype(np.float32)
     np.savez(f'{folder}/batch.npz', frames=frames, normalized=normalized, points=points)
 
@@ -92,6 +92,8 @@ def our_step(folder, image_size, num_frames, changes):
     from configs import bu4dfe_thesis
     from seqface_jax import models, train
     from seqface_jax.training import optimizers
+    from seqface_jax.training.devices import AXIS, Devices
+    from seqface_jax.training.state import TrainState
 
     config = bu4dfe_thesis.get_config()
     config.update_from_flattened_dict(changes)
@@ -99,8 +101,8 @@ def our_step(folder, image_size, num_frames, changes):
     batch_size = len(batch['frames'])
     config.data.update(image_size=image_size, num_frames=num_frames, batch_size=batch_size)
     variables = traverse_util.unflatten_dict(dict(np.load(f'{folder}/ours.npz')), sep='/')
-    model = models.create(config.model, image_size, axis_name=train.AXIS)
-    state = train.TrainState.create(
+    model = models.create(config.model, image_size, axis_name=AXIS)
+    state = TrainState.create(
         apply_fn=model.apply,
         params=variables['params'],
         tx=optimizers.create(config.optimizer, 1_000_000),
@@ -108,7 +110,7 @@ def our_step(folder, image_size, num_frames, changes):
         constants={'scale_mm': np.float32(1), 'offset_mm': np.zeros(3, np.float32)},
         ema_params=None,
     ).replace(step=jnp.zeros((), jnp.int32))
-    devices = train.Devices(batch_size)
+    devices = Devices(batch_size)
     state = devices.replicate(state)
     batch |= {'weight': np.ones(batch_size, np.float32), 'row': np.arange(batch_size)}
     batch = devices.deal(batch, config)

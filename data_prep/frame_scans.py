@@ -18,7 +18,7 @@ from data_prep.work import work_files
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
-from seqface_jax.photos.face_detection import read_photo
+from seqface_jax.photos import photo_file
 
 # A triangle whose corners lie further apart in the photo, of the crop's width, spans a seam of
 # the texture: what is between its corners is not between their places.
@@ -232,7 +232,7 @@ def _photo_size(frame, scan):
     """Returns (width, height) of the photo that the scan's texture coordinates are of."""
     if scan.uv is None or frame.image_path is None:
         return None
-    height, width = read_photo(frame.image_path).shape[:2]
+    height, width = photo_file.read(frame.image_path).shape[:2]
     return width, height
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep.sources import Skipped, video_frames
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection
+from seqface_jax.photos import face_detection, photo_file
 
 JPEG_QUALITY = 95
 
@@ -50,8 +50,8 @@ def crop_photos(frames, *, in_time=True):
                     faceless += 1
                     continue
                 previous = face
-                box = face_detection.crop_box(face.box)
-                jpeg = encode_jpeg(face_detection.cut_out(photo, box))
+                box = crops.crop_box(face.box)
+                jpeg = encode_jpeg(crops.cut_out(photo, box))
                 crops.append(Crop(frame.sequence, index, jpeg, box))
         except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
@@ -67,7 +67,7 @@ def _photos(frame, on_loss):
     if video_frames.is_video(frame.image_path):
         yield from video_frames.read(frame.image_path, on_loss)
     else:
-        yield frame.index, face_detection.read_photo(frame.image_path)
+        yield frame.index, photo_file.read(frame.image_path)
 
 
 def encode_jpeg(image):

@@ -10,7 +10,7 @@ import tqdm
 
 from seqface_jax import checkpoints, reconstruct
 from seqface_jax.errors import UserError, check_choice
-from seqface_jax.photos import face_detection, video
+from seqface_jax.photos import crops, video
 from seqface_jax.reconstruction import demo_record, viewer
 
 
@@ -147,8 +147,8 @@ def keep_page(page):
 
 def _close_up(moment):
     """Returns the face on its photo, square, finer than the network sees it."""
-    box = face_detection.crop_box(moment.observation.detection.box)
-    return face_detection.cut_out(moment.frame.photo, box)
+    box = crops.crop_box(moment.observation.detection.box)
+    return crops.cut_out(moment.frame.photo, box)
 
 
 @contextlib.contextmanager

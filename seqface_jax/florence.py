@@ -121,13 +121,14 @@ class _Run:
     """One run on the records that are scored on."""
 
     def __init__(self, workdir, data_dir, data_name, seed):
-        from seqface_jax import checkpoints, reconstruct
+        from seqface_jax import checkpoints
         from seqface_jax.data import input_pipeline
+        from seqface_jax.models.network import make_step
 
         self.name = os.path.basename(os.path.normpath(workdir))
         self._config, model, self._variables = checkpoints.load(workdir, CHECKPOINT)
         self._trained_on = self._config.data.copy_and_resolve_references()
-        self._step, self._seed = reconstruct.make_step(self._config, model), seed
+        self._step, self._seed = make_step(self._config, model), seed
         data = self._config.data
         data.update(dir=data_dir, name=data_name)
         data.frame_maps = False  # Nothing here needs them, and Florence has none.
@@ -171,18 +172,19 @@ class _Run:
 
     def answers(self, setting, counts):
         """Yields (number of frames, {subject: surface}) of the subjects that have the setting."""
-        from seqface_jax import models, reconstruct
+        from seqface_jax import models
         from seqface_jax.evaluation import streaming
         from seqface_jax.geometry import surface
+        from seqface_jax.models.network import face_mask, is_ordered
 
         max_frames = models.MAX_FRAMES[models.reads(self._config.model)]
         drawn = self._draw(setting, max_frames)
         counts = streaming.usable_counts(counts, max_frames)
         shown = [self._split.frames(index, order[: counts[-1]]) for index, order in drawn.items()]
         predictions, _ = streaming.stream(self._step, self._variables, shown, counts)
-        mask = reconstruct.face_mask(self._variables.get('constants', {}))
+        mask = face_mask(self._variables.get('constants', {}))
         mask = np.ones((128, 128), bool) if mask is None else mask
-        ordered = reconstruct.is_ordered(self._config)
+        ordered = is_ordered(self._config)
         for count, prediction in zip(counts, predictions, strict=True):
             condition = streaming.Condition(self.name, CHECKPOINT, 'test', count)
             answers = streaming.Answers(condition, prediction, ordered, mask, None)

@@ -16,9 +16,9 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, command_flags, errors, frozen, reconstruct
-from seqface_jax.photos import face_detection
-from seqface_jax.reconstruction import export
+from seqface_jax import checkpoints, command_flags, errors, files, frozen
+from seqface_jax.models.network import FaceNetwork
+from seqface_jax.photos import crops
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -33,7 +33,7 @@ def freeze(path, config, model, variables):
     Raises:
         UserError: the file cannot be written.
     """
-    network = reconstruct.FaceNetwork(config, model, variables)
+    network = FaceNetwork(config, model, variables)
     state = jax.device_get(network.initial_state(variables))
     state_leaves, state_tree = jax.tree.flatten(state)
     weights, weight_tree = jax.tree.flatten(variables)
@@ -56,7 +56,7 @@ def freeze(path, config, model, variables):
     arrays |= {f'state/{number}': np.asarray(leaf) for number, leaf in enumerate(state_leaves)}
     meta = {'format': frozen.FORMAT, 'image_size': size, 'settings': _settings(config)}
     try:
-        export.write_atomically(path, lambda file: _write(file, meta, exported, arrays))
+        files.write_atomically(path, lambda file: _write(file, meta, exported, arrays))
     except OSError as error:
         raise errors.UserError(
             f'cannot write {path} ({error.strerror}): choose another --output'
@@ -79,8 +79,8 @@ def _settings(config):
         'platforms': PLATFORMS,
         'unit': 'mm',
         'crop': (
-            f"square, {face_detection.CROP_SCALE} times as wide as the box of OpenCV's frontal "
-            f'Haar cascade, centred on it and moved down by {face_detection.CROP_SHIFT_DOWN} of '
+            f"square, {crops.CROP_SCALE} times as wide as the box of OpenCV's frontal "
+            f'Haar cascade, centred on it and moved down by {crops.CROP_SHIFT_DOWN} of '
             'its side; seqface_jax/photos/face_detection.py'
         ),
     }

@@ -6,66 +6,21 @@ import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
 from seqface_jax import checkpoints
-from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import surface
-from seqface_jax.photos import face_detection, people
+from seqface_jax.models.network import FaceNetwork
+from seqface_jax.photos import crops, face_detection, people
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import export, saved_states
+from seqface_jax.reconstruction import saved_states
+from seqface_jax.reconstruction.face import Face
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 # A followed face might be none, such as a pattern on the wall: so often the whole photo is
 # searched, and the largest central face wins.
 SEARCH_EVERY = 16
-
-
-@dataclasses.dataclass(frozen=True)
-class Face:
-    """A reconstructed face.
-
-    Attributes:
-        vertices: [V, 3] float32 mm, canonical frame (+x to the subject's left, +y up, +z out).
-        triangles: [F, 3] int32, counter-clockwise from outside.
-        confidence: [V] float32 in (0, 1], 1 / (1 + the network's standard deviation in mm); all
-            ones from a network that does not say how sure it is.
-        uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
-        texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
-        frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
-            vertex beside the neutral one; None from a network that does not say it, or from a state
-            alone.
-        frame: frame_fit.FrameFit, where the last photo shows the face, and its expression; None
-            likewise.
-    """
-
-    vertices: np.ndarray
-    triangles: np.ndarray
-    confidence: np.ndarray
-    uv: np.ndarray | None = None
-    texture: np.ndarray | None = None
-    frame_vertices: np.ndarray | None = None
-    frame: Any = None
-
-    def save(self, path, animation=None):
-        """Writes the mesh in the format of the path's ending, one of export.FORMATS.
-
-        Args:
-            path: of the file; an OBJ with a texture has two more beside it, see export.save.
-            animation: export.Animation, for .glb only; None: the face stands still.
-        """
-        export.save(
-            path,
-            self.vertices,
-            self.triangles,
-            self.confidence,
-            uv=self.uv,
-            texture=self.texture,
-            animation=animation,
-        )
 
 
 class State(NamedTuple):
@@ -115,99 +70,6 @@ class Observation(NamedTuple):
         if self.rejection is Rejection.BLURRED:
             return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
         return self.rejection.value
-
-
-def make_step(config, model):
-    """Returns the compiled step of a model, shared by evaluation and streaming.
-
-    Returns:
-        A function of variables, state (None to begin) and frames [B, H, W, 3] uint8 RGB, that
-        returns the next state and a Prediction without the time axis.
-    """
-
-    @jax.jit
-    def step(variables, state, frames):
-        frames = input_pipeline.normalize_frames(frames, config.data.normalization)
-        return model.apply(variables, state, frames, method='step')
-
-    def begin_or_step(variables, state, frames):
-        if state is None:
-            state = model.apply(variables, len(frames), method='initial_state')
-        return step(variables, state, jnp.asarray(frames))
-
-    return begin_or_step
-
-
-class FaceNetwork:
-    """A network as pure functions from frames of one person to the arrays of a Face.
-
-    Attributes:
-        model: the Flax module.
-        triangles: [F, 3] int32, shared by all faces; None for the thesis's points, which are
-            joined anew for every face.
-        mask: [S, S] bool, the position map's pixels that are the vertices; None likewise.
-    """
-
-    def __init__(self, config, model, variables):
-        """Takes what `checkpoints.load` returns; of the variables, the constants only."""
-        self.model = model
-        self._normalization = config.data.normalization
-        self.triangles = self.mask = self._pixels = None
-        if is_ordered(config):
-            side = _map_side(model, variables, config.data.image_size)
-            mask = face_mask(variables.get('constants', {}))
-            mask = np.ones((side, side), bool) if mask is None else surface.resize_mask(mask, side)
-            _, self.triangles = surface.from_prediction(
-                np.zeros((side, side, 3)), ordered=True, mask=mask
-            )
-            self.mask, self._pixels = mask, np.flatnonzero(mask)
-
-    def initial_state(self, variables):
-        """Returns the recurrent state of one person before the first frame."""
-        return self.model.apply(variables, 1, method='initial_state')
-
-    def step(self, variables, state, frames):
-        """Takes one more frame [1, S, S, 3] uint8 RGB into account.
-
-        Returns:
-            The next state, vertices [V, 3] mm, confidence [V] and frame_vertices [V, 3] mm or
-            None, as of Face.
-        """
-        frames = input_pipeline.normalize_frames(frames, self._normalization)
-        state, prediction = self.model.apply(variables, state, frames, method='step')
-        return state, *self._vertices(prediction)
-
-    def read_state(self, variables, state):
-        """Returns the same but for the state, of a state without a frame."""
-        return self._vertices(self.model.apply(variables, state, method='read_state'))
-
-    def triangles_of(self, vertices):
-        """Returns the triangles [F, 3] int32 of one face's vertices [V, 3]."""
-        if self.triangles is not None:
-            return self.triangles
-        side = round(len(vertices) ** 0.5)
-        return surface.from_prediction(vertices.reshape(side, side, 3), ordered=False)[1]
-
-    def _vertices(self, prediction):
-        pixels = slice(None) if self._pixels is None else self._pixels
-        vertices = prediction.position_map.reshape(-1, 3)[pixels]
-        confidence = jnp.ones(len(vertices))
-        if prediction.log_variance is not None:
-            confidence = 1 / (1 + jnp.exp(0.5 * prediction.log_variance.reshape(-1)[pixels]))
-        if prediction.frame_map is None:
-            return vertices, confidence, None
-        return vertices, confidence, prediction.frame_map.reshape(-1, 3)[pixels]
-
-
-def _map_side(model, variables, image_size):
-    """Returns S of the position maps [S, S, 3] that a model answers with."""
-
-    def first_answer(frames):
-        state = model.apply(variables, len(frames), method='initial_state')
-        return model.apply(variables, state, frames, method='step')[1].position_map
-
-    frames = jax.ShapeDtypeStruct((1, image_size, image_size, 3), np.float32)
-    return jax.eval_shape(first_answer, frames).shape[1]
 
 
 class Reconstructor:
@@ -420,19 +282,19 @@ class Reconstructor:
 
     def crop(self, photo, detection):
         """Cuts out what the network sees, as the records were cut; [size, size, 3] uint8."""
-        crop = face_detection.cut_out(photo, face_detection.crop_box(detection.box))
+        crop = crops.cut_out(photo, crops.crop_box(detection.box))
         return self._resize(crop)
 
     def _observe(self, photo, detection):
         if detection is None:
             return Observation(None, None, 0.0, Rejection.NO_FACE)
-        crop = face_detection.cut_out(photo, face_detection.crop_box(detection.box))
+        crop = crops.cut_out(photo, crops.crop_box(detection.box))
         sharp = sharpness(crop)
         rejection = Rejection.BLURRED if sharp < self._min_sharpness else None
         return Observation(detection, self._resize(crop), sharp, rejection)
 
     def _resize(self, crop):
-        return face_detection.at_size(crop, self.config.data.image_size)
+        return crops.at_size(crop, self.config.data.image_size)
 
     def _first(self):
         return self._network.initial_state(self._variables)
@@ -453,18 +315,6 @@ class Reconstructor:
     def _require(self, method, what):
         if not hasattr(self._network.model, method):
             raise UserError(f"the network '{self.config.model.name}' {what}")
-
-
-def is_ordered(config):
-    """Returns whether the model answers with ordered position maps, not the thesis's points."""
-    return config.data.target == 'position_map'
-
-
-def face_mask(constants):
-    """Returns the map pixels that are face, [S, S] bool, from a model's constants; else None."""
-    if 'mean_map' not in constants:
-        return None
-    return surface.crop_mask(np.asarray(constants['mean_map']))
 
 
 def check_photo(photo):

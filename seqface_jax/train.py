@@ -11,154 +11,30 @@ import math
 import os
 import sys
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import serialization
-from flax.training import train_state
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
-from seqface_jax.data import augmentation, input_pipeline
+from seqface_jax.data import augmentation, input_pipeline, normalization
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import face_regions, voxels
 from seqface_jax.training import distributed, losses, optimizers
+from seqface_jax.training.devices import AXIS, Devices
+from seqface_jax.training.objective import last_only, sequence_losses
+from seqface_jax.training.state import (
+    create_state,
+    read_start,
+    restore,
+    training_tree,
+    with_variables,
+)
 
-AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
 SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
-_TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
-
-
-class TrainState(train_state.TrainState):
-    """Flax's, and what else the network is made of.
-
-    Attributes:
-        batch_stats: running statistics; empty for a network without batch normalisation.
-        constants: what the network knows of the training data, not trained.
-        ema_params: exponential average of params, or None where it is off.
-    """
-
-    batch_stats: Any
-    constants: Any
-    ema_params: Any
-
-    def variables(self, *, averaged):
-        """Returns the collections for `apply_fn`; with the averaged params, if kept and wanted."""
-        params = self.ema_params if averaged and self.ema_params is not None else self.params
-        collections = {'batch_stats': self.batch_stats, 'constants': self.constants}
-        return {'params': params} | {name: tree for name, tree in collections.items() if tree}
-
-
-@dataclasses.dataclass
-class Progress:
-    """How far a run is; with TrainState, all that it needs to go on.
-
-    Attributes:
-        step: optimiser steps taken.
-        epoch: epochs finished.
-        batch: batches taken of the current epoch.
-        sums: of loss, error_mm and count over the examples of the current epoch so far.
-        best_validation, best_training: lowest epoch loss, None before the first.
-        stale_epochs: epochs since either of them fell.
-        seconds: spent so far.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    sums: dict = dataclasses.field(default_factory=dict)
-    best_validation: float | None = None
-    best_training: float | None = None
-    stale_epochs: int = 0
-    seconds: float = 0.0
-
-    def end_epoch(self, training_loss, validation_loss):
-        """Closes an epoch; returns whether each of its two losses is the lowest so far.
-
-        As in the thesis, training goes on as long as either of them falls.
-        """
-        better_training = _is_better(training_loss, self.best_training)
-        better_validation = _is_better(validation_loss, self.best_validation)
-        if better_training:
-            self.best_training = training_loss
-        if better_validation:
-            self.best_validation = validation_loss
-        self.stale_epochs = 0 if better_training or better_validation else self.stale_epochs + 1
-        self.epoch += 1
-        self.batch, self.sums = 0, {}
-        return better_training, better_validation
-
-    def sentence(self):
-        """Says what the run reached."""
-        return (
-            f'{self.step} steps in {self.epoch} epochs and {self.seconds:.0f} s; lowest loss '
-            f'{self.best_training:.5g} training, {self.best_validation:.5g} validation'
-        )
-
-
-def create_state(config, model, constants, steps_per_epoch):
-    """Draws the parameters and sets up the optimiser."""
-    variables = checkpoints.draw_variables(model, config.data.image_size, config.train.seed)
-    if jax.tree.map(np.shape, variables.get('constants', {})) != jax.tree.map(np.shape, constants):
-        raise ValueError('models.constants does not return the constants of the model')
-    params = variables['params']
-    return TrainState.create(
-        apply_fn=model.apply,
-        params=params,
-        tx=optimizers.create(config.optimizer, steps_per_epoch),
-        batch_stats=variables.get('batch_stats', {}),
-        constants=constants,
-        ema_params=jax.tree.map(jnp.copy, params) if config.train.ema_decay else None,
-    ).replace(step=jnp.zeros((), jnp.int32))
-
-
-def sequence_losses(config, prediction, batch, constants):
-    """Returns the loss and the error in mm after the last frame of each sequence, [B] and [B]."""
-    predicted = prediction.position_map
-    side = predicted.shape[-2]
-    target, mask = losses.ordered_target(batch, config.data.target, side)
-    loss = _loss(config, prediction, batch, target, mask, constants)
-    if config.train.uncertainty_weight and prediction.log_variance is not None:
-        nll = losses.gaussian_nll(predicted, prediction.log_variance, target, mask)
-        loss += config.train.uncertainty_weight * nll
-    if config.train.frame_weight:
-        frame_mm = losses.frame_l1(prediction.frame_map, predicted, batch)
-        loss += config.train.frame_weight * frame_mm
-    return loss, losses.masked_l1(predicted[:, -1:], target, mask)
-
-
-def _loss(config, prediction, batch, target, mask, constants):
-    """Returns the loss that config.train.loss names, [B]."""
-    name = config.train.loss
-    if name == 'masked_l1':
-        return losses.masked_l1(prediction.position_map, target, mask)
-    if name == 'index_mse':
-        return losses.index_mse(prediction.position_map, target, constants['scale_mm'])
-    if name == 'voxels':
-        logits = prediction.voxels.logits
-        box = constants['corner_mm'], constants['cell_mm'], logits.shape[-1]
-        return losses.voxel_cross_entropy(logits, voxels.occupancy(batch['position_map'], *box))
-    if name not in losses.NAMES:
-        raise ValueError(f'train.loss {name!r} is not one of {losses.NAMES}')
-    side = prediction.image_map.shape[-2]
-    of_first = models.reads(config.model) in ('pair', 'front')
-    target, mask = losses.image_target(batch, side, of_first=of_first)
-    if name == 'weighted_image':
-        weights = face_regions.training_weights(side)
-        return losses.weighted_image(prediction.image_map, target, mask, weights)
-    loss = losses.image_mse(prediction.image_map, target, mask)
-    if name == 'rotated_views':
-        side = prediction.views['fitted'].shape[-2]
-        seen = losses.image_target(batch, side, of_first=False)
-        weights = face_regions.training_weights(side)
-        loss += losses.VIEWS_WEIGHT * losses.rotated_views(prediction.views, *seen, weights)
-    return loss
 
 
 def train_step(config, state, batch):
@@ -172,7 +48,7 @@ def train_step(config, state, batch):
     augmentation_key, dropout_key = jax.random.split(key)
     if config.data.augmentation.enabled:
         batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
-    frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
+    frames = normalization.normalize_frames(batch['frames'], config.data.normalization)
     dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
 
     def loss_fn(params):
@@ -180,7 +56,7 @@ def train_step(config, state, batch):
             state.variables(averaged=False) | {'params': params},
             frames,
             train=True,
-            last_only=_last_only(config),
+            last_only=last_only(config),
             mutable=['batch_stats'],
             rngs={'dropout': dropout_key},
         )
@@ -207,8 +83,8 @@ def eval_step(config, model, variables, batch):
 
     Those of `losses.error_and_variance` too, where the network is to be calibrated.
     """
-    frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
-    prediction = model.apply(variables, frames, train=False, last_only=_last_only(config))
+    frames = normalization.normalize_frames(batch['frames'], config.data.normalization)
+    prediction = model.apply(variables, frames, train=False, last_only=last_only(config))
     constants = variables.get('constants', {})
     loss, error_mm = sequence_losses(config, prediction, batch, constants)
     examples = {'loss': loss, 'error_mm': error_mm}
@@ -309,7 +185,7 @@ class _Run:
             scan_unroll=config.train.scan_unroll,
             axis_name=AXIS,
         )
-        start = _start(config)
+        start = read_start(config)
         constants = start['constants'] if start else _constants(config, self._training)
         if config.train.loss == 'index_mse' and 'scale_mm' not in constants:
             raise UserError(
@@ -318,10 +194,10 @@ class _Run:
             )
         state = create_state(config, model, constants, self._num_batches)
         if start:
-            state = _with_variables(state, start)
+            state = with_variables(state, start)
         first = distributed.is_first()
         self._store = checkpoints.Store(workdir) if first else distributed.Silent()
-        state, self._progress = _restore(self._store, state)
+        state, self._progress = restore(self._store, state)
         self._state = self._devices.replicate(state)
         self._train_step = self._devices.map(
             functools.partial(train_step, config), num_outputs=2, donate=True
@@ -452,57 +328,13 @@ class _Run:
             'latest',
             self._state.variables(averaged=False),
             dataclasses.asdict(self._progress),
-            training=_training_tree(self._state),
+            training=training_tree(self._state),
         )
 
     def _write(self, kind, **values):
         epoch = self._progress.epoch + (kind == 'step')
         seconds = round(time.monotonic() - self._started, 3)
         self._writer.write(kind, step=self._progress.step, epoch=epoch, seconds=seconds, **values)
-
-
-class Devices:
-    """The devices of all processes; the batch is split over them, all else is on each."""
-
-    def __init__(self, batch_size):
-        devices = jax.devices()
-        self.count = len(devices)
-        self.platform = devices[0].platform
-        if batch_size % self.count:
-            raise UserError(
-                f'data.batch_size={batch_size} cannot be split over {self.count} devices: choose a '
-                f'multiple of {self.count}'
-            )
-        # pmap takes arrays laid out on a mesh of the same axis as they are: no second compilation.
-        mesh = jax.make_mesh((self.count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
-
-    def map(self, function, *, num_outputs, donate):
-        """Maps function(replicated, part of a batch) over the devices; outputs are replicated."""
-        return jax.pmap(
-            function,
-            axis_name=AXIS,
-            in_axes=(None, 0),
-            out_axes=None if num_outputs == 1 else (None,) * num_outputs,
-            donate_argnums=(0,) if donate else (),
-        )
-
-    def replicate(self, tree):
-        """Copies a tree to every device."""
-        return jax.device_put(tree, self._replicated)
-
-    def deal(self, batch, config):
-        """Deals this process's rows of a batch to its devices, without the unused targets."""
-        kept = ['frames', 'weight', 'row', *_TARGETS[config.data.target]]
-        if config.train.loss in losses.OF_IMAGE_MAPS:
-            kept += ['image_map', 'image_mask']
-        if config.train.frame_weight:
-            kept += ['frame_map', 'frame_mask']
-        batch = {name: batch[name] for name in kept}
-        count = self.count // jax.process_count()
-        parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)
-        return jax.make_array_from_process_local_data(self._split, parts)
 
 
 def _constants(config, training):
@@ -512,41 +344,6 @@ def _constants(config, training):
         table = table | training.sample_deformations(SAMPLED_MAPS)
     constants = models.constants(config.model, table, training.sample_frames)
     return jax.tree.map(np.float32, constants)
-
-
-def _start(config):
-    """Returns the variables of the run that training starts from; {}: it starts from none.
-
-    Raises:
-        UserError: there is no such run, or it has another network than the config.
-    """
-    workdir = config.train.start_from
-    if not workdir:
-        return {}
-    if workdir == 'pretrained':
-        workdir = checkpoints.pretrained()
-    its_config, _, variables = checkpoints.load(workdir, 'best_validation')
-    differing = [
-        name.removeprefix('model.')
-        for name in checkpoints.differing_fields(its_config, config)
-        if name.startswith('model.') or name == 'data.image_size'
-    ]
-    if differing:
-        raise UserError(
-            f'train.start_from: the network of {workdir} differs from that of the config in '
-            f'{", ".join(differing)}: set them as {workdir}/config.json has them'
-        )
-    return variables
-
-
-def _with_variables(state, variables):
-    """Returns a state with the parameters and statistics of another run."""
-    params = jax.tree.map(jnp.asarray, variables['params'])
-    return state.replace(
-        params=params,
-        batch_stats=variables.get('batch_stats', {}),
-        ema_params=None if state.ema_params is None else jax.tree.map(jnp.copy, params),
-    )
 
 
 def _check_frame_weight(config):
@@ -562,40 +359,6 @@ def _check_frame_weight(config):
         raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
 
 
-def _restore(store, state):
-    """Returns state and progress of `latest`, or the state as it is and no progress."""
-    state, progress = _read_latest(store, state)
-    progress = Progress(**distributed.plain_from_first(dataclasses.asdict(progress)))
-    return distributed.from_first(state), progress
-
-
-def _read_latest(store, state):
-    restored = store.restore('latest', state.variables(averaged=False), _training_tree(state))
-    if restored is None:
-        return state, Progress()
-    variables, training, meta = restored
-    meta.pop('format')
-    progress = Progress(**meta)
-    state = state.replace(
-        step=jnp.asarray(progress.step, jnp.int32),
-        params=variables['params'],
-        batch_stats=variables.get('batch_stats', {}),
-        constants=variables.get('constants', {}),
-        opt_state=serialization.from_state_dict(state.opt_state, training['opt_state']),
-        ema_params=training.get('ema_params'),
-    )
-    return state, progress
-
-
-def _training_tree(state):
-    tree = {'opt_state': serialization.to_state_dict(state.opt_state)}
-    return tree if state.ema_params is None else tree | {'ema_params': state.ema_params}
-
-
-def _last_only(config):
-    return config.train.loss in losses.OF_LAST_ANSWER
-
-
 def _sums(examples, weight):
     """Adds up each array [B] of a dict over the real examples, and counts these."""
     sums = {name: jnp.sum(values * weight) for name, values in examples.items()}
@@ -609,10 +372,6 @@ def _add(sums, more):
 
 def _means(sums):
     return {name: total / sums['count'] for name, total in sums.items() if name != 'count'}
-
-
-def _is_better(loss, best):
-    return math.isfinite(loss) and (best is None or loss < best)
 
 
 def _progress_bar(step, total):

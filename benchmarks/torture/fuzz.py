@@ -96,19 +96,19 @@ def changed_record(record, recipe):
 def record_target():
     """Returns the function that libFuzzer calls with a recipe for a frame's record."""
     from data_prep import records
-    from seqface_jax.data import input_pipeline
+    from seqface_jax.data import record_reader
 
     decode = records.FRAMES.deserialize_example_np
-    errors = input_pipeline.record_errors()
+    errors = record_reader.record_errors()
     (good,) = record_seeds()
 
     def run(data):
         try:
             record = decode(changed_record(good, data))
-            input_pipeline.check_record(record)
+            record_reader.check_record(record)
         except errors:
             return
-        input_pipeline.decode_image(record)
+        record_reader.decode_image(record)
 
     return run
 

@@ -25,7 +25,7 @@ from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.camera import Camera
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.geometry import alignment, position_map
-from seqface_jax.photos import face_detection
+from seqface_jax.photos import crops, face_detection
 from seqface_jax.photos import pose_regression as pose
 
 _SEED = 20_000  # Other people than those of any raw tree's default seed.
@@ -112,7 +112,7 @@ def examples(people, count, kinds, detector):
         person, rng = draw_person(number, kinds)
         for photo, truth in photos(person, count, rng):
             found = detector.find(photo)
-            squares = [(0, face_detection.crop_box(found.box))] if found is not None else []
+            squares = [(0, crops.crop_box(found.box))] if found is not None else []
             squares += [(0, moved(square, _SHIFT_MM, _SCALE, rng)) for _, square in squares]
             centred = pose.square_of(truth)
             squares += [(1, moved(centred, _SHIFT_MM, _SCALE, rng)) for _ in range(2)]

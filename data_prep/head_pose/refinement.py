@@ -47,11 +47,11 @@ def examples(number, count, ict_dir):
         found = detector.find(photo)
         if found is None:
             continue
-        square = face_detection.crop_box(found.box)
+        square = crops.crop_box(found.box)
         for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
-                crops.append(face_detection.cut_out(photo, box, pose.CROP_PX))
+                crops.append(crops.cut_out(photo, box, pose.CROP_PX))
                 answers.append(answer)
     return np.array(crops).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
 

@@ -12,58 +12,25 @@ import contextlib
 import fcntl
 import functools
 import glob
-import json
 import os
 import shutil
 
 import jax
-import ml_collections
 import numpy as np
 from flax import traverse_util
 
 from seqface_jax import backend, errors, models
 from seqface_jax.checkpoints import checksums
+from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
+from seqface_jax.checkpoints.config_file import read_config as read_config
+from seqface_jax.checkpoints.config_file import write_config as write_config
 from seqface_jax.errors import UserError
 
 FORMAT = 2  # Of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
-SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
 WHICH = ('best_validation', 'best_training', 'latest')
-# What may differ when a run goes on: none of these changes what has been computed so far.
-FREE_FIELDS = (
-    'data.dir',
-    'data.num_threads',
-    'data.cache_mib',
-    'data.on_bad_record',
-    'data.test_split',
-    'train.num_epochs',
-    'train.early_stop_epochs',
-    'train.checkpoint_every_steps',
-    'train.log_every_steps',
-    'train.scan_unroll',
-    'train.cpu_devices',
-    'eval.',
-)
-# Options that a config.json of an older program lacks, with the value that means what it did.
-_ADDED_FIELDS = {
-    'data.on_bad_record': 'fail',
-    'data.frame_maps': False,
-    'data.augmentation.jpeg': 0.0,
-    'data.draw': 'sequences',
-    'train.start_from': '',
-    'train.frame_weight': 0.0,
-    'train.cpu_devices': 1,
-}
-# Options of older programs, each with the values that mean what this program does. Another value
-# changed how the run was trained, not what its network is: such a run is read, but cannot go on.
-_DROPPED_FIELDS = {
-    'data.augmentation.deform_mm': (0.0,),  # Up to so much training faces were smoothly deformed.
-    'data.augmentation.per_frame': (True,),  # False: frames of a sequence were moved and lit alike.
-    'train.compute_dtype': ('float32',),  # Or 'bfloat16', of the thesis's network only.
-    'model.remat': (True, False),  # Gradients were computed with less memory, and equal.
-}
 _READ_ERRORS = (
     ValueError,
     TypeError,
@@ -267,111 +234,6 @@ def draw_variables(model, image_size, seed):
     return init()
 
 
-def write_config(workdir, config):
-    """Writes config.json; where there are checkpoints, they must be of the same config.
-
-    Raises:
-        UserError: the workdir holds a run whose config differs in more than FREE_FIELDS.
-    """
-    path = os.path.join(workdir, 'config.json')
-    if os.path.exists(path) and glob.glob(f'{glob.escape(workdir)}/checkpoints/*/*'):
-        differing = [
-            name
-            for name in differing_fields(read_config(workdir), config)
-            if not name.startswith(FREE_FIELDS)
-        ]
-        trained_with = _read_dropped(workdir)
-        if trained_with:
-            raise UserError(
-                f'{workdir} holds a run of an older program with {", ".join(trained_with)}, which '
-                'this program does not know: choose another workdir to train in; that run can '
-                'still be evaluated and used'
-            )
-        if differing:
-            raise UserError(
-                f'{workdir} holds a run of another config ({", ".join(differing)} differ): choose '
-                'another workdir, or the config of that run to go on with it'
-            )
-    os.makedirs(workdir, exist_ok=True)
-    with open(path + '.tmp', 'w') as file:
-        file.write(config.to_json(indent=2) + '\n')
-    os.replace(path + '.tmp', path)
-
-
-def differing_fields(one, other):
-    """Returns the sorted names, such as 'model.name', of the fields in which two configs differ."""
-    one, other = (_flatten(json.loads(config.to_json())) for config in (one, other))
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-
-
-def read_config(workdir):
-    """Returns the config of a run, as it was given to it; that of an older program, completed."""
-    path = os.path.join(workdir, 'config.json')
-    try:
-        with open(path) as file:
-            content = json.load(file)
-        config = ml_collections.ConfigDict(_lists_to_tuples(content))
-        missing = [name for name in SECTIONS if name not in config]
-    except FileNotFoundError as error:
-        raise UserError(f'{workdir} is not the workdir of a run: it has no config.json') from error
-    except (ValueError, TypeError, AttributeError, OSError) as error:
-        raise UserError(f'{path} cannot be read ({error}): restore it from the run') from error
-    if missing:
-        raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
-    for place, value in _ADDED_FIELDS.items():
-        section, name = _find(config, place)
-        if name not in section:
-            section[name] = value
-    for place in _DROPPED_FIELDS:
-        section, name = _find(config, place)
-        if name in section:
-            del section[name]
-    return _complete_fusion(config)
-
-
-def _complete_fusion(config):
-    """Returns the config; `fusion` once took a list of layers, of which the first had no weights.
-
-    The field `norm` was of the others.
-
-    Raises:
-        UserError: there are more, which had.
-    """
-    encoder = config.model.get('encoder')
-    if config.model.get('name') != 'fusion' or not isinstance(encoder, tuple):
-        return config
-    if len(encoder) != 1:
-        raise UserError(
-            f'this run has {len(encoder) - 1} learned layers after the fixed gradients in '
-            'model.encoder, which this program does not know: train it again without them'
-        )
-    values = config.model.to_dict() | {'encoder': dict(encoder[0])}
-    values.pop('norm', None)
-    config.model = ml_collections.ConfigDict(values)
-    return config
-
-
-def _read_dropped(workdir):
-    """Returns the _DROPPED_FIELDS that changed how a run was trained, a list of 'name=value'."""
-    with open(os.path.join(workdir, 'config.json')) as file:
-        content = json.load(file)
-    found = []
-    for place, same in _DROPPED_FIELDS.items():
-        section, name = _find(content, place)
-        if name in section and section[name] not in same:
-            found.append(f'{place}={section[name]}')
-    return found
-
-
-def _find(config, place):
-    """Returns the section that a name such as 'data.augmentation.jpeg' lies in, and its last part.
-
-    The section is empty where there is none.
-    """
-    *sections, name = place.split('.')
-    return functools.reduce(lambda found, part: found.get(part, {}), sections, config), name
-
-
 @contextlib.contextmanager
 def lock(workdir):
     """Keeps other processes from training in the same workdir; ends with the process.
@@ -459,15 +321,3 @@ def _shapes(variables):
     return {
         path: np.shape(leaf) for path, leaf in traverse_util.flatten_dict(dict(variables)).items()
     }
-
-
-def _flatten(content):
-    return traverse_util.flatten_dict(content, sep='.', keep_empty_nodes=True)
-
-
-def _lists_to_tuples(value):
-    if isinstance(value, dict):
-        return {name: _lists_to_tuples(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return tuple(_lists_to_tuples(entry) for entry in value)
-    return value

@@ -7,35 +7,28 @@ came from. TFDS and grain are imported on use: they cost seconds.
 import collections
 import copy
 import dataclasses
-import difflib
 import functools
 import os
-import re
 import threading
 
-import cv2
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import errors
 from seqface_jax.data import frame_maps
+from seqface_jax.data.normalization import normalize_frames
+from seqface_jax.data.record_reader import (
+    ON_BAD_RECORD,
+    BadRecord,
+    Records,
+    decode_image,
+    open_builder,
+    readable,
+)
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, photo_file
+from seqface_jax.photos import crops
 
-VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
 STACKED = ('position_map', 'mask', 'points', 'true_position_map', 'true_mask', 'has_truth')
 RAGGED = ('scan_vertices', 'scan_triangles', 'true_vertices', 'true_triangles')
-NORMALIZATIONS = ('unit', 'min_max_bgr')
-ON_BAD_RECORD = ('fail', 'skip')
-
-
-# Data sets that `python -m data_prep` prepares, by name.
-DATA_SETS = ('bu3dfe', 'bu4dfe', 'florence', 'folder', 'w300lp')
-
-
-class BadRecord(UserError):
-    """Raised for a record that is damaged: its checksum or its content is wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +69,7 @@ class Dataset:
         kinds = ['frames', 'subjects']
         if config.frame_maps:
             kinds.append('frame_maps')
-        self._builders = {kind: _builder(folder, kind, config) for kind in kinds}
+        self._builders = {kind: open_builder(folder, kind, config) for kind in kinds}
         self._splits = {}
 
     def has(self, split):
@@ -89,7 +82,7 @@ class Dataset:
     def split(self, split):
         """Returns the Split of a TFDS split expression such as 'validation+test'; read once."""
         if split not in self._splits:
-            records = {kind: _Records(builder, split) for kind, builder in self._builders.items()}
+            records = {kind: Records(builder, split) for kind, builder in self._builders.items()}
             self._splits[split] = Split(split, records, self._config)
         return self._splits[split]
 
@@ -115,10 +108,9 @@ class Split:
         self._records = frame_records
         self._map_records = records.get('frame_maps')
         self._cache = _FrameCache(config.cache_mib * 2**20)
-        frame_index = _index_frames(_readable(frame_records, config.on_bad_record))
+        frame_index = _index_frames(readable(frame_records, config.on_bad_record))
         rows = {
-            _text(row['subject']): row
-            for _, row in _readable(subject_records, config.on_bad_record)
+            _text(row['subject']): row for _, row in readable(subject_records, config.on_bad_record)
         }
         for subject in sorted(set(rows) ^ set(frame_index)):
             logging.warning('subject %s of %s is left out: no frames or no scan', subject, name)
@@ -311,7 +303,7 @@ class Split:
         if frame is None:
             what = self._records.complaint(record, 'its image is not a JPEG')
             raise BadRecord(f'{what}: prepare again')
-        frame = face_detection.at_size(frame, self.image_size)
+        frame = crops.at_size(frame, self.image_size)
         return np.ascontiguousarray(frame[..., ::-1])
 
     def _maps(self, record):
@@ -320,55 +312,6 @@ class Split:
         except ValueError as error:
             what = self._map_records.complaint(record, str(error))
             raise BadRecord(f'{what}: prepare again') from error
-
-
-class _Records:
-    """The records of a split by number; an unreadable one is named by file and index."""
-
-    def __init__(self, builder, split):
-        self.folder = str(builder.data_path)
-        try:
-            info = builder.info.splits[split]
-            num_records = info.num_examples
-        except ValueError as error:
-            legal = ', '.join(builder.info.splits) or 'none'
-            raise UserError(f"no split '{split}' in {self.folder}; there are: {legal}") from error
-        if not num_records:
-            raise UserError(
-                f"split '{split}' of {self.folder} is empty: prepare more subjects, or choose "
-                'another split'
-            )
-        self._files = info.file_instructions
-        self._source = builder.as_data_source(split)
-
-    def __len__(self):
-        return len(self._source)
-
-    def __getitem__(self, index):
-        try:
-            record = self._source[index]
-            check_record(record)
-            return record
-        except record_errors() as error:
-            if (unread := errors.unread(error)) is not None:
-                raise UserError(
-                    f'{self.complaint(index, unread)}: see that it may be read'
-                ) from error
-            reason = str(error).partition('\n')[0]
-            raise BadRecord(
-                f'{self.complaint(index, reason)}: prepare again, or leave it out with '
-                '--config.data.on_bad_record=skip'
-            ) from error
-
-    def complaint(self, index, reason):
-        """Says which record of which file cannot be read."""
-        place = index
-        for file in self._files:
-            if place < file.take:
-                name = os.path.join(self.folder, os.path.basename(file.filename))
-                return f'cannot read record {file.skip + place} of {name} ({reason})'
-            place -= file.take
-        return f'cannot read record {index} of {self.folder} ({reason})'
 
 
 class _FrameCache:
@@ -387,22 +330,6 @@ class _FrameCache:
             if key not in self._frames and frame.nbytes <= self._free:
                 self._free -= frame.nbytes
                 self._frames[key] = frame
-
-
-def check_record(record):
-    """Raises ValueError for a record that lacks a feature: what was never written reads as None."""
-    absent = sorted(name for name, value in record.items() if value is None)
-    if absent:
-        raise ValueError(f'it has no {", ".join(absent)}')
-
-
-def decode_image(record):
-    """Returns the image of a frame's record, [H, W, 3] uint8 BGR, or None if it is no JPEG."""
-    try:
-        photo_file.check_size('the image', record['image'])  # A header may announce gigabytes.
-        return cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_COLOR)
-    except (UserError, cv2.error):
-        return None
 
 
 def open_dataset(config):
@@ -460,121 +387,6 @@ def pair_plan(seed, epoch, yaws, front_max_yaw_deg, side_min_yaw_deg):
         if len(sides):
             pairs += [(subject, np.array([front, rng.choice(sides)])) for front in fronts]
     return [pairs[i] for i in rng.permutation(len(pairs))]
-
-
-def have_frame_maps(config):
-    """Returns whether the records of a `data` section hold maps of single frames."""
-    folder = os.path.join(config.dir, config.name, 'frame_maps')
-    return any(os.path.isdir(os.path.join(folder, version)) for version in VERSIONS)
-
-
-def normalize_frames(frames, kind):
-    """Scales frames as the network wants them, on the device.
-
-    Args:
-        frames: [..., H, W, 3] RGB, uint8 or float32 in [0, 1].
-        kind: 'unit', in [0, 1]; 'min_max_bgr', each image from 0 to 1 over all its channels,
-            channels reversed (the thesis's cv2.imread).
-
-    Returns:
-        float32 [..., H, W, 3].
-    """
-    if kind == 'unit':
-        return frames / jnp.float32(255) if frames.dtype == jnp.uint8 else frames
-    if kind == 'min_max_bgr':
-        frames = frames[..., ::-1].astype(jnp.float32)
-        low = frames.min(axis=(-3, -2, -1), keepdims=True)
-        high = frames.max(axis=(-3, -2, -1), keepdims=True)
-        return (frames - low) / jnp.where(high > low, high - low, 1)  # A flat image becomes 0.
-    raise ValueError(f'normalization {kind!r} is not one of {NORMALIZATIONS}')
-
-
-def _builder(folder, kind, config):
-    import tensorflow_datasets as tfds
-    from google.protobuf import json_format
-
-    parent = os.path.join(os.path.abspath(folder), kind)
-    paths = [os.path.join(parent, version) for version in VERSIONS]
-    path = next(filter(os.path.isdir, paths), None)
-    # Not the name of the records: they may have been given another one than their data set's.
-    command = f'python -m data_prep DATASET --raw_dir=RAW --data_dir={config.dir}'
-    others = _subfolders(parent)
-    if path is None and others:
-        raise UserError(
-            f'the records in {parent} have version {", ".join(others)}, this program reads '
-            f'{" and ".join(VERSIONS)}: prepare again, or use the program that wrote them'
-        )
-    if path is None and kind == 'frame_maps' and os.path.isdir(folder):
-        raise UserError(
-            f'the records in {folder} hold no maps of single frames, which data.frame_maps asks '
-            f'for: prepare them with `{command} --frame_maps`'
-        )
-    if path is None:
-        raise UserError(_no_records(config, parent, command))
-    try:
-        _check_features(os.path.join(path, 'features.json'))
-        return tfds.builder_from_directory(path)
-    except (ValueError, KeyError, OSError, json_format.ParseError) as error:
-        if (reason := errors.unread(error)) is not None:
-            raise UserError(f'cannot read the records in {path}: {reason}') from error
-        raise UserError(f'the records in {path} are damaged or foreign: prepare again') from error
-
-
-def _no_records(config, parent, command):
-    """Says what records there are, and how to make others."""
-    what = f"no records of '{config.name}' in {parent}"
-    there = [
-        name
-        for name in _subfolders(config.dir)
-        if os.path.isdir(os.path.join(config.dir, name, 'frames'))
-    ]
-    known, data_sets = ', '.join(there), ', '.join(DATA_SETS)
-    near = difflib.get_close_matches(config.name, there, 1)
-    if near:
-        return (
-            f"{what}: did you mean data.name='{near[0]}' (run_eval: --data_name)? There are {known}"
-        )
-    if there and config.name not in DATA_SETS:
-        return f'{what}: there are {known}; data sets that can be prepared are {data_sets}'
-    if not os.path.isdir(config.dir):
-        what += f', because {config.dir} is no folder'
-    return f'{what}: prepare them with `{command}`, where DATASET is one of {data_sets}'
-
-
-def _check_features(path):
-    """Raises ValueError for features that are not TFDS's own: it imports the class they name."""
-    with open(path, encoding='utf-8') as file:
-        names = re.findall(r'"(?:type|pythonClassName)": *"([^"]*)"', file.read())
-    foreign = [name for name in names if not name.startswith('tensorflow_datasets.core.features.')]
-    if foreign or not names:
-        raise ValueError(f'{path} names {", ".join(foreign) or "no class"}')
-
-
-def _subfolders(folder):
-    try:
-        return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-    except OSError:
-        return []
-
-
-def record_errors():
-    """Returns what ArrayRecord (RuntimeError: checksum, cut off) and TFDS raise on reading."""
-    from google.protobuf import message
-
-    return (RuntimeError, ValueError, OSError, KeyError, IndexError, message.DecodeError)
-
-
-def _readable(records, on_bad_record):
-    """Yields (number, record) of all records; a damaged one is named and left out, or raises."""
-    for index in range(len(records)):
-        try:
-            record = records[index]
-        except BadRecord as error:
-            if on_bad_record == 'fail':
-                raise
-            logging.warning('left out, as data.on_bad_record says: %s', error)
-            continue
-        yield index, record
 
 
 def _index_frames(records):

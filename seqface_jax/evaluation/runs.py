@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import jax
 
-from seqface_jax import checkpoints, reconstruct
-from seqface_jax.data import input_pipeline
+from seqface_jax import checkpoints
+from seqface_jax.data import input_pipeline, record_reader
 from seqface_jax.errors import UserError
+from seqface_jax.models.network import make_step
 
 SELECTED_ON_TEST = 'selected on test'
 TRAINED_ON_TEST = 'trained on test'
@@ -76,7 +77,7 @@ def load(workdirs, options):
         config.data.dir = options.data_dir or config.data.dir
         config.data.name = options.data_name or config.data.name
         if config.model.get('expression_size', 0):
-            config.data.frame_maps = input_pipeline.have_frame_maps(config.data)
+            config.data.frame_maps = record_reader.have_frame_maps(config.data)
         own = _place(config.data)
         if records not in (None, own):
             raise UserError(
@@ -88,7 +89,7 @@ def load(workdirs, options):
         models, step = {}, None
         for checkpoint in which:
             _, model, variables = checkpoints.load(workdir, checkpoint)
-            step = step or reconstruct.make_step(config, model)  # Compiled once per run.
+            step = step or make_step(config, model)  # Compiled once per run.
             models[checkpoint] = (step, jax.device_put(variables))
         dataset = input_pipeline.open_dataset(config.data)
         runs[workdir] = Run(name, config, dataset, models, trained_on)

@@ -10,9 +10,10 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from seqface_jax import models, reconstruct
+from seqface_jax import models
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import baselines, rows, scoring, streaming
+from seqface_jax.models.network import is_ordered
 
 _CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 _SHOWN_SUBJECTS = 2  # In pictures and in the report.
@@ -188,7 +189,7 @@ class SplitEvaluation:
                 yield answers, None
 
     def _stream(self, run, condition, step, variables, frames, counts, *, single=False):
-        ordered = reconstruct.is_ordered(run.config)
+        ordered = is_ordered(run.config)
         predictions, seconds = streaming.stream(step, variables, frames, counts, single=single)
         fewest = min(map(len, frames))
         for place, count in enumerate(counts):
@@ -252,7 +253,7 @@ class SplitEvaluation:
         if not counts:
             return None, None
         count = min(counts, key=lambda count: (abs(count - _SPREAD_FRAMES), count))
-        ordered, errors = reconstruct.is_ordered(run.config), []
+        ordered, errors = is_ordered(run.config), []
         for number in tqdm(range(self._plan.permutations), 'orders', leave=False):
             shown = []
             for subject, own in zip(self.subjects.ids, frames, strict=True):

@@ -210,7 +210,7 @@ def stream(step, variables, frames, counts, *, single=False):
     """Streams frames through a model and keeps the answers after given numbers of frames.
 
     Args:
-        step: what reconstruct.make_step returned.
+        step: what network.make_step returned.
         variables: of the model.
         frames: list of S uint8 arrays [T_s, H, W, 3], or ShownFrames; a subject with fewer frames
             than asked for answers after its last one.

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from seqface_jax.geometry import surface
-from seqface_jax.reconstruction import export
+from seqface_jax.geometry import sampling, surface
 
 _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
     ((0.0, 0.2, 1.0), 0.55),
@@ -43,7 +42,7 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=N
     image = np.full((size * size, 3), _BACKGROUND, np.uint8)
     if texture is not None and len(pixel):
         place = (np.asarray(uv)[triangles[triangle]] * weights[:, :, None]).sum(1)
-        image[pixel] = export.sample_texture(texture, place)
+        image[pixel] = sampling.sample_texture(texture, place)
     elif len(pixel):
         normal = (normals[triangles[triangle]] * weights[:, :, None]).sum(1)
         image[pixel] = np.clip(np.outer(_shade(normal), _SKIN), 0, 255)

@@ -1,6 +1,8 @@
 """An image read between its pixels."""
 
+import cv2
 import jax.numpy as jnp
+import numpy as np
 
 
 def read(image, row, column):
@@ -25,3 +27,14 @@ def read(image, row, column):
     upper = pixels[first] * (1 - right) + pixels[first + 1] * right
     lower = pixels[first + width] * (1 - right) + pixels[first + width + 1] * right
     return upper * (1 - below) + lower * below
+
+
+def sample_texture(texture, uv):
+    """Returns the colour of a texture at uv [V, 2], [V, 3] uint8, bilinear."""
+    height, width = texture.shape[:2]
+    x = (uv[:, 0] * width - 0.5).astype(np.float32)
+    y = ((1 - uv[:, 1]) * height - 0.5).astype(np.float32)
+    rows = -(-len(x) // 1024)  # OpenCV wants maps shorter than 32768 in every direction.
+    x, y = (np.resize(values, (rows, 1024)) for values in (x, y))
+    colors = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return colors.reshape(-1, 3)[: len(uv)]

@@ -17,11 +17,9 @@ import cv2
 import numpy as np
 
 from seqface_jax.errors import UserError
-from seqface_jax.photos import photo_file, pose_regression
+from seqface_jax.photos import pose_regression
+from seqface_jax.photos.crops import CROP_SCALE, CROP_SHIFT_DOWN, crop_box, cut_out
 
-CROP_SIZE = 256  # Pixels, both ways.
-CROP_SCALE = 1.45  # Side of the crop over side of the detected box: hairline to below the chin.
-CROP_SHIFT_DOWN = 0.1  # Of the detected box's side; Haar boxes sit high on the face.
 SCALE_FACTOR = 1.1  # Haar's pyramid, as in the thesis.
 MIN_NEIGHBORS = 4
 # (longest side of the searched copy in pixels, least face over the copy's shorter side): a close
@@ -51,11 +49,6 @@ class Face(NamedTuple):
     box: np.ndarray
     patch: np.ndarray
     found_by: str
-
-
-def read_photo(path):
-    """Reads a photo, uint8 RGB [H, W, 3], upright; see `photo_file.read`."""
-    return photo_file.read(path)
 
 
 class FaceDetector:
@@ -226,44 +219,6 @@ def _box_of(pose):
     half = (square[2] - square[0]) / CROP_SCALE / 2
     middle = (square[:2] + square[2:]) / 2 - [0, CROP_SHIFT_DOWN * 2 * half]
     return np.concatenate([middle - half, middle + half]).astype(np.float32)
-
-
-def crop_box(face_box, scale=CROP_SCALE, shift_down=CROP_SHIFT_DOWN):
-    """Returns the square to cut out around a detected box, [4] float32 whole pixels.
-
-    It may reach beyond the photo.
-    """
-    x0, y0, x1, y1 = (float(value) for value in face_box)
-    side = max(2, round(scale * (x1 - x0)))
-    left = round((x0 + x1 - side) / 2)
-    top = round((y0 + y1 - side) / 2 + shift_down * (y1 - y0))
-    return np.array([left, top, left + side, top + side], np.float32)
-
-
-def cut_out(photo, box, size=CROP_SIZE):
-    """Cuts a square of whole pixels out of a photo and resizes it, [size, size, 3] uint8.
-
-    What lies beyond the photo is filled by mirroring it at its border.
-    """
-    height, width = photo.shape[:2]
-    x0, y0, x1, y1 = (int(value) for value in box)
-    inside = photo[max(y0, 0) : max(min(y1, height), 0), max(x0, 0) : max(min(x1, width), 0)]
-    if inside.size == 0:
-        raise ValueError(f'the box {box} lies outside the {width} x {height} photo')
-    border = (max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0))
-    if any(border):
-        inside = cv2.copyMakeBorder(inside, *border, cv2.BORDER_REFLECT)
-    shrinks = x1 - x0 > size
-    return cv2.resize(
-        inside, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
-
-
-def at_size(crop, size):
-    """Returns a square crop as a network of that image size is shown it, [size, size, 3]."""
-    if crop.shape[:2] == (size, size):
-        return crop
-    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def _load_cascade(name):

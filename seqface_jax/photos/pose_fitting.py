@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometry import position_map
 from seqface_jax.geometry.alignment import RigidTransform
-from seqface_jax.photos import face_detection
+from seqface_jax.photos import crops
 from seqface_jax.photos.pose_regression import (
     CENTRE,
     SQUARE_MM,
@@ -64,7 +64,7 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
         Pose.
     """
     camera = assumed_camera(box) if camera is None else camera
-    start = regress(photo, face_detection.crop_box(box), camera)
+    start = regress(photo, crops.crop_box(box), camera)
     looks = _resized(known()['looks'].astype(np.float32) if looks is None else looks, len(mask))
     looks = np.where(mask, looks, np.nan)
     square = square_of(start)

@@ -88,7 +88,7 @@ def regress(photo, square, camera, stages=(0, 1)):
 
     Args:
         photo: [H, W, 3] uint8 RGB.
-        square: [4] x0, y0, x1, y1 in pixels, where to look first: face_detection.crop_box of what
+        square: [4] x0, y0, x1, y1 in pixels, where to look first: crops.crop_box of what
             a detector found.
         camera: Camera of the photo.
         stages: the regressions in their order, each at the square that the one before has found.

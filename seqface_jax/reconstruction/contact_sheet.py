@@ -8,8 +8,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import export, frame_fit, overlay
+from seqface_jax.reconstruction import frame_fit, overlay
 
 TILE_PX = 320
 MAX_TILES = 48  # On a sheet; of more frames, evenly chosen ones.
@@ -133,7 +134,7 @@ def save_picture(path, picture):
     ending = os.path.splitext(path)[1]
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if ending == '.jpg' else []
     data = cv2.imencode(ending, picture[..., ::-1], options)[1].tobytes()
-    export.write_atomically(path, lambda file: file.write(data))
+    files.write_atomically(path, lambda file: file.write(data))
 
 
 class VideoWriter:

@@ -7,15 +7,15 @@ right-handed, +x to the subject's left, +y up, +z out of the face, which is glTF
 
 import io
 import os
-import tempfile
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
+from seqface_jax.files import write_atomically
 from seqface_jax.geometry import surface
+from seqface_jax.geometry.sampling import sample_texture
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
 MAX_KEYFRAMES = 32  # Of an animation; each is a morph target, which viewers hold in memory.
@@ -123,31 +123,6 @@ def make_mesh(
     uv = None if uv is None else np.asarray(uv, np.float32)
     quads = None if quads is None else np.asarray(quads, np.int32)
     return _Mesh(vertices, normals, triangles, confidence, uv, texture, animation, quads, topology)
-
-
-def sample_texture(texture, uv):
-    """Returns the colour of a texture at uv [V, 2], [V, 3] uint8, bilinear."""
-    height, width = texture.shape[:2]
-    x = (uv[:, 0] * width - 0.5).astype(np.float32)
-    y = ((1 - uv[:, 1]) * height - 0.5).astype(np.float32)
-    rows = -(-len(x) // 1024)  # OpenCV wants maps shorter than 32768 in every direction.
-    x, y = (np.resize(values, (rows, 1024)) for values in (x, y))
-    colors = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return colors.reshape(-1, 3)[: len(uv)]
-
-
-def write_atomically(path, write):
-    """Calls write(file) on a binary file that becomes `path` when it is whole, and else is gone."""
-    folder = os.path.dirname(os.path.abspath(path))
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        try:
-            write(file)
-            file.flush()
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def _write_bytes(path, data):

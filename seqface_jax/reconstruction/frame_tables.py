@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 
-from seqface_jax.reconstruction import export, frame_fit
+from seqface_jax import files
+from seqface_jax.reconstruction import frame_fit
 
 # Columns of frames.csv about the fit; each is empty for a frame that was not used.
 FIT_COLUMNS = (
@@ -104,7 +105,7 @@ def json_text(values):
 
 def write_text(path, text):
     """Writes a text, whole or not at all."""
-    export.write_atomically(path, lambda file: file.write(text.encode()))
+    files.write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _rounded(array, digits):

@@ -7,6 +7,7 @@ Unreal know. A file is in metres, as the standard wants.
 
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.geometry import surface
 from seqface_jax.reconstruction import export
 
@@ -70,7 +71,7 @@ def save(path, mesh, names, shifts, seconds, weights):
             _add_animation(buffers, tree, np.asarray(seconds), all_weights)
 
     data = export.glb(mesh, add)
-    export.write_atomically(path, lambda file: file.write(data))
+    files.write_atomically(path, lambda file: file.write(data))
 
 
 def _target(buffers, tree, mesh, shift):

@@ -6,10 +6,9 @@ import zipfile
 import jax
 import numpy as np
 
-from seqface_jax import errors
+from seqface_jax import errors, files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection
-from seqface_jax.reconstruction import export
 
 FORMAT = 1  # Of what is saved; raised when an older program could not read it.
 _LEAF = 'network'
@@ -33,7 +32,7 @@ def save(path, state, network_fingerprint):
     if detection is not None:
         content |= {f'detection_{name}': value for name, value in detection._asdict().items()}
     try:
-        export.write_atomically(path, lambda file: np.savez(file, **content))
+        files.write_atomically(path, lambda file: np.savez(file, **content))
     except OSError as error:
         raise UserError(f'cannot write the state to {path}: {error.strerror}') from error
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from seqface_jax import checkpoints, compiler_fault
-from seqface_jax.reconstruct import FaceNetwork
+from seqface_jax.models.network import FaceNetwork
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

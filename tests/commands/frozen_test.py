@@ -9,7 +9,7 @@ import pytest
 
 from seqface_jax import freeze, frozen
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruct import FaceNetwork
+from seqface_jax.models.network import FaceNetwork
 from tests.helpers import small_run
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

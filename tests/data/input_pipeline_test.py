@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep import sources
-from seqface_jax.data import input_pipeline
+from seqface_jax.data import input_pipeline, normalization, record_reader
 from seqface_jax.errors import UserError
 from tests import conftest
 from tests.helpers import toy_model
@@ -159,19 +159,19 @@ def test_the_cache_changes_no_frame(config, training):
 
 def test_min_max_bgr_is_the_thesis_scaling_of_each_image():
     frames = np.array([[[10, 20, 30], [30, 40, 60]]], np.uint8)
-    scaled = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+    scaled = normalization.normalize_frames(frames, 'min_max_bgr')
     np.testing.assert_allclose(scaled[0, 0], [0.4, 0.2, 0.0], atol=1e-6)
     np.testing.assert_allclose(scaled[0, 1], [1.0, 0.6, 0.4], atol=1e-6)
-    flat = input_pipeline.normalize_frames(np.full((2, 2, 3), 7, np.uint8), 'min_max_bgr')
+    flat = normalization.normalize_frames(np.full((2, 2, 3), 7, np.uint8), 'min_max_bgr')
     np.testing.assert_array_equal(flat, 0)
 
 
 def test_unit_scaling_divides_bytes_by_255():
     np.testing.assert_allclose(
-        input_pipeline.normalize_frames(np.array([0, 51, 255], np.uint8), 'unit'), [0, 0.2, 1]
+        normalization.normalize_frames(np.array([0, 51, 255], np.uint8), 'unit'), [0, 0.2, 1]
     )
     with pytest.raises(ValueError, match='min_max_bgr'):
-        input_pipeline.normalize_frames(np.zeros((1, 1, 3)), 'other')
+        normalization.normalize_frames(np.zeros((1, 1, 3)), 'other')
 
 
 def test_missing_records_are_answered_with_the_command_that_makes_them(config, tmp_path):
@@ -251,12 +251,12 @@ def test_maps_that_the_records_lack_are_answered_with_the_command_that_makes_the
 def test_records_of_the_version_before_are_read_and_know_no_pose(damaged, monkeypatch):
     for kind in ('frames', 'subjects'):
         os.rename(f'{damaged.dir}/tiny/{kind}/1.1.0', f'{damaged.dir}/tiny/{kind}/1.0.0')
-    of_frame = input_pipeline._Records.__getitem__
+    of_frame = record_reader.Records.__getitem__
 
     def of_old_frame(records, index):
         return {k: v for k, v in of_frame(records, index).items() if k != 'yaw_deg'}
 
-    monkeypatch.setattr(input_pipeline._Records, '__getitem__', of_old_frame)
+    monkeypatch.setattr(record_reader.Records, '__getitem__', of_old_frame)
     split = input_pipeline.open_dataset(damaged).split('train')
     assert np.isnan(split.batch(0, 0, 0)['yaw_deg']).all()
 
@@ -361,13 +361,13 @@ def test_records_that_name_code_of_their_own_are_refused(damaged):
 
 def test_an_image_whose_header_announces_gigabytes_is_not_decoded():
     data = bytearray(cv2.imencode('.jpg', np.zeros((8, 8, 3), np.uint8))[1].tobytes())
-    assert input_pipeline.decode_image({'image': bytes(data)}).shape == (8, 8, 3)
+    assert record_reader.decode_image({'image': bytes(data)}).shape == (8, 8, 3)
     place = data.index(b'\xff\xc0') + 5  # Height and width, 2 bytes each.
     for side in (b'\x75\x30', b'\xff\xff'):
         data[place : place + 4] = side * 2
-        assert input_pipeline.decode_image({'image': bytes(data)}) is None
-    assert input_pipeline.decode_image({'image': b''}) is None
+        assert record_reader.decode_image({'image': bytes(data)}) is None
+    assert record_reader.decode_image({'image': b''}) is None
 
 
 def test_the_data_sets_that_a_message_names_are_those_of_data_prep():
-    assert list(input_pipeline.DATA_SETS) == sources.names()
+    assert list(record_reader.DATA_SETS) == sources.names()

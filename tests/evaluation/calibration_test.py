@@ -7,6 +7,7 @@ from seqface_jax import checkpoints, models, train
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import calibration
 from seqface_jax.geometry import position_map
+from seqface_jax.training.devices import Devices
 
 
 def _stated(sigma, shape=(64, 64)):
@@ -59,7 +60,7 @@ def test_the_best_checkpoint_states_the_variance_that_people_of_validation_have(
     _, model, variables = checkpoints.load(tmp_path, 'best_validation')
     assert not 0.99 < variables['constants'][models.VARIANCE_SCALE] < 1.01
     split = input_pipeline.open_dataset(config.data).split('validation')
-    devices = train.Devices(config.data.batch_size)
+    devices = Devices(config.data.batch_size)
     step = devices.map(
         functools.partial(train.eval_step, config, model), num_outputs=1, donate=False
     )

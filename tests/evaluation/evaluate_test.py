@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from configs import tiny
-from seqface_jax import checkpoints, evaluate, models, reconstruct
-from seqface_jax.data import input_pipeline
+from seqface_jax import checkpoints, evaluate, models
+from seqface_jax.data import input_pipeline, normalization
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import runs, streaming
+from seqface_jax.models.network import make_step
 from tests import conftest
 
 
@@ -50,9 +51,9 @@ def _rows(workdir):
 def test_streaming_equals_the_answer_to_the_whole_sequence(tiny_records, tmp_path):
     config, model, variables = make_run(tmp_path / 'run', tiny_records)
     frames = np.random.default_rng(0).integers(256, size=(2, 4, 32, 32, 3), dtype=np.uint8)
-    step = reconstruct.make_step(config, model)
+    step = make_step(config, model)
     predictions, _ = streaming.stream(step, variables, list(frames), (1, 4))
-    inputs = input_pipeline.normalize_frames(frames, 'unit')
+    inputs = normalization.normalize_frames(frames, 'unit')
     whole = jax.jit(lambda x: model.apply(variables, x, train=False))(inputs)
     for streamed, place in zip(predictions, (0, 3), strict=True):
         np.testing.assert_allclose(streamed.position_map, whole.position_map[:, place], atol=1e-3)

@@ -9,7 +9,7 @@ import pytest
 
 from configs import tiny
 from seqface_jax import checkpoints, models
-from seqface_jax.data import input_pipeline
+from seqface_jax.data import normalization
 from seqface_jax.geometry import alignment
 from seqface_jax.training import losses
 from tests.helpers.compiling import quick_jit
@@ -41,7 +41,7 @@ def step(network):
         return prediction
 
     def loss_fn(params, frames, mask, target_mm):
-        frames = input_pipeline.normalize_frames(frames, 'min_max_bgr')
+        frames = normalization.normalize_frames(frames, 'min_max_bgr')
         prediction = forward(params, frames)
         side = prediction.position_map.shape[-2]
         target = jnp.full((frames.shape[0], side, side, 3), target_mm)

@@ -2,10 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep import photo_crops as photo_crops
+from data_prep import photo_crops
 from data_prep.sources import Frame
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, pose_regression
+from seqface_jax.photos import crops, face_detection, photo_file, pose_regression
 from tests.helpers.small_raw_tree import draw_face, write_photo
 
 
@@ -108,7 +108,7 @@ def _render(yaw_deg):
 def test_boxes_that_lie_askew_are_settled_on_the_same_head(yaw_deg):
     photo, middle = _render(yaw_deg)
     askew = [[45, 65, 185, 205], [55, 70, 195, 210], [55, 55, 205, 205]]
-    boxes = [face_detection.crop_box(face_detection.settle(photo, box)) for box in askew]
+    boxes = [crops.crop_box(face_detection.settle(photo, box)) for box in askew]
     centres = np.array([_center(box) for box in boxes])
     assert np.ptp(centres, axis=0).max() < 8
     assert np.abs(centres - middle).max() < 12  # 12 mm here.
@@ -134,14 +134,14 @@ def test_boxes_of_the_mirrored_profile_search_are_mirrored_back():
 
 
 def test_the_crop_is_a_square_with_a_margin_around_the_box():
-    box = face_detection.crop_box(np.array([100, 100, 200, 200]), scale=1.5, shift_down=0.1)
+    box = crops.crop_box(np.array([100, 100, 200, 200]), scale=1.5, shift_down=0.1)
     np.testing.assert_array_equal(box, [75, 85, 225, 235])
 
 
 def test_a_circle_stays_a_circle_in_the_crop():
     photo = np.zeros((400, 300, 3), np.uint8)
     cv2.circle(photo, (150, 200), 40, (255, 255, 255), -1)
-    crop = face_detection.cut_out(photo, [50, 100, 250, 300])
+    crop = crops.cut_out(photo, [50, 100, 250, 300])
     rows, columns = np.nonzero(crop[..., 0] > 127)
     assert crop.shape == (256, 256, 3)
     assert abs(np.ptp(rows) - np.ptp(columns)) <= 1
@@ -150,7 +150,7 @@ def test_a_circle_stays_a_circle_in_the_crop():
 
 def test_what_lies_beyond_the_photo_is_its_mirror_image():
     photo = np.repeat(np.arange(8, dtype=np.uint8)[None, :, None], 8, axis=0).repeat(3, axis=2)
-    crop = face_detection.cut_out(photo, [-2, 0, 6, 8], size=8)
+    crop = crops.cut_out(photo, [-2, 0, 6, 8], size=8)
     np.testing.assert_array_equal(crop[0, :, 0], [1, 0, 0, 1, 2, 3, 4, 5])
 
 
@@ -162,10 +162,10 @@ def test_a_photo_is_rgb_and_turned_as_its_exif_tag_says(tmp_path):
     exif = b'Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0'
     segment = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
     path.write_bytes(data)
-    assert face_detection.read_photo(path).shape == (40, 60, 3)
-    assert face_detection.read_photo(path)[20, 5, 0] > 200
+    assert photo_file.read(path).shape == (40, 60, 3)
+    assert photo_file.read(path)[20, 5, 0] > 200
     path.write_bytes(data[:2] + segment + data[2:])  # 6: turn a quarter clockwise.
-    turned = face_detection.read_photo(path)
+    turned = photo_file.read(path)
     assert turned.shape == (60, 40, 3)
     assert turned[5, 20, 0] > 200 and turned[55, 20, 0] < 50
 
@@ -176,7 +176,7 @@ def test_an_unreadable_photo_gives_one_sentence_with_its_path(tmp_path, content)
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match='x.jpg'):
-        face_detection.read_photo(path)
+        photo_file.read(path)
 
 
 def test_an_opencv_without_cascades_says_what_to_install(monkeypatch):

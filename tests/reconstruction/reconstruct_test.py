@@ -5,8 +5,9 @@ import pytest
 
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, models, reconstruct
-from seqface_jax.data import input_pipeline
+from seqface_jax.data import normalization
 from seqface_jax.errors import UserError
+from seqface_jax.models.network import FaceNetwork, face_mask
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import demo_record
 from tests.helpers import small_run
@@ -49,9 +50,9 @@ def test_streaming_photos_equals_the_network_on_their_crops(reconstructor):
         np.testing.assert_array_equal(frames[-1], reconstructor.crop(photo, state.detection))
     assert state.num_frames == 3 and frames[0].shape == (32, 32, 3)
     config, model, variables = small_run.make()
-    inputs = input_pipeline.normalize_frames(np.stack(frames)[None], config.data.normalization)
+    inputs = normalization.normalize_frames(np.stack(frames)[None], config.data.normalization)
     whole = jax.jit(lambda x: model.apply(variables, x, train=False))(inputs)
-    mask = reconstruct.face_mask(variables['constants'])
+    mask = face_mask(variables['constants'])
     whole = np.asarray(whole.position_map[0, -1])[mask]
     assert np.abs(face.vertices - whole).max() < 1e-5 * np.abs(whole).max()
 
@@ -62,7 +63,7 @@ def test_the_face_of_a_still_person_comes_to_rest():
     for name in ('measured', 'linear'):  # Evidence that shakes as no trained network's does.
         params[name] = jax.tree.map(lambda leaf: 15 * leaf, params[name])
     variables = variables | {'params': params}
-    network = reconstruct.FaceNetwork(config, model, variables)
+    network = FaceNetwork(config, model, variables)
     step, state = jax.jit(network.step), network.initial_state(variables)
     rng, faces = np.random.default_rng(0), []
     still = rng.integers(40, 215, (1, 32, 32, 3))

@@ -12,6 +12,9 @@ from seqface_jax import checkpoints, models, train
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
+from seqface_jax.training.devices import AXIS, Devices
+from seqface_jax.training.objective import sequence_losses
+from seqface_jax.training.state import Progress, create_state
 from tests.helpers import toy_model
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -147,15 +150,15 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(monkeypatch):
     device = types.SimpleNamespace(platform='cpu')
     monkeypatch.setattr(jax, 'devices', lambda: [device] * 3)
     with pytest.raises(UserError, match='multiple of 3'):
-        train.Devices(8)
+        Devices(8)
 
 
 def make_state(config, split):
     """Returns Devices, the mapped train_step, its state and the mapped eval_step."""
-    devices = train.Devices(config.data.batch_size)
-    model = models.create(config.model, config.data.image_size, axis_name=train.AXIS)
+    devices = Devices(config.data.batch_size)
+    model = models.create(config.model, config.data.image_size, axis_name=AXIS)
     constants = models.constants(config.model, split.subjects, split.sample_frames)
-    state = train.create_state(config, model, constants, split.num_batches())
+    state = create_state(config, model, constants, split.num_batches())
     step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
     eval_step = devices.map(
         functools.partial(train.eval_step, config, model), num_outputs=1, donate=False
@@ -205,15 +208,15 @@ def test_the_faces_of_frames_count_by_their_weight(tiny_records):
     config = toy_model.get_config(tiny_records)
     config.data.frame_maps, config.train.frame_weight = True, 2.0
     batch = input_pipeline.open_dataset(config.data).split('train').batch(0, 0, 0)
-    batch = jax.tree.map(lambda leaf: leaf[0], train.Devices(4).deal(batch, config))
+    batch = jax.tree.map(lambda leaf: leaf[0], Devices(4).deal(batch, config))
     batch['frame_mask'] = np.ones_like(batch['frame_mask'])  # One frame has no map.
     batch['frame_map'] = np.repeat(batch['position_map'][:, None], 3, axis=1)
     batch['frame_map'] = batch['frame_map'] + np.float32([0, 0.5, 0])
     predicted = np.repeat(batch['position_map'][:, None], 3, axis=1) + 9
     moved = models.Prediction(predicted, frame_map=predicted + np.float32([0, 2, 0]))
-    with_faces, error_mm = train.sequence_losses(config, moved, batch, {})
+    with_faces, error_mm = sequence_losses(config, moved, batch, {})
     config.train.frame_weight = 0.0
-    without, _ = train.sequence_losses(config, moved, batch, {})
+    without, _ = sequence_losses(config, moved, batch, {})
     np.testing.assert_allclose(with_faces - without, 2 * 1.5, rtol=1e-4)
     np.testing.assert_allclose(error_mm, 9 * 3**0.5, rtol=1e-4)
 
@@ -248,7 +251,7 @@ def test_a_workdir_of_another_config_is_refused(whole_run, tiny_records):
 
 
 def test_patience_ends_only_when_neither_loss_has_fallen():
-    progress = train.Progress()
+    progress = Progress()
     stale = []
     for training, validation in ((5, 5), (6, 4), (3, 6), (3, 4), (9, float('nan')), (2, 9)):
         progress.end_epoch(training, validation)

@@ -1,0 +1,52 @@
+"""What a reconstruction returns."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from seqface_jax.reconstruction import export
+
+
+@dataclasses.dataclass(frozen=True)
+class Face:
+    """A reconstructed face.
+
+    Attributes:
+        vertices: [V, 3] float32 mm, canonical frame (+x to the subject's left, +y up, +z out).
+        triangles: [F, 3] int32, counter-clockwise from outside.
+        confidence: [V] float32 in (0, 1], 1 / (1 + the network's standard deviation in mm); all
+            ones from a network that does not say how sure it is.
+        uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
+        texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
+        frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
+            vertex beside the neutral one; None from a network that does not say it, or from a state
+            alone.
+        frame: frame_fit.FrameFit, where the last photo shows the face, and its expression; None
+            likewise.
+    """
+
+    vertices: np.ndarray
+    triangles: np.ndarray
+    confidence: np.ndarray
+    uv: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    frame_vertices: np.ndarray | None = None
+    frame: Any = None
+
+    def save(self, path, animation=None):
+        """Writes the mesh in the format of the path's ending, one of export.FORMATS.
+
+        Args:
+            path: of the file; an OBJ with a texture has two more beside it, see export.save.
+            animation: export.Animation, for .glb only; None: the face stands still.
+        """
+        export.save(
+            path,
+            self.vertices,
+            self.triangles,
+            self.confidence,
+            uv=self.uv,
+            texture=self.texture,
+            animation=animation,
+        )
