@@ -70,8 +70,15 @@ def _no_config(path):
     folder = os.path.dirname(path) or '.'
     known = sorted(glob.glob(os.path.join(folder, '*.py'))) or sorted(glob.glob('configs/*.py'))
     known = [name for name in known if os.path.basename(name) != '__init__.py']
-    hint = nearest(path, known) or (f': there are {", ".join(known)}' if known else '')
+    by_name = {_stem(name): name for name in known}
+    near = difflib.get_close_matches(_stem(path), by_name, n=1)
+    hint = f': did you mean {by_name[near[0]]}?' if near else ''
+    hint = hint or (f': there are {", ".join(known)}' if known else '')
     return f'there is no config {path}{hint}'
+
+
+def _stem(path):
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def _no_field(argv, path):
@@ -115,5 +122,6 @@ def _innermost(error):
 
 
 def _end(sentence):
-    sys.stderr.write(f'error: {sentence.rstrip(".")}; --help tells more\n')
+    end = '' if sentence.endswith('?') else '; --help tells more'
+    sys.stderr.write(f'error: {sentence.rstrip(".")}{end}\n')
     sys.exit(1)
