@@ -26,7 +26,8 @@ _SPACE = flags.DEFINE_string('space', None, 'File of shape_space.py.')
 _SEQUENCES = flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')
 _TEST = flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
 _COUNTS = (1, 2, 4, 8, 16)
-_COMMON = 12  # Layouts of errors that the points of a picture share.
+_FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
+_COMMON = 16  # Layouts of errors that the points of a picture share.
 _WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
 _SHRINKAGE = 0.3  # Of the shared error's covariance towards its own diagonal.
 
@@ -39,8 +40,8 @@ def sight(finder, image):
 
 
 def residuals(stream, arrays):
-    """Returns errors of places [M, P, 2] px, whitened ones, face widths [M] px and seen [M, P]."""
-    errors, whitened, widths, seen = [], [], [], []
+    """Returns errors [M, P, 2] px, factors, face widths [M] px and seen [M, P] of pictures."""
+    errors, factors, widths, seen = [], [], [], []
     for images, places, visible in zip(
         arrays['images'], arrays['places'], arrays['seen'], strict=True
     ):
@@ -48,14 +49,14 @@ def residuals(stream, arrays):
             sighting = sight(stream.finder, image)
             error = sighting.places - true
             errors.append(error)
-            whitened.append(np.einsum('pij,pj->pi', sighting.factor, error))
+            factors.append(sighting.factor)
             widths.append(np.ptp(true[:, 0]))
             seen.append(shown & (sighting.seen > 0.3))
-    return np.array(errors), np.array(whitened), np.array(widths), np.array(seen)
+    return np.array(errors), np.array(factors), np.array(widths), np.array(seen)
 
 
 def learn_common(errors, widths, seen):
-    """Returns layouts [R, P, 2] of errors in face widths and the rest's share of the variance."""
+    """Returns layouts [R, P, 2] of the errors that points of a picture share, in face widths."""
     scaled = np.where(seen[..., None], errors / widths[:, None, None], 0.0)
     size = np.sqrt((scaled**2).sum((1, 2)) / np.maximum(seen.sum(1), 1))
     kept = size < 3 * np.median(size)
@@ -65,16 +66,44 @@ def learn_common(errors, widths, seen):
     return (values[:_COMMON, None] * vectors[:_COMMON]).reshape(_COMMON, -1, 2)
 
 
+def point_level(errors, factors, widths, seen, common):
+    """Returns by how much the stated variances exceed what the common layouts leave of errors.
+
+    The common errors of each picture are fitted with their prior; what is left of the points that
+    are seen, whitened, would have a median square of 1.386 in two dimensions.
+
+    Args:
+        errors: [M, P, 2] px, factors: [M, P, 2, 2] of 1 / px, widths: [M] px, seen: [M, P].
+        common: [R, P, 2] face widths.
+    """
+    left = []
+    for error, factor, width, shown in zip(errors, factors, widths, seen, strict=True):
+        layouts = np.einsum('pij,rpj->rpi', factor[shown], width * common[:, shown])
+        rows = layouts.reshape(len(common), -1)
+        target = np.einsum('pij,pj->pi', factor[shown], error[shown])
+        shares = np.linalg.solve(rows @ rows.T + np.eye(len(rows)), rows @ target.ravel())
+        rest = target - np.tensordot(shares, layouts, 1)
+        left += (rest**2).sum(-1).tolist()
+    return np.median(left) / 1.386
+
+
 def run_people(stream, arrays, counts=_COUNTS):
     """Streams each person; returns a list of dicts of what came out after each count."""
     out = []
-    for images in arrays['images']:
+    rng = np.random.default_rng(0)
+    for person, images in enumerate(arrays['images']):
         state, after = stream.initial_state(), {}
         for number, image in enumerate(images, start=1):
-            state, fit, sighting = stream.update(state, image, sight(stream.finder, image))
+            # The lens is known as well as that of a photo is.
+            off = rng.normal(0, _FOCAL_DEVIATION)
+            focal = np.log(arrays['focal'][person, number - 1]) + off
+            lens = flagship.Lens(arrays['middle'][person, number - 1], focal, _FOCAL_DEVIATION)
+            sighting = sight(stream.finder, image)
+            state, fit, sighting = stream.update(state, image, sighting, lens)
             if number in counts:
-                vertices, deviation = stream.read(state)
                 own = stream.geometry
+                count = len(own.basis.mean)  # The eyes come after the face.
+                vertices, deviation = (values[:count] for values in stream.read(state))
                 mean = np.asarray(belief.posterior(state, own.shared, own.settings).mean)
                 after[number] = {'vertices': vertices, 'deviation': deviation, 'z': mean}
             after.setdefault('chi2', []).append(float(fit.chi2))
@@ -101,11 +130,10 @@ def true_coefficients(space, truth, near):
     """Returns the coefficients [K] of a true face, brought to the space's size."""
     mean = space['mean'].astype(float)
     own, wanted = truth[near], mean[near]
-    scale, rotation, shift = alignment.umeyama(own.astype(float), wanted)
+    _, rotation, _ = alignment.umeyama(own.astype(float), wanted)
     size = np.sqrt(((wanted - wanted.mean(0)) ** 2).sum() / ((own - own.mean(0)) ** 2).sum())
     placed = size * truth @ rotation.T
     placed = placed + (wanted.mean(0) - placed[near].mean(0))
-    del scale, shift
     rows = space['basis'][:, near].astype(float).reshape(len(space['basis']), -1)
     target = (placed[near] - wanted).ravel()
     normal = rows @ rows.T + 0.05 * np.eye(len(rows))
@@ -148,22 +176,14 @@ def calibrated(arrays, stream_of, training):
     """
     stream = stream_of(arrays)
     found = [residuals(stream, one) for one in training]
-    errors, whitened, widths, seen = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    width = float(np.ptp(np.asarray(stream.geometry.basis.mean)[arrays['points'], 0]))
-    del width
+    errors, factors, widths, seen = (np.concatenate(parts) for parts in zip(*found, strict=True))
     common = learn_common(errors, widths, seen)
-    squared = (whitened**2).sum(-1)[seen]
-    print(f'points: error {100 * np.median(np.linalg.norm(errors, axis=-1)[seen]) / 139:.2f} % of '
-          f'the crop, chi2 {np.median(squared) / 1.386:.2f}', flush=True)  # fmt: skip
-    arrays = arrays | {'common': common.astype(np.float32)}
+    level = point_level(errors, factors, widths, seen, common)
+    off = 100 * np.linalg.norm(errors, axis=-1)[seen] / (_WINDOW * training[0]['images'].shape[2])
+    print(f'points: error {np.mean(off):.2f} % of the crop, level {level:.3f}', flush=True)
+    arrays = arrays | {'common': common.astype(np.float32), 'point_level': np.float32(level)}
     stream = stream_of(arrays)
-    chi2 = []
-    for one in training:
-        people = run_people(stream, {'images': one['images'][:6]})
-        chi2 += [value for after in people for value in after['chi2']]
-    arrays = arrays | {'point_level': np.float32(np.median(chi2))}
-    stream = stream_of(arrays)
-    near, offsets, deviations = arrays['near'], [], []
+    near, offsets = arrays['near'], []
     for one in training:
         people = run_people(stream, one)
         true = [true_coefficients(arrays, face, near) for face in one['faces']]
@@ -173,7 +193,6 @@ def calibrated(arrays, stream_of, training):
     covariance = stacked.T @ stacked / len(stacked)
     diagonal = np.diag(np.diag(covariance))
     covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal
-    del deviations
     return arrays | {
         'shared_mean': np.zeros(len(covariance), np.float32),
         'shared_covariance': covariance.astype(np.float32),

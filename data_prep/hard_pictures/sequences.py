@@ -25,11 +25,14 @@ def draw(world, kind, canonical, seed, num_people, num_pictures):
 
     Returns:
         images [N, T, S, S, 3] uint8, places [N, T, P, 2] px, seen [N, T, P], rotation
-        [N, T, 3, 3] canonical frame to camera, faces [N, V, 3] mm neutral, canonical frame.
+        [N, T, 3, 3] canonical frame to camera, faces [N, V, 3] mm neutral, canonical frame; middle
+        [N, T, 2] px, where the optical axis meets the picture, and focal [N, T] px.
     """
     own = world.kinds._replace(others={} if kind == 'ict' else {kind: world.kinds.others[kind]})
     turned = canonical(np.eye(3)) - canonical(np.zeros((1, 3)))
-    fields = {name: [] for name in ('images', 'places', 'seen', 'rotation', 'faces')}
+    fields = {
+        name: [] for name in ('images', 'places', 'seen', 'rotation', 'faces', 'middle', 'focal')
+    }
     for person in tqdm(range(num_people), unit='person'):
         skin = people.of_kind(own, kind, np.random.default_rng([seed, 1, person]))
         one_kind = world._replace(kinds=own._replace(fixed=(kind, skin)))
@@ -43,6 +46,10 @@ def draw(world, kind, canonical, seed, num_people, num_pictures):
         fields['places'].append([one.places for one in made])
         fields['seen'].append([one.seen for one in made])
         fields['rotation'].append([one.rotation @ turned for one in made])
+        half = np.array([one.half for one in made])
+        center = np.array([one.center for one in made])
+        fields['focal'].append(picture.SIZE / 2 / half)
+        fields['middle'].append(picture.SIZE / 2 * (1 - center / half[:, None]))
         fields['faces'].append(canonical(skin[:NUM_FACE]))
     return {name: np.array(values) for name, values in fields.items()}
 

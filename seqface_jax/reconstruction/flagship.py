@@ -49,7 +49,7 @@ class Geometry(NamedTuple):
         eyes: Eyes.
         uv: [V + N, 2] in [0, 1], v up, of the face's vertices and then the eyes'.
         triangles: [F, 3] of face and eyes, landmarks: [68] vertices.
-        blendshapes: [S, V + N, 3] mm, and their names.
+        blendshapes: [S, V + N, 3] mm, and their names; point_blendshapes: [S, P, 3] at the points.
         expressions: [E, S] weights of each expression component; expression_mean: [S].
         band_scale: [] factor on the stated deviations, measured on held-out people.
     """
@@ -63,6 +63,7 @@ class Geometry(NamedTuple):
     triangles: np.ndarray
     landmarks: np.ndarray
     blendshapes: np.ndarray
+    point_blendshapes: np.ndarray
     blendshape_names: tuple
     expressions: np.ndarray
     expression_mean: np.ndarray
@@ -133,6 +134,7 @@ def geometry_of(arrays):
         np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],
         np.pad(blendshapes, ((0, 0), (0, len(arrays['eye_vertices'])), (0, 0))),
+        at_points,
         tuple(str(name) for name in arrays['blendshape_names']),
         mixtures,
         arrays['expression_mean'],
@@ -140,23 +142,35 @@ def geometry_of(arrays):
     )
 
 
-def observation_of(sighting, size, log_focal=None):
-    """Returns the frame_fit.Observation of a Sighting on a photo.
+class Lens(NamedTuple):
+    """What is known of a photo's camera before a face is seen.
 
-    Args:
-        sighting: Sighting.
-        size: (height, width) of the photo.
-        log_focal: (mean, deviation) of the log of the focal length in px; the usual lenses if None.
+    Attributes:
+        middle: [2] px, where the optical axis meets the photo.
+        log_focal: of the focal length in px, expected; deviation: its standard deviation.
     """
+
+    middle: np.ndarray
+    log_focal: float
+    deviation: float
+
+
+def usual_lens(size):
+    """Returns the Lens of a whole photo of (height, width) px: its middle, 24 to 85 mm."""
     height, width = size
-    mean, deviation = log_focal or (np.log(_FOCAL * max(height, width)), _FOCAL_DEVIATION)
+    middle = np.array([width / 2, height / 2])
+    return Lens(middle, float(np.log(_FOCAL * max(height, width))), _FOCAL_DEVIATION)
+
+
+def observation_of(sighting, lens):
+    """Returns the frame_fit.Observation of a Sighting on a photo with a Lens."""
     precision = np.swapaxes(sighting.factor, -1, -2) @ sighting.factor
     return frame_fit.Observation(
-        jnp.asarray(sighting.places - np.array([width / 2, height / 2]), jnp.float32),
+        jnp.asarray(sighting.places - lens.middle, jnp.float32),
         jnp.asarray(precision, jnp.float32),
         jnp.asarray(sighting.seen, jnp.float32),
-        jnp.float32(mean),
-        jnp.float32(deviation),
+        jnp.float32(lens.log_focal),
+        jnp.float32(lens.deviation),
     )
 
 
@@ -173,21 +187,27 @@ class Stream:
         count, points = self.geometry.basis.basis.shape[0], self.geometry.points.mean.shape[0]
         return belief.initial_state(count, points)
 
-    def update(self, state, photo, sighting, refits=_REFITS):
+    def update(self, state, photo, sighting, lens=None, refits=_REFITS):
         """Takes one sighting into account.
+
+        Args:
+            state: belief.State.
+            photo: [H, W, 3] uint8 RGB.
+            sighting: Sighting on it.
+            lens: Lens; the usual one if left out.
+            refits: times the corrector looks again, at where the fitted face has the points.
 
         Returns:
             belief.State, frame_fit.FrameFit and the Sighting that was used.
         """
         own = self.geometry
-        size = photo.shape[:2]
-        middle = np.array([size[1] / 2, size[0] / 2])
+        lens = usual_lens(photo.shape[:2]) if lens is None else lens
         for _ in range(refits):
-            observation = observation_of(sighting, size)
+            observation = observation_of(sighting, lens)
             _, fit = belief.update(state, own.points, own.shared, observation, own.settings)
-            again = self.finder.look_again(photo, sighting, np.asarray(fit.places) + middle)
-            sighting = again
-        observation = observation_of(sighting, size)
+            places = np.asarray(fit.places) + lens.middle
+            sighting = self.finder.look_again(photo, sighting, places)
+        observation = observation_of(sighting, lens)
         state, fit = belief.update(state, own.points, own.shared, observation, own.settings)
         return state, fit, sighting
 
@@ -217,15 +237,8 @@ class Stream:
         """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
         own = self.geometry
         shown = own.expression_mean + np.asarray(fit.expression) @ own.expressions
-        indices = _spread_vertices(own.basis.mean.shape[0])
-        shapes = jnp.asarray(own.blendshapes[:, indices])
-        moved = jnp.tensordot(jnp.asarray(shown, jnp.float32), shapes, 1)
-        return np.asarray(expression.blendshape_weights(moved, shapes))
-
-
-def _spread_vertices(count, kept=1200):
-    """Returns vertices that stand for all in finding blendshape weights."""
-    return np.linspace(0, count - 1, min(count, kept)).astype(int)
+        moved = np.tensordot(shown, own.point_blendshapes, 1)
+        return np.asarray(expression.blendshape_weights(moved, own.point_blendshapes))
 
 
 def geometry_path(workdir):

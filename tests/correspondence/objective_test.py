@@ -1,0 +1,35 @@
+import jax.numpy as jnp
+import numpy as np
+
+from seqface_jax.correspondence import objective
+from seqface_jax.models.correspondence import Correspondence
+
+
+def _answer(places, factor):
+    count = places.shape[1]
+    return Correspondence(places, factor, jnp.zeros((1, count)), jnp.zeros(1))
+
+
+def test_the_likelihood_of_a_known_error_is_that_of_a_gaussian():
+    # Errors of (3 %, 4 %) at a deviation of 2 % each: 0.5 (2.25 + 4) + 2 ln 2, distance 5 %.
+    factor = jnp.broadcast_to(jnp.eye(2) / 0.02, (1, 1, 2, 2))
+    nll, distance = objective.point_losses(
+        _answer(jnp.zeros((1, 1, 2)), factor), jnp.array([[[0.03, 0.04]]])
+    )
+    np.testing.assert_allclose(nll, 0.5 * 6.25 + 2 * np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(distance, 5.0, rtol=1e-4)
+
+
+def test_a_wild_error_counts_linearly():
+    factor = jnp.broadcast_to(jnp.eye(2) / 0.01, (1, 2, 2, 2))
+    places = jnp.array([[[0.1, 0.0], [0.2, 0.0]]])  # 10 and 20 standard deviations.
+    nll, _ = objective.point_losses(_answer(jnp.zeros((1, 2, 2)), factor), places)
+    np.testing.assert_allclose(nll[0, 1] - nll[0, 0], 3.0 * 10, rtol=1e-3)
+
+
+def test_starts_are_drawn_alike_for_a_seed_and_lie_near_the_truth():
+    layouts = 0.01 * np.ones((4, 9, 2))
+    one, two = (objective.draw_starts(np.random.default_rng(5), 64, layouts) for _ in range(2))
+    np.testing.assert_array_equal(one['offset'], two['offset'])
+    assert one['chosen'].max() < 9
+    assert 0.01 < np.abs(one['offset']).mean() < 0.04
