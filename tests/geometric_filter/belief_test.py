@@ -216,7 +216,7 @@ def test_gradients_through_two_frames_are_finite_also_where_nothing_is_seen(sixt
     @quick_jit
     @jax.grad
     def gradient(observations):
-        state, _ = simulated_points.run(
+        state, _ = simulated_points.scan_frames(
             WORLD.initial_state(), WORLD.model, NOTHING_SHARED, observations, SETTINGS
         )
         answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
@@ -235,7 +235,7 @@ def test_frames_of_two_people_map_over_a_batch_as_alone(sixteen):
     @quick_jit
     @jax.vmap
     def means(observations):
-        state, _ = simulated_points.run(
+        state, _ = simulated_points.scan_frames(
             WORLD.initial_state(), WORLD.model, NOTHING_SHARED, observations, SETTINGS
         )
         return belief.posterior(state, NOTHING_SHARED, SETTINGS).mean

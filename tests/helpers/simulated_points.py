@@ -103,8 +103,7 @@ def stack(observations):
     return jax.tree.map(lambda *fields: jnp.stack(fields), *observations)
 
 
-@quick_jit
-def run(state, model, shared, observations, settings):
+def scan_frames(state, model, shared, observations, settings):
     """Gives stacked Observations to a State one after the other; returns State and fits."""
 
     def step(state, observation):
@@ -113,3 +112,6 @@ def run(state, model, shared, observations, settings):
         return state, small
 
     return jax.lax.scan(step, state, observations)
+
+
+run = quick_jit(scan_frames)
