@@ -45,7 +45,7 @@ def stream(reconstructor, frames, state, *, ordered=True):
         observation, face = None, None
         if frame.photo is not None:
             state = state if ordered else state._replace(detection=None)
-            observation = reconstructor.examine(state, frame.photo)
+            observation = reconstructor.examine(state, frame.photo, video=ordered)
             state, face = reconstructor.update(state, frame.photo, observation)
         yield Moment(frame, observation, state, face)
 
@@ -68,8 +68,9 @@ def run(
     the head's pose was found in a frame; face.png (frames and face), state.npz (to go on from),
     frames.csv (which frame was used, or why not) and, if asked, face_animated.glb, the face as it
     improved, and face_expressions.glb, the final face as its expression moved (of a network that
-    says it). A first Ctrl-C ends the stream and writes all of it. What a run before has left there
-    and this one does not write again goes; a run that finds no face moves it to `previous`.
+    says it). A flagship's run also writes what result_files.py lists. A first Ctrl-C ends the
+    stream and writes all of it. What a run before has left there and this one does not write again
+    goes; a run that finds no face moves it to `previous`.
 
     Args:
         workdir: of the run; None for the one that comes with the package.
@@ -99,18 +100,21 @@ def run(
         reconstructor.compile()
         record = demo_record.Record(
             output,
-            face_mask=reconstructor.face_mask,
-            paints=texture,
+            painter=reconstructor.painter(paints=texture),
+            blendshape_names=reconstructor.blendshape_names,
             ordered=opened.kind != 'photos',
             keep_keyframes=animate,
         )
-        with record:
+        results = reconstructor.result_files(output, opened.kind)
+        with record, results or contextlib.nullcontext():
             total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
             bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
             with bar:
                 moments = stream(reconstructor, opened.frames, state, ordered=record.ordered)
                 for moment in moments:
                     record.add(moment)
+                    if results is not None:
+                        _show(results, moment)
                     if page is not None and moment.face is not None:
                         page.add(_close_up(moment), moment.face)
                     bar.update(moment.frame.is_photo)
@@ -122,6 +126,10 @@ def run(
                 page.refresh()
             lines = record.lines(stop.is_set())
             lines += record.write(reconstructor)
+            if results is not None:
+                title = f'{record.num_used} of {record.num_frames} frames of {source}'
+                paths = results.write(title, reconstructor.final_face(record.face))
+                lines += [f'wrote {path}' for path in paths]
             if page is not None and record.face.texture is not None:
                 page.set_texture(record.face.uv, record.face.texture)
             return lines
@@ -143,6 +151,18 @@ def keep_page(page):
     _say(f'the face stays at {page.address}; Ctrl-C ends')
     with stop_on_interrupt() as stop:
         page.wait(stop)
+
+
+def _show(results, moment):
+    """Hands a Moment to result_files.ResultFiles."""
+    frame, face = moment.frame, moment.face
+    if not frame.is_photo:
+        return
+    if face is None:
+        results.skip(frame.name, frame.photo, moment.detail)
+    else:
+        band_mm = float((1 / face.confidence - 1).mean())
+        results.use(frame.name, frame.photo, face.frame, band_mm, face.vertices)
 
 
 def _close_up(moment):

@@ -14,7 +14,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.models.network import FaceNetwork
 from seqface_jax.photos import crops, face_detection, people
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import saved_states
+from seqface_jax.reconstruction import face_painter, saved_states
 from seqface_jax.reconstruction.face import Face
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
@@ -137,12 +137,24 @@ class Reconstructor:
         jax.block_until_ready(self._step(self._variables, self._first(), frame))
         self._is_compiled = True
 
-    def examine(self, state, photo):
+    blendshape_names = ()  # Of the weights that a flagship's faces hold.
+
+    def painter(self, *, paints):
+        """Returns what gathers a face's colours, or None for a network without an order."""
+        mask = self.face_mask
+        return None if mask is None else face_painter.FacePainter(mask, paints=paints)
+
+    def result_files(self, output, kind):  # noqa: ARG002 - a flagship has more to show.
+        """Returns None: the files of result_files.py are of a flagship's run."""
+        return None
+
+    def examine(self, state, photo, *, video=True):  # noqa: ARG002 - the state says it.
         """Looks for the face on a photo: near its old place first, then everywhere.
 
         Args:
             state: what `initial_state` or the last `update` returned.
             photo: [H, W, 3] uint8 RGB, any size.
+            video: unused; a state without a detection looks everywhere.
 
         Returns:
             An Observation.

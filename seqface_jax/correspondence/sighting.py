@@ -38,6 +38,11 @@ class Sighting(NamedTuple):
     score: float
 
     @property
+    def found_by(self):
+        """A few words for a person."""
+        return f'a face, score {self.score:.2f}'
+
+    @property
     def box(self):
         """[4] x0, y0, x1, y1 of the points in the photo, px."""
         return np.concatenate([self.places.min(0), self.places.max(0)]).astype(np.float32)

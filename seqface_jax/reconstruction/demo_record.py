@@ -10,11 +10,12 @@ import numpy as np
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
-from seqface_jax.reconstruction import export, face_painter
+from seqface_jax.reconstruction import export, frame_tables
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
 _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
+_FIT_COLUMNS = tuple(name for name in frame_tables.FIT_COLUMNS if name not in _COLUMNS)
 _DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
 _PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
@@ -28,13 +29,15 @@ _PAINTED = 500
 class Record:
     """What became of the frames so far, in memory of constant size; the rest is on disk."""
 
-    def __init__(self, output, *, face_mask=None, paints=True, keep_keyframes=False, ordered=True):
+    def __init__(
+        self, output, *, painter=None, blendshape_names=(), keep_keyframes=False, ordered=True
+    ):
         """Begins without a frame.
 
         Args:
             output: folder to write into.
-            face_mask: [S, S] bool, as of FacePainter; None: the head's poses are not sought.
-            paints: whether to gather the face's colours, too.
+            painter: FacePainter or TemplatePainter; None: colours are not gathered.
+            blendshape_names: of the weights that the faces' frames hold; none if they hold none.
             keep_keyframes: whether to keep how the face improved.
             ordered: whether the frames follow one another in time.
         """
@@ -46,9 +49,10 @@ class Record:
         self._shown, self._show_every = [], 1
         self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
         self._jitters = collections.deque(maxlen=30)
-        self._painter = None
-        if face_mask is not None:
-            self._painter = face_painter.FacePainter(face_mask, paints=paints)
+        self._painter, self._names = painter, tuple(blendshape_names)
+        self._columns = _COLUMNS
+        if self._names:
+            self._columns += _FIT_COLUMNS + frame_tables.weight_columns(self._names)
         self._num_posed, self._num_sought, self._others = 0, 0, collections.Counter()
         self._is_settled = False
         self._keyframes = [] if keep_keyframes else None
@@ -67,7 +71,7 @@ class Record:
                 f'cannot write to {self._output} ({error.strerror}): choose another --output'
             ) from error
         self._rows = csv.writer(self._table, lineterminator='\n')
-        self._rows.writerow(_COLUMNS)
+        self._rows.writerow(self._columns)
         return self
 
     def __exit__(self, *error):
@@ -96,7 +100,7 @@ class Record:
         if not moment.frame.is_photo:
             self._others[moment.frame.reason] += 1
             row = (moment.frame.name, 'skipped', moment.frame.problem)
-            self._rows.writerow(row + ('',) * (len(_COLUMNS) - len(row)))
+            self._rows.writerow(row + ('',) * (len(self._columns) - len(row)))
             return
         self.num_frames += 1
         self.num_readable += moment.frame.photo is not None
@@ -121,7 +125,8 @@ class Record:
                 angles = [f'{value:.1f}' for value in np.degrees(pose.angles_rad)]
             confidence = f'{moment.face.confidence.mean():.3f}'
             measured = (*measured[:5], confidence, jitter, *angles)
-        self._rows.writerow((moment.frame.name, result, moment.detail, *measured))
+        fit = self._fit_values(moment.face) if self._names else ()
+        self._rows.writerow((moment.frame.name, result, moment.detail, *measured, *fit))
         self._table.flush()
 
     def _use(self, moment):
@@ -142,6 +147,14 @@ class Record:
         if self._keyframes is not None and moment.face.frame_vertices is not None:
             self._keep_expression(moment.face)
         return self._paint(moment)
+
+    def _fit_values(self, face):
+        """Returns the values of _FIT_COLUMNS and the weights as str; empty ones without a face."""
+        frame = None if face is None else face.frame
+        band = None if face is None else float((1 / face.confidence - 1).mean())
+        values = dict(zip(frame_tables.FIT_COLUMNS, frame_tables.fit_row(frame, band), strict=True))
+        weights = frame_tables.weight_row(frame, self._names)
+        return [*(values[name] for name in _FIT_COLUMNS), *weights]
 
     def _keep_expression(self, face):
         """Keeps how the face of every so many-th frame differs from the neutral one."""
@@ -186,6 +199,11 @@ class Record:
                 'frames: the others have none in the table and give no colours'
             )
         return lines
+
+    @property
+    def num_used(self):
+        """Frames that were used so far."""
+        return self._num_used
 
     def reasons(self):
         """Returns the reasons why frames were skipped, most frequent first, one str."""

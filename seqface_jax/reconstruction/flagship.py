@@ -10,6 +10,7 @@ from seqface_jax.correspondence.crops import Crop as Crop
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
+from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
 SIZE_DEVIATION = 0.04  # Of people's faces, relative; photos do not tell it.
@@ -49,8 +50,10 @@ class Geometry(NamedTuple):
         eyes: Eyes.
         uv: [V + N, 2] in [0, 1], v up, of the face's vertices and then the eyes'.
         triangles: [F, 3] of face and eyes, landmarks: [68] vertices.
-        blendshapes: [S, V + N, 3] mm, and their names; point_blendshapes: [S, P, 3] at the points.
-        expressions: [E, S] weights of each expression component; expression_mean: [S].
+        blendshapes: [S, V + N, 3] mm, and their names; point_blendshapes: [S, P, 3] at the
+            points.
+        shapes_at_points: [W, P, 3] mm, the model's own blendshapes, before pairs are joined.
+        expressions: [E, W] weights of each expression component; expression_mean: [W].
         band_scale: [] factor on the stated deviations, measured on held-out people.
     """
 
@@ -64,6 +67,8 @@ class Geometry(NamedTuple):
     landmarks: np.ndarray
     blendshapes: np.ndarray
     point_blendshapes: np.ndarray
+    shapes_at_points: np.ndarray
+    shapes_at_points: np.ndarray
     blendshape_names: tuple
     expressions: np.ndarray
     expression_mean: np.ndarray
@@ -99,8 +104,11 @@ def geometry_of(arrays):
         jnp.asarray(arrays['basis'], jnp.float32),
         jnp.float32(SIZE_DEVIATION),
     )
-    blendshapes = arrays['blendshapes'].astype(np.float32)
-    at_points = blendshapes[:, arrays['points']]
+    shapes = arrays['blendshapes'].astype(np.float32)
+    at_points = shapes[:, arrays['points']]
+    names, groups = arkit_groups([str(name) for name in arrays['blendshape_names']])
+    blendshapes = groups @ shapes.reshape(len(shapes), -1)
+    blendshapes = blendshapes.reshape(len(names), *shapes.shape[1:])
     mixtures = arrays['expression_mixtures']
     points = face_basis.make_point_model(
         basis,
@@ -134,12 +142,39 @@ def geometry_of(arrays):
         np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],
         np.pad(blendshapes, ((0, 0), (0, len(arrays['eye_vertices'])), (0, 0))),
+        blendshapes[:, arrays['points']],
         at_points,
-        tuple(str(name) for name in arrays['blendshape_names']),
+        names,
         mixtures,
         arrays['expression_mean'],
         float(arrays.get('band_scale', 1.0)),
     )
+
+
+def arkit_groups(names):
+    """Joins ICT-FaceKit's blendshapes to ARKit's.
+
+    Args:
+        names: [W] of ICT-FaceKit, 'browInnerUp_L' and the like.
+
+    Returns:
+        [S] names of ARKit, and [S, W] which blendshapes of the model add up to each.
+
+    Raises:
+        UserError: a name is in neither list.
+    """
+    joined = {}
+    for index, name in enumerate(names):
+        plain, _, side = name.partition('_')
+        sided = plain + {'L': 'Left', 'R': 'Right', '': ''}.get(side, '?')
+        found = sided if sided in ARKIT_NAMES else plain
+        if found not in ARKIT_NAMES:
+            raise UserError(f'the blendshape {name} is none of ARKit: use the geometry as it was')
+        joined.setdefault(found, []).append(index)
+    groups = np.zeros((len(joined), len(names)), np.float32)
+    for row, members in enumerate(joined.values()):
+        groups[row, members] = 1
+    return tuple(joined), groups
 
 
 class Lens(NamedTuple):
@@ -237,7 +272,7 @@ class Stream:
         """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
         own = self.geometry
         shown = own.expression_mean + np.asarray(fit.expression) @ own.expressions
-        moved = np.tensordot(shown, own.point_blendshapes, 1)
+        moved = np.tensordot(shown, own.shapes_at_points, 1)
         return np.asarray(expression.blendshape_weights(moved, own.point_blendshapes))
 
 

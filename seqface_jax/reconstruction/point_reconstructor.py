@@ -11,12 +11,15 @@ from seqface_jax.correspondence.sighting import Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import flagship, saved_states
+from seqface_jax.reconstruction import flagship, overlay, result_files, saved_states
 from seqface_jax.reconstruction.frame_fit import FrameFit
+from seqface_jax.reconstruction.template_painter import TemplatePainter
 
 # A fit whose points are off by more than this share of the face's width is of something else.
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
+TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
+_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -158,6 +161,34 @@ class PointReconstructor:
 
         network = jax.eval_shape(self._stream.initial_state)
         return State(*saved_states.load(path, network, self._fingerprint))
+
+    @property
+    def blendshape_names(self):
+        """ARKit's names of the weights of `Face.frame.expression`."""
+        return self.geometry.blendshape_names
+
+    def painter(self, *, paints):
+        """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
+        return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
+
+    def result_files(self, output, kind):
+        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'."""
+        own = self.geometry
+        drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
+        rate = None if kind == 'photos' else _FRAMES_PER_SECOND
+        return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
+
+    def final_face(self, face):
+        """Returns the result_files.FinalFace of a Face."""
+        return result_files.FinalFace(
+            face.vertices,
+            face.triangles,
+            face.confidence,
+            self.geometry.blendshapes,
+            uv=face.uv,
+            texture=face.texture,
+            topology=TOPOLOGY,
+        )
 
     def _network(self, state):
         return self._stream.initial_state() if state.network is None else state.network

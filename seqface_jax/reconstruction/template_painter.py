@@ -18,18 +18,20 @@ class TemplatePainter:
     """Gathers the colours of one person's face; its memory does not grow with the photos.
 
     Attributes:
-        num_painted: photos so far.
+        num_painted: photos whose colours were gathered.
+        paints: whether colours are gathered.
     """
 
-    def __init__(self, uv, triangles, size=texture.SIZE):
+    def __init__(self, uv, triangles, size=texture.SIZE, *, paints=True):
         """Begins without a colour.
 
         Args:
             uv: [V, 2] in [0, 1], v up, of the template's vertices.
             triangles: [F, 3].
             size: of the texture, texels.
+            paints: False tells the head's poses only.
         """
-        self.num_painted = 0
+        self.num_painted, self.paints = 0, paints
         self._seen = texture.empty(size)
         screen = np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * (_GRID - 1) + 0.5
         pixel, triangle, weights = rendering.fragments(screen, np.zeros(len(uv)), triangles, _GRID)
@@ -39,12 +41,16 @@ class TemplatePainter:
         self._order = np.argsort(pixel)
         self._mask = self._mask.reshape(_GRID, _GRID)
 
-    def add(self, photo, face):
+    def add(self, photo, box, face):  # noqa: ARG002 - the face knows where it is.
         """Takes one more photo into account.
 
         Args:
             photo: [H, W, 3] uint8 RGB.
+            box: unused.
             face: reconstruct.Face after this photo, whose `frame` says where it is.
+
+        Returns:
+            The Pose of the head.
         """
         frame = face.frame
         points = self._on_grid(frame.vertices)
@@ -54,10 +60,13 @@ class TemplatePainter:
         off = 100 * frame.reprojection_px / width
         score = 1 / (1 + (off / _GOOD_PX) ** 2)
         pose = Pose(transform, Camera(frame.focal_px, np.asarray(frame.center_px)), score)
+        if not self.paints:
+            return pose
         seen = texture.add(self._seen, photo, pose, points, self._mask, trust)
         if np.isfinite(seen.colors).all():
             self._seen = seen
             self.num_painted += 1
+        return pose
 
     def paint(self, face):
         """Returns the Face with its texture; as it is if no photo could be used."""
