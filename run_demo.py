@@ -16,8 +16,6 @@ _OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, .obj, .glb, 
 _CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
 _STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to go on from.')
 _MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
-_FACES = flags.DEFINE_bool('faces', False, 'Also write faces.npy, the face after every frame.')
-_SMOOTH = flags.DEFINE_string('smooth', 'none', 'Of faces.npy over time: none, causal, offline.')
 _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from the frames.")
 _ANIMATE = flags.DEFINE_bool(
     'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
@@ -35,7 +33,8 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from seqface_jax import compilation_cache, demo
+    from seqface_jax import demo
+    from seqface_jax.training import compilation_cache
 
     compilation_cache.turn_on()
     with contextlib.ExitStack() as stack:
@@ -49,8 +48,6 @@ def main(argv):
             _CHECKPOINT.value,
             state_path=_STATE.value,
             max_frames=_MAX_FRAMES.value,
-            faces=_FACES.value,
-            smooth=_SMOOTH.value,
             texture=_TEXTURE.value,
             animate=_ANIMATE.value,
             page=page,

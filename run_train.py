@@ -46,7 +46,8 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     extras.require('train')
     # JAX takes seconds, --help need not wait.
-    from seqface_jax import cpu_devices, distributed, train
+    from seqface_jax import train
+    from seqface_jax.training import cpu_devices, distributed
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]

@@ -25,24 +25,16 @@ _GRADIENTS = {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refine
 _FLAGSHIP = {  # What differs from configs/cpu.py.
     'cpu.py': {},
     'gradients of the frame only': {
-        'model.encoder': ({'kind': 'oriented_gradients', 'features': 8, 'stride': 8},),
+        'model.encoder': {'kind': 'oriented_gradients', 'features': 8, 'stride': 8},
         'model.pose_products': False,
     },
-    'the pose as it is first told': {'model.encoder': (_GRADIENTS | {'refinements': 0},)},
-    'the pose refined once': {'model.encoder': (_GRADIENTS | {'refinements': 1},)},
+    'the pose as it is first told': {'model.encoder': _GRADIENTS | {'refinements': 0}},
+    'the pose refined once': {'model.encoder': _GRADIENTS | {'refinements': 1}},
     'cells half as wide': {
-        'model.encoder': (_GRADIENTS | {'stride': 4},),
+        'model.encoder': _GRADIENTS | {'stride': 4},
         'model.memory_stride': 8,
     },
     'no products with the pose': {'model.pose_products': False},
-    'learned layers after the gradients': {
-        'model.encoder': (
-            _GRADIENTS,
-            {'kind': 'inverted_residual', 'features': 24, 'expansion': 4, 'stride': 2},
-            {'kind': 'inverted_residual', 'features': 32, 'expansion': 4},
-        ),
-        'model.memory_stride': 2,
-    },
     'half the directions of features': {'model.feature_size': 384},
     'half again as many directions': {'model.feature_size': 1152},
     'half the hidden features': {'model.hidden_features': 96},
@@ -63,7 +55,6 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     },
     'no JPEG': {'data.augmentation.jpeg': 0.0},
     'erased rectangles on a third': {'data.augmentation.occlusion': 0.3},
-    'everybody deformed by up to 3 mm': {'data.augmentation.deform_mm': 3.0},
     'half the pixels each way': {'data.image_size': 64, 'model.memory_stride': 2},
 }
 
@@ -169,7 +160,9 @@ def errors_mm(config, model, variables, frames, seed=0):
     import jax
     import numpy as np
 
-    from seqface_jax import input_pipeline, metrics, predict, reconstruct, scoring
+    from seqface_jax import reconstruct
+    from seqface_jax.data import input_pipeline
+    from seqface_jax.evaluation import metrics, scoring, streaming
 
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
     table = split.subjects
@@ -180,10 +173,10 @@ def errors_mm(config, model, variables, frames, seed=0):
     shown = []
     for index, subject in enumerate(split.subject_ids):
         draw = [seed, zlib.crc32(subject.encode())]
-        drawn = predict.draw_frames(split.frame_index[index].sequences, frames[-1], seed=draw)
-        shown.append(predict.ShownFrames(split, index, drawn))
+        drawn = streaming.draw_frames(split.frame_index[index].sequences, frames[-1], seed=draw)
+        shown.append(streaming.ShownFrames(split, index, drawn))
     step = reconstruct.make_step(config, model)
-    predictions, _ = predict.stream(step, jax.device_put(variables), shown, frames)
+    predictions, _ = streaming.stream(step, jax.device_put(variables), shown, frames)
 
     def error(found, true_map, mask):
         truth = scoring.truth_at(true_map, mask.astype(bool), len(found))
@@ -205,7 +198,7 @@ def table(results, frames):
     """
     import numpy as np
 
-    from seqface_jax import statistics
+    from seqface_jax.evaluation import statistics
 
     names = [f'after {count}' for count in frames]
     titles = ('variant', *names, f'of the first, {names[-1]}', 'parameters', 's')
@@ -264,7 +257,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax import compilation_cache, cpu_devices
+    from seqface_jax.training import compilation_cache, cpu_devices
 
     values = flags.FLAGS
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.

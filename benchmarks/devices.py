@@ -28,8 +28,8 @@ TOLERANCE = 1e-4  # Of the loss of the first step, relative.
 
 def make_batch(config):
     """Returns a batch of random frames and of targets near a sphere of 90 mm."""
-    from seqface_jax import position_map
-    from seqface_jax.losses import OF_IMAGE_MAPS
+    from seqface_jax.geometry import position_map
+    from seqface_jax.training.losses import OF_IMAGE_MAPS
 
     if config.train.loss in OF_IMAGE_MAPS:
         raise errors.UserError(f'this benchmark draws no image maps for {config.train.loss}')

@@ -18,8 +18,10 @@ import numpy as np
 from absl import app, flags
 from scipy import spatial
 
-from seqface_jax import alignment, errors, metrics, models, predict, scoring
-from tests import bumpy_face
+from seqface_jax import errors, models
+from seqface_jax.evaluation import metrics, scoring, streaming
+from seqface_jax.geometry import alignment
+from tests.helpers import bumpy_face
 
 NUM_POINTS = 16384
 
@@ -138,7 +140,7 @@ class AllMetrics:
         known = bumpy_face.mask_of(true)[None]
         self._subjects = scoring.Subjects(['F001'], scans, points, true[None], known, [])
         prediction = models.Prediction(face, np.zeros(face.shape[:2]))
-        self._answer = predict.to_answer(prediction, ordered=True, mask=mask)
+        self._answer = streaming.to_answer(prediction, ordered=True, mask=mask)
 
     def __call__(self, predicted, target):
         """Returns nme_thesis of its own faces, whatever it is given."""

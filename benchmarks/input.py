@@ -20,7 +20,8 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import augmentation, errors, input_pipeline, models, train
+from seqface_jax import errors, models, train
+from seqface_jax.data import augmentation, input_pipeline
 
 PEOPLE, FRAMES_EACH = 101, 600
 

@@ -4,13 +4,12 @@ python -m benchmarks.keras_race --image_size=64                     # CPU
 JAX_PLATFORMS=cuda python -m benchmarks.keras_race --image_size=256 # GPU, with tensorflow[and-cuda]
 
 Contestants, each in a process of its own: `ours`, the train_step that run_train.py runs;
-`ours_bfloat16`, the same with train.compute_dtype; `ours_remat`, the same with model.remat;
-`ours_remat_bfloat16`; `ours_parts`, with model.remat_frames, whose batch statistics, and so losses,
-are of parts of two frames: it races alone, with --num_frames=64 for what 8 take elsewhere;
+`ours_parts`, the same with model.remat_frames, whose batch statistics, and so losses, are of parts
+of two frames: it races alone, with --num_frames=64 for what 8 take elsewhere;
 `graph`, Keras on TensorFlow in a tf.function; `eager`, the same without it, as the thesis wrote its
-loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/keras_reference.py, rebuilt from
-the thesis. The first three losses must agree to 0.1 % (bfloat16: 2 %). Beside the times: peak
-memory of each process, with its start (imports, compilation) and of the timed steps only,
+loop; `keras_jax`, Keras 3 on JAX. Keras's network is that of tests/helpers/keras_reference.py,
+rebuilt from the thesis. The first three losses must agree to 0.1 %. Beside the times: peak memory
+of each process, with its start (imports, compilation) and of the timed steps only,
 floating-point operations of our step as XLA counts them before it optimises, and the rate of a
 matrix product of this machine, taken in the same turns.
 """
@@ -31,16 +30,12 @@ from seqface_jax import errors
 
 OURS = {  # And what differs from configs/bu4dfe_thesis.py.
     'ours': {},
-    'ours_bfloat16': {'train.compute_dtype': 'bfloat16'},
-    'ours_remat': {'model.remat': True},
-    'ours_remat_bfloat16': {'model.remat': True, 'train.compute_dtype': 'bfloat16'},
     'ours_parts': {'model.remat_frames': 2},
 }
 BACKENDS = {'graph': 'tensorflow', 'eager': 'tensorflow', 'keras_jax': 'jax'}  # Of Keras.
 CONTESTANTS = (*OURS, *BACKENDS)
 DEFAULT_CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
-# Of the losses of the first steps, relative.
-TOLERANCE, BFLOAT16_TOLERANCE = 1e-3, 2e-2
+TOLERANCE = 1e-3  # Of the losses of the first steps, relative.
 CHECKED_STEPS = 3
 LEARNING_RATE, EPSILON = 1e-4, 1e-7
 
@@ -63,8 +58,9 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     """
     from flax import traverse_util
 
-    from seqface_jax import import_keras, input_pipeline
-    from tests import keras_reference
+    from seqface_jax import import_keras
+    from seqface_jax.data import input_pipeline
+    from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)
     model = keras_reference.build(image_size, num_frames)
@@ -94,7 +90,8 @@ def our_step(folder, image_size, num_frames, changes):
     from flax import traverse_util
 
     from configs import bu4dfe_thesis
-    from seqface_jax import models, optimizers, train
+    from seqface_jax import models, train
+    from seqface_jax.training import optimizers
 
     config = bu4dfe_thesis.get_config()
     config.update_from_flattened_dict(changes)
@@ -138,7 +135,7 @@ def keras_step(folder, image_size, num_frames, kind):
     """
     import keras
 
-    from tests import keras_reference
+    from tests.helpers import keras_reference
 
     batch = np.load(f'{folder}/batch.npz')
     frames, points = batch['normalized'], batch['points']
@@ -278,11 +275,10 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
 
 
 def check_losses(losses):
-    """Raises UserError if losses, lists by contestant, are not equal to their tolerance."""
+    """Raises UserError if losses, lists by contestant, are not equal to TOLERANCE."""
     first = next(iter(losses))
     for name, values in losses.items():
-        tolerance = BFLOAT16_TOLERANCE if name.endswith('bfloat16') else TOLERANCE
-        if not np.allclose(values, losses[first], rtol=tolerance):
+        if not np.allclose(values, losses[first], rtol=TOLERANCE):
             raise errors.UserError(
                 f'{name} and {first} do not compute the same: losses {values} and {losses[first]}'
             )

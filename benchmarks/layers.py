@@ -5,8 +5,8 @@ JAX_PLATFORMS=cuda python -m benchmarks.layers  # GPU
 
 Shapes are those of the thesis's network at 256 pixels (--image_size for others), where each kind of
 layer costs most: 40 frames, of 5 sequences. All forms of a layer are asked in turn, medians.
-`chosen` is what the models call on this machine: seqface_jax/models/conv.py, conv_lstm.py and
-decoders.py hold the choice and the reasons.
+`chosen` is what the models call on this machine: seqface_jax/models/layers/conv.py,
+conv_lstm.py and decoders.py hold the choice and the reasons.
 """
 
 import sys
@@ -43,7 +43,7 @@ def layers(image_size):
     """Returns the layers at a size of the frames, in pixels."""
     import jax
 
-    from seqface_jax.models import conv, conv_lstm, decoders
+    from seqface_jax.models.layers import conv, conv_lstm, decoders
 
     count = SEQUENCES * FRAMES
 

@@ -1,15 +1,15 @@
 """Memory of a training step against the number of frames, with and without rematerialisation.
 
-Curves: plain; model.remat=True; and for each of --parts, model.remat_frames.
+Curves: plain, and for each of --parts, model.remat_frames.
 
 python -m benchmarks.long_sequences --config=configs/bu4dfe_thesis.py       # CPU, 256 pixels
 JAX_PLATFORMS=cuda python -m benchmarks.long_sequences --config=configs/bu4dfe_thesis.py
 
 The memory is what XLA plans for the gradient of one sequence, the loop over time rolled, as on a
-GPU; --config.train.compute_dtype=bfloat16 halves most of it. With --limit_mb the longest sequence
-that fits is read off the lines. With --run each gradient is computed too, in a process of its own:
-the most memory that was in use, parameters included, and whether all numbers are finite.
-A stream needs none of it: the network keeps one state of constant size (benchmarks/streaming.py).
+GPU. With --limit_mb the longest sequence that fits is read off the lines. With --run each gradient
+is computed too, in a process of its own: the most memory that was in use, parameters included, and
+whether all numbers are finite. A stream needs none of it: the network keeps one state of constant
+size (benchmarks/streaming.py).
 """
 
 import json
@@ -23,7 +23,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import checkpoints, errors, models, train
+from seqface_jax import checkpoints, errors, models
 
 
 def compile_gradient(config, num_frames, changes):
@@ -44,9 +44,8 @@ def compile_gradient(config, num_frames, changes):
     frames = jax.ShapeDtypeStruct((1, num_frames, size, size, 3), jnp.float32)
 
     def loss(params, rest, frames):
-        frames, lower = train.lower_precision(config, frames)
         prediction, _ = model.apply(
-            rest | {'params': lower(params)},
+            rest | {'params': params},
             frames,
             train=True,
             last_only=True,
@@ -106,11 +105,10 @@ def run_apart(num_frames, changes):
 
 def choices(config, lengths, parts):
     """Yields the name of a curve, what to change in config.model for it, and its lengths."""
-    if 'remat' not in config.model:
+    if 'remat_frames' not in config.model:
         yield 'plain', {}, lengths
         return
-    yield 'plain', {'remat': False, 'remat_frames': 0}, lengths
-    yield 'remat', {'remat': True, 'remat_frames': 0}, lengths
+    yield 'plain', {'remat_frames': 0}, lengths
     for size in parts:
         yield f'parts of {size}', {'remat_frames': size}, [size * length for length in lengths]
 

@@ -26,18 +26,13 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import (
-    checkpoints,
-    compilation_cache,
-    demo,
-    demo_record,
-    errors,
-    models,
-    position_map,
-    video,
-)
+from seqface_jax import checkpoints, demo, errors, models
+from seqface_jax.geometry import position_map
+from seqface_jax.photos import video
 from seqface_jax.reconstruct import Reconstructor
-from tests.small_raw_tree import draw_face
+from seqface_jax.reconstruction import demo_record
+from seqface_jax.training import compilation_cache
+from tests.helpers.small_raw_tree import draw_face
 
 MAX_GROWTH = 0.01
 MAX_SLOWDOWN = 1.2

@@ -214,7 +214,8 @@ def main(argv):
     import jax
     import numpy as np
 
-    from seqface_jax import checkpoints, compilation_cache, evaluate, train
+    from seqface_jax import checkpoints, evaluate, train
+    from seqface_jax.training import compilation_cache
 
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
     workdirs, parameters = [], {}

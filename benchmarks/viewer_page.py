@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 from absl import app, flags
 
-from seqface_jax import errors, position_map, reconstruct, surface, viewer
+from seqface_jax import errors, reconstruct
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import position_map, surface
+from seqface_jax.reconstruction import viewer
 
 MIN_SHARE = 0.05  # Of the page's pixels.
 _BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')

@@ -26,9 +26,12 @@ def get_config():
 
     model = config.model
     model.name = 'fusion'
-    model.encoder = (
-        {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refinements': 3},  # 32 x 32
-    )
+    model.encoder = {  # 32 x 32 cells of the frame, 16 x 16 of the unwrapped face.
+        'kind': 'unwrapped_gradients',
+        'features': 8,
+        'stride': 8,
+        'refinements': 3,
+    }
     model.pose_products = True
     model.calibrate = True
     model.memory_features = 16
@@ -38,7 +41,6 @@ def get_config():
     model.code_size = 60
     model.measurements = 128
     model.dropout = 0.3
-    model.norm = 'group'
     model.training_stride = 4
 
     config.optimizer.learning_rate = 4e-3

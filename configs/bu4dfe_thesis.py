@@ -48,8 +48,7 @@ def get_config():
     model.norm = 'batch'
     model.recurrent_activation = 'hard_sigmoid'
     model.output_activation = 'tanh'
-    model.remat = False  # True: longer sequences in the same memory, more time.
-    model.remat_frames = 0  # 8: far longer ones.
+    model.remat_frames = 0  # 8: far longer sequences in the same memory, more time.
 
     config.optimizer.learning_rate = 1e-4
     config.optimizer.decay_factor = 0.5

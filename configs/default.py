@@ -32,7 +32,6 @@ def get_config():
 
     data.augmentation = augmentation = ml_collections.ConfigDict()
     augmentation.enabled = True
-    augmentation.per_frame = True  # False: the frames of a sequence are moved and lit alike.
     augmentation.shift = 0.06  # Of the crop's width, either way.
     augmentation.scale = 0.1  # Of the crop's size, either way ...
     augmentation.zoom = 1.0  # ... of this.
@@ -46,7 +45,6 @@ def get_config():
     augmentation.repeat = 0.0  # Share of sequences half of whose frames repeat earlier ones.
     augmentation.occlusion = 0.3  # Share of frames with an erased rectangle ...
     augmentation.occluder = 'color'  # ... of one colour, or of 'noise'.
-    augmentation.deform_mm = 0.0  # Up to so much every face is smoothly deformed.
     augmentation.coarse_dropout = 0.0  # Up to this share of 8 x 8 blocks is black; half at least.
 
     config.model = model = ml_collections.ConfigDict()
@@ -79,9 +77,6 @@ def get_config():
     train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.
     train.log_every_steps = 10
-    # What training steps compute in; parameters, statistics and loss are float32 either way, and so
-    # is evaluation. 'bfloat16' is for the model seqface; see benchmarks/README.md before using it.
-    train.compute_dtype = 'float32'
     # Where there is no GPU; 0: one for each core, as many as can share a batch. Another number of
     # devices, other draws of dropout.
     train.cpu_devices = 1

@@ -12,10 +12,7 @@ def get_config():
     config.data.batch_size = 2
     config.data.num_threads = 2
 
-    config.model.encoder = (  # Sides at 64 pixels in the comments.
-        {'kind': 'oriented_gradients', 'features': 4, 'stride': 8},  # 8
-        {'kind': 'conv', 'features': 8, 'stride': 2},  # 4
-    )
+    config.model.encoder = {'kind': 'oriented_gradients', 'features': 4, 'stride': 8}
     config.model.pose_products = False
     config.model.feature_size = 16
     config.model.memory_features = 8

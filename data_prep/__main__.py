@@ -42,7 +42,7 @@ _BEAM = flags.DEFINE_string(
     'beam_pipeline_options',
     None,
     'Prepare on Apache Beam, such as runner=FlinkRunner,flink_master=HOST:8081; see '
-    'data_prep/beam_workers.py.',
+    'data_prep/work/beam_workers.py.',
 )
 _OUT_DIR = flags.DEFINE_string('out_dir', None, 'synthetic_raw: folder of the new raw tree.')
 _NUM_SUBJECTS = flags.DEFINE_integer(

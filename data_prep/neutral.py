@@ -12,7 +12,7 @@ what report.json says was chosen; a CSV (subject,sequence,frame) overrules.
 import cv2
 import numpy as np
 
-from data_prep import face_detection, splits
+from data_prep import photo_crops, splits
 from seqface_jax.errors import UserError
 
 END_SHARE = 0.03  # Of a sequence's frames, at each end, are candidates ...
@@ -49,7 +49,7 @@ def rank_frames(frames, crops):
     seen = [frame for frame in candidates if (frame.sequence, frame.index) in jpegs]
     unseen = [frame for frame in candidates if (frame.sequence, frame.index) not in jpegs]
     thumbnails = [
-        face_detection.decode_gray(jpegs[frame.sequence, frame.index], THUMBNAIL_SIZE)
+        photo_crops.decode_gray(jpegs[frame.sequence, frame.index], THUMBNAIL_SIZE)
         for frame in seen
     ]
     order = np.argsort(medoid_scores(thumbnails), kind='stable')

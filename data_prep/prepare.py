@@ -27,31 +27,17 @@ import numpy as np
 import tqdm
 
 import seqface_jax
-from data_prep import (
-    beam_workers,
-    canonical,
-    frame_maps,
-    misposed,
-    neutral,
-    sources,
-    splits,
-    subject,
-    template,
-    work_files,
-    workers,
-)
-from data_prep.canonical import RigidTransform
+from data_prep import frame_scans, neutral, sources, splits, subject
+from data_prep.registration import canonical, pose_outliers, template
+from data_prep.registration.canonical import RigidTransform
 from data_prep.sources import Skipped
+from data_prep.work import beam_workers, work_files, workers
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
-_SHARED = (
-    'alignment',
-    'face_detection',
-    'frame_maps',
-    'photo_file',
-    'position_map',
-)  # Modules of the package it rests on.
+# What reads raw data: files of this package, and those of seqface_jax that they rest on.
+_OWN_CODE = ('*.py', 'registration/*.py', 'scans/*.py', 'sources/video_frames.py', 'work/*.py')
+_SHARED_CODE = ('data/frame_maps.py', 'geometry/*.py', 'photos/*.py', 'photos/*.npz')
 _ROUNDS = 2  # Of the groupwise refinement.
 _PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
 _OWN = (*_PARTS, 'report.json')  # What a preparation writes.
@@ -124,7 +110,7 @@ def prepare(
                 name = task.subject.id
                 infos[name]['deviation_mm'] = deviations_mm[name]
                 if name not in transforms:
-                    why = misposed.why(deviations_mm[name], infos[name]['neutral'])
+                    why = pose_outliers.why(deviations_mm[name], infos[name]['neutral'])
                     skipped.append(Skipped('subject', name, why)._asdict())
             usable = [task for task in usable if task.subject.id in transforms]
             surfaces, errors = _surfaces(pool, inputs, usable, transforms)
@@ -243,10 +229,10 @@ def _some(names, most=8):
 def _code_key():
     """Returns a digest of the code that reads raw data: a change of it makes work files old."""
     folder, package = os.path.dirname(os.path.abspath(__file__)), seqface_jax.__path__[0]
-    paths = glob.glob(os.path.join(folder, '*.py'))
-    paths += [os.path.join(package, f'{name}.py') for name in _SHARED]
+    paths = [os.path.join(folder, pattern) for pattern in _OWN_CODE]
+    paths += [os.path.join(package, pattern) for pattern in _SHARED_CODE]
     contents = []
-    for path in sorted(paths):
+    for path in sorted(path for pattern in paths for path in glob.glob(pattern)):
         with open(path, 'rb') as file:
             contents.append(file.read())
     surface = template.template()
@@ -329,8 +315,8 @@ def _common_frame(pool, inputs, tasks):
                     bar.update()
                     yield result
 
-            posed = misposed.settle(scans, transforms, template.template(), map_fn=counted_map)
-            good = [n for n, entry in enumerate(posed) if not misposed.is_far(entry)]
+            posed = pose_outliers.settle(scans, transforms, template.template(), map_fn=counted_map)
+            good = [n for n, entry in enumerate(posed) if not pose_outliers.is_far(entry)]
             transforms = [entry.transform for entry in posed]
             if good:
                 refined, _ = canonical.refine_groupwise(
@@ -350,9 +336,11 @@ def _common_frame(pool, inputs, tasks):
         work_files.save(path, key, arrays)
     arrays = work_files.load(path)
     transforms = map(RigidTransform, arrays['rotations'], arrays['translations'])
-    posed = map(misposed.Posed, transforms, arrays['deviations_mm'].tolist())
+    posed = map(pose_outliers.Posed, transforms, arrays['deviations_mm'].tolist())
     posed = {task.subject.id: entry for task, entry in zip(tasks, posed, strict=True)}
-    good = {name: entry.transform for name, entry in posed.items() if not misposed.is_far(entry)}
+    good = {
+        name: entry.transform for name, entry in posed.items() if not pose_outliers.is_far(entry)
+    }
     return good, {name: entry.deviation_mm for name, entry in posed.items()}
 
 
@@ -392,14 +380,14 @@ def _frame_maps(pool, inputs, tasks, surfaces):
     maps_tasks = [
         maps_task
         for task in tasks
-        for maps_task in frame_maps.tasks_of(task, surfaces[task.subject.id])
+        for maps_task in frame_scans.tasks_of(task, surfaces[task.subject.id])
     ]
     missing = [task for task in maps_tasks if not work_files.is_valid(task.path, task.key)]
     total = sum(len(task.frames) for task in maps_tasks)
     left = sum(len(task.frames) for task in missing)
     deaths = {}
     with tqdm.tqdm(total=total, initial=total - left, desc='frame maps', unit='scan') as bar:
-        for task, _, death in pool.run(frame_maps.make, missing):
+        for task, _, death in pool.run(frame_scans.make, missing):
             bar.update(len(task.frames))
             if death:
                 deaths[task.path] = death
@@ -410,7 +398,7 @@ def _frame_maps(pool, inputs, tasks, surfaces):
             skipped.append(Skipped('scan', where, deaths[task.path]))
         else:
             paths.setdefault(task.subject_id, {})[task.sequence] = task.path
-            skipped += frame_maps.load_skipped(task.path)
+            skipped += frame_scans.load_skipped(task.path)
     return paths, [entry._asdict() for entry in skipped]
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data_prep import frame_maps as make_maps
+from data_prep import frame_scans as make_maps
 from data_prep import subject as subject_lib
-from data_prep import work_files
-from data_prep.unordered import NUM_POINTS
-from seqface_jax import frame_maps
-from seqface_jax.position_map import SIZE
+from data_prep.scans.unordered import NUM_POINTS
+from data_prep.work import work_files
+from seqface_jax.data import frame_maps
+from seqface_jax.geometry.position_map import SIZE
 
 VERSION = '1.1.0'
 _PEOPLE_PER_FILE = 8  # TFDS keeps the records of one file in memory: 600 frames each are 70 MB.

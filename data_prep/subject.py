@@ -9,22 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import (
-    canonical,
-    cleaning,
-    face_detection,
-    neutral,
-    position_map,
-    sources,
-    template,
-    unordered,
-    work_files,
-)
-from data_prep.canonical import RigidTransform
-from data_prep.scan import Scan
+from data_prep import neutral, photo_crops, sources
+from data_prep.registration import canonical, ray_casting, template
+from data_prep.registration.canonical import RigidTransform
+from data_prep.scans import cleaning, unordered
+from data_prep.scans.scan import Scan
 from data_prep.sources import Skipped, Subject
-from seqface_jax import position_map as grid
+from data_prep.work import work_files
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import position_map as grid
 
 
 class ReadTask(NamedTuple):
@@ -53,7 +46,7 @@ def read(task):
 
     A subject that cannot be used is written too, with the reason in `skipped`.
     """
-    crops, skipped = face_detection.crop_photos(task.subject.frames)
+    crops, skipped = photo_crops.crop_photos(task.subject.frames)
     frame, scan, transform, residual_mm = None, None, None, None
     if crops:
         for candidate in _candidates(task, crops):
@@ -186,8 +179,8 @@ def _crop_arrays(crops):
 
 
 def _surface_arrays(scan, subject_id):
-    points, mask = position_map.position_map(scan)
-    face = position_map.crop(scan, position_map.nose_tip(scan))
+    points, mask = ray_casting.position_map(scan)
+    face = ray_casting.crop(scan, ray_casting.nose_tip(scan))
     seed = int(work_files.key_of(subject_id)[:8], 16)  # Of the subject, not of its place.
     return {
         'position_map': points,
@@ -240,8 +233,8 @@ def _truth_arrays(truth, neutral_frame, transform):
     head = RigidTransform(truth['rotations'][frame], truth['translations'][frame])
     true_scan = Scan(np.float32(truth['vertices']), np.int32(truth['triangles']))
     true_scan = transform.compose(head).apply_to_scan(true_scan)
-    points, mask = position_map.position_map(true_scan)
-    face = position_map.crop(true_scan, position_map.nose_tip(true_scan))
+    points, mask = ray_casting.position_map(true_scan)
+    face = ray_casting.crop(true_scan, ray_casting.nose_tip(true_scan))
     return {
         'has_truth': np.array(True),
         'true_position_map': points,

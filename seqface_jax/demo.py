@@ -8,17 +8,10 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqface_jax import (
-    checkpoints,
-    demo_record,
-    face_detection,
-    reconstruct,
-    video,
-    viewer,
-)
+from seqface_jax import checkpoints, reconstruct
 from seqface_jax.errors import UserError, check_choice
-
-SMOOTHINGS = ('none', 'causal', 'offline')
+from seqface_jax.photos import face_detection, video
+from seqface_jax.reconstruction import demo_record, viewer
 
 
 class Moment(NamedTuple):
@@ -60,8 +53,6 @@ def run(
     *,
     state_path=None,
     max_frames=0,
-    faces=False,
-    smooth='none',
     texture=True,
     animate=False,
     page=None,
@@ -71,9 +62,8 @@ def run(
     Writes into `output`: the face as face.ply, face.obj and face.glb, all with its colours where
     the head's pose was found in a frame; face.png (frames and face), state.npz (to go on from),
     frames.csv (which frame was used, or why not) and, if asked, face_animated.glb, the face as it
-    improved, face_expressions.glb, the final face as its expression moved (of a network that says
-    it), and faces.npy, [T, V, 3] float32 mm, the face after each used frame. A first Ctrl-C
-    ends the stream and writes all of it.
+    improved, and face_expressions.glb, the final face as its expression moved (of a network that
+    says it). A first Ctrl-C ends the stream and writes all of it.
 
     Args:
         workdir: of the run; None for the one that comes with the package.
@@ -82,8 +72,6 @@ def run(
         checkpoint: one of checkpoints.WHICH.
         state_path: a state.npz to go on from, or None.
         max_frames: stop after so many; 0: at the end.
-        faces: whether to write faces.npy.
-        smooth: one of SMOOTHINGS, of faces.npy.
         texture: whether to gather the face's colours.
         animate: whether to write face_animated.glb and face_expressions.glb.
         page: viewer.Viewer that shows the face as it comes, or None.
@@ -95,7 +83,6 @@ def run(
         UserError: no such run, file or camera, or no face in any frame.
     """
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    check_choice(smooth, SMOOTHINGS, 'smoothing')
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
         reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
@@ -106,8 +93,6 @@ def run(
         reconstructor.compile()
         record = demo_record.Record(
             output,
-            keep_faces=faces,
-            causal=smooth == 'causal',
             face_mask=reconstructor.face_mask if texture else None,
             keep_keyframes=animate,
         )
@@ -127,7 +112,7 @@ def run(
             if page is not None:
                 page.refresh()
             lines = record.lines(stop.is_set())
-            lines += record.write(reconstructor, smooth)
+            lines += record.write(reconstructor)
             if page is not None and record.face.texture is not None:
                 page.set_texture(record.face.uv, record.face.texture)
             return lines

@@ -146,7 +146,7 @@ def debian_libraries():
 def face_detector():
     """Are OpenCV's cascades there?"""
     try:
-        from seqface_jax import face_detection
+        from seqface_jax.photos import face_detection
 
         face_detection.FaceDetector()
         import cv2
@@ -208,7 +208,7 @@ def cameras():
     )
     if not numbers and platform.system() == 'Linux':
         return Finding(MISSING, 'cameras', 'none', 'to use one, connect it: photos need none')
-    from seqface_jax import video
+    from seqface_jax.photos import video
 
     works = []
     for number in numbers or [0]:
@@ -229,7 +229,7 @@ def cameras():
 
 def compilation_cache_folder():
     """Can compiled networks be kept?"""
-    from seqface_jax import compilation_cache
+    from seqface_jax.training import compilation_cache
 
     folder = compilation_cache.turn_on()
     if folder is None:

@@ -3,9 +3,10 @@
 import dataclasses
 import os
 
-from seqface_jax import comparisons, predict, report, results, split_evaluation, surface
-from seqface_jax import runs as runs_lib
 from seqface_jax.errors import UserError
+from seqface_jax.evaluation import comparisons, report, split_evaluation, streaming, tables
+from seqface_jax.evaluation import runs as runs_lib
+from seqface_jax.geometry import surface
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -45,7 +46,7 @@ def evaluate(workdirs, options=None):
     Raises:
         UserError: a run, checkpoint, split or the records are missing, or nothing is asked for.
     """
-    from seqface_jax import figures
+    from seqface_jax.evaluation import figures
 
     options = options or Options()
     runs = runs_lib.load(workdirs, options)
@@ -57,7 +58,7 @@ def evaluate(workdirs, options=None):
         scored += own
         per_subject += evaluation.per_subject(own)
         shown.append(evaluation.show())
-    found = results.Results(
+    found = tables.Results(
         _protocol(plan, workdirs, runs),
         [own.row for own in scored],
         comparisons.over_frames(scored, seed=plan.seed),
@@ -65,8 +66,8 @@ def evaluate(workdirs, options=None):
         comparisons.seen_and_unseen(scored, seed=plan.seed),
     )
     folder = os.path.join(workdirs[0], 'eval')
-    ced = results.ced_rows(scored)
-    results.write(folder, found, per_subject, ced)
+    ced = tables.ced_rows(scored)
+    tables.write(folder, found, per_subject, ced)
     figures.write(os.path.join(folder, 'figures'), found.rows, ced, shown, workdirs)
     report.write(os.path.join(folder, 'report.html'), found, shown, os.path.join(folder, 'figures'))
     return found.rows
@@ -144,5 +145,5 @@ def _protocol(plan, workdirs, runs):
         'ced_auc': 'area under the cumulative distribution of the distances from scan points to '
         'the answer, from 0 to 5 mm, over 5 mm; 1 is best',
         'seconds_per_sequence': 'prediction of all frames, without compiling, per subject of a '
-        f'batch of at most {predict.BATCH_SIZE}',
+        f'batch of at most {streaming.BATCH_SIZE}',
     }

@@ -61,7 +61,7 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
     Raises:
         UserError: a run, a checkpoint, the records or a protocol are not there.
     """
-    from seqface_jax import protocols
+    from seqface_jax.evaluation import protocols
 
     names = tuple(names or protocols.NAMES)
     for name in names:
@@ -87,7 +87,7 @@ def table(scores):
     p: paired sign-flip test against the mean face on the same subjects; the interval: 95 %,
     bootstrap over subjects.
     """
-    from seqface_jax import protocols, statistics
+    from seqface_jax.evaluation import protocols, statistics
 
     rows = {}
     for score in scores:
@@ -121,7 +121,8 @@ class _Run:
     """One run on the records that are scored on."""
 
     def __init__(self, workdir, data_dir, data_name, seed):
-        from seqface_jax import checkpoints, input_pipeline, reconstruct
+        from seqface_jax import checkpoints, reconstruct
+        from seqface_jax.data import input_pipeline
 
         self.name = os.path.basename(os.path.normpath(workdir))
         self._config, model, self._variables = checkpoints.load(workdir, CHECKPOINT)
@@ -134,7 +135,8 @@ class _Run:
 
     def targets(self):
         """Returns the protocols.Target of every subject of the test split."""
-        from seqface_jax import protocols, surface
+        from seqface_jax.evaluation import protocols
+        from seqface_jax.geometry import surface
 
         table, found = self._split.subjects, []
         for index, subject in enumerate(self._split.subject_ids):
@@ -149,7 +151,9 @@ class _Run:
 
     def mean_faces(self, targets):
         """Returns {subject: surface of the mean face}; empty if the training split is gone."""
-        from seqface_jax import baselines, input_pipeline, predict, surface
+        from seqface_jax.data import input_pipeline
+        from seqface_jax.evaluation import baselines, streaming
+        from seqface_jax.geometry import surface
         from seqface_jax.models import Prediction
 
         data = self._trained_on
@@ -161,25 +165,27 @@ class _Run:
             return {}
         mean = baselines.mean_face(people['position_map'], people['mask'])
         mask = surface.face_mask(people['mask'])
-        answer = predict.to_answer(Prediction(mean), ordered=True, mask=mask)
+        answer = streaming.to_answer(Prediction(mean), ordered=True, mask=mask)
         face = surface.Surface(answer.vertices, answer.triangles)
         return {target.subject: face for target in targets}
 
     def answers(self, setting, counts):
         """Yields (number of frames, {subject: surface}) of the subjects that have the setting."""
-        from seqface_jax import models, predict, reconstruct, surface
+        from seqface_jax import models, reconstruct
+        from seqface_jax.evaluation import streaming
+        from seqface_jax.geometry import surface
 
         max_frames = models.MAX_FRAMES[models.reads(self._config.model)]
         drawn = self._draw(setting, max_frames)
-        counts = predict.usable_counts(counts, max_frames)
+        counts = streaming.usable_counts(counts, max_frames)
         shown = [self._split.frames(index, order[: counts[-1]]) for index, order in drawn.items()]
-        predictions, _ = predict.stream(self._step, self._variables, shown, counts)
+        predictions, _ = streaming.stream(self._step, self._variables, shown, counts)
         mask = reconstruct.face_mask(self._variables.get('constants', {}))
         mask = np.ones((128, 128), bool) if mask is None else mask
         ordered = reconstruct.is_ordered(self._config)
         for count, prediction in zip(counts, predictions, strict=True):
-            condition = predict.Condition(self.name, CHECKPOINT, 'test', count)
-            answers = predict.Answers(condition, prediction, ordered, mask, None)
+            condition = streaming.Condition(self.name, CHECKPOINT, 'test', count)
+            answers = streaming.Answers(condition, prediction, ordered, mask, None)
             answers.require_finite()
             own = {self._split.subject_ids[index]: answers.of(n) for n, index in enumerate(drawn)}
             yield (
@@ -192,7 +198,7 @@ class _Run:
 
     def _draw(self, setting, max_frames):
         """Returns {index of a subject: its frames of the setting in the order to show them}."""
-        from seqface_jax import predict
+        from seqface_jax.evaluation import streaming
 
         data, found = self._config.data, {}
         for index, subject in enumerate(self._split.subject_ids):
@@ -203,7 +209,7 @@ class _Run:
             rng = np.random.default_rng([self._seed, zlib.crc32(f'{subject} {setting}'.encode())])
             order = rng.permutation(frames)
             if max_frames == 2:
-                order = predict.draw_pair(
+                order = streaming.draw_pair(
                     order, own.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
                 )
             found[index] = order
@@ -212,7 +218,7 @@ class _Run:
 
 def _scores(names, model, setting, count, targets, surfaces):
     """Returns the Scores of one row in every protocol; subjects are spread over threads."""
-    from seqface_jax import protocols
+    from seqface_jax.evaluation import protocols
 
     known = [target for target in targets if target.subject in surfaces]
     tasks = [(name, target) for name in names for target in known]

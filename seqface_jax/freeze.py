@@ -16,7 +16,9 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, errors, export, face_detection, frozen, reconstruct
+from seqface_jax import checkpoints, errors, frozen, reconstruct
+from seqface_jax.photos import face_detection
+from seqface_jax.reconstruction import export
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -79,7 +81,7 @@ def _settings(config):
         'crop': (
             f"square, {face_detection.CROP_SCALE} times as wide as the box of OpenCV's frontal "
             f'Haar cascade, centred on it and moved down by {face_detection.CROP_SHIFT_DOWN} of '
-            'its side; seqface_jax/face_detection.py'
+            'its side; seqface_jax/photos/face_detection.py'
         ),
     }
 

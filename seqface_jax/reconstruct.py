@@ -10,17 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from seqface_jax import (
-    checkpoints,
-    export,
-    face_detection,
-    input_pipeline,
-    people,
-    saved_states,
-    surface,
-)
+from seqface_jax import checkpoints
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from seqface_jax.sharpness import MIN_SHARPNESS, sharpness
+from seqface_jax.geometry import surface
+from seqface_jax.photos import face_detection, people
+from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
+from seqface_jax.reconstruction import export, saved_states
 
 # A followed face might be none, such as a pattern on the wall: so often the whole photo is
 # searched, and the largest central face wins.

@@ -22,24 +22,15 @@ from flax.training import train_state
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from seqface_jax import (
-    augmentation,
-    checkpoints,
-    distributed,
-    face_regions,
-    input_pipeline,
-    losses,
-    models,
-    optimizers,
-    shape_augmentation,
-    voxels,
-)
-from seqface_jax.errors import UserError, check_choice
-from seqface_jax.metrics_writer import MetricsWriter
+from seqface_jax import checkpoints, models
+from seqface_jax.checkpoints.metrics_writer import MetricsWriter
+from seqface_jax.data import augmentation, input_pipeline
+from seqface_jax.errors import UserError
+from seqface_jax.geometry import face_regions, voxels
+from seqface_jax.training import distributed, losses, optimizers
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 VALIDATION_EPOCH = 0  # The same sequences at each validation.
-COMPUTE_DTYPES = ('float32', 'bfloat16')
 SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
 _TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
@@ -142,25 +133,6 @@ def sequence_losses(config, prediction, batch, constants):
     return loss, losses.masked_l1(predicted[:, -1:], target, mask)
 
 
-def lower_precision(config, frames):
-    """Returns frames as train.compute_dtype wants them, and a function that does so to params.
-
-    The derivative of the cast brings gradients back to float32.
-    """
-    name = config.train.compute_dtype
-    if name == 'float32':
-        return frames, lambda params: params
-    exact = models.exact_layers(config.model)
-
-    def lower(params):
-        return {
-            layer: tree if layer in exact else jax.tree.map(lambda leaf: leaf.astype(name), tree)
-            for layer, tree in params.items()
-        }
-
-    return frames.astype(name), lower
-
-
 def _loss(config, prediction, batch, target, mask, constants):
     """Returns the loss that config.train.loss names, [B]."""
     name = config.train.loss
@@ -202,10 +174,8 @@ def train_step(config, state, batch):
         batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
     frames = input_pipeline.normalize_frames(batch['frames'], config.data.normalization)
     dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
-    frames, lower = lower_precision(config, frames)
 
     def loss_fn(params):
-        params = lower(params)
         prediction, updates = state.apply_fn(
             state.variables(averaged=False) | {'params': params},
             frames,
@@ -324,9 +294,6 @@ class _Run:
     """A run in its loop: what is read, what is stepped, where it is written."""
 
     def __init__(self, config, workdir, max_seconds):
-        check_choice(config.train.compute_dtype, COMPUTE_DTYPES, 'train.compute_dtype')
-        if config.train.compute_dtype != 'float32':
-            models.exact_layers(config.model)  # Refuses before anything is read.
         self._config = config
         self._max_seconds = math.inf if max_seconds is None else max_seconds
         self._devices = Devices(config.data.batch_size)
@@ -336,8 +303,6 @@ class _Run:
         self._num_batches = self._training.num_batches()
         if config.train.frame_weight:
             _check_frame_weight(config)
-        if _deforms(config):
-            _check_deform(config)
         model = models.create(
             config.model,
             config.data.image_size,
@@ -545,8 +510,6 @@ def _constants(config, training):
     table = training.subjects
     if config.train.frame_weight:
         table = table | training.sample_deformations(SAMPLED_MAPS)
-    if _deforms(config):
-        table = shape_augmentation.add_deformed(table, config.data.augmentation)
     constants = models.constants(config.model, table, training.sample_frames)
     return jax.tree.map(np.float32, constants)
 
@@ -597,19 +560,6 @@ def _check_frame_weight(config):
         lacking.append('data.target=position_map')
     if lacking:
         raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
-
-
-def _deforms(config):
-    return config.data.augmentation.enabled and config.data.augmentation.deform_mm != 0
-
-
-def _check_deform(config):
-    """Raises UserError where the targets are more than a position map, which alone is deformed."""
-    if config.data.target != 'position_map' or config.data.frame_maps:
-        raise UserError(
-            'data.augmentation.deform_mm moves position maps only: set it to 0, or data.target to '
-            'position_map and data.frame_maps to False'
-        )
 
 
 def _restore(store, state):

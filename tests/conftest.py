@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import frame_maps, position_map
+from seqface_jax.data import frame_maps
+from seqface_jax.geometry import position_map
 
 SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
 SPLITS['test'] = ('F005', 'M005')

@@ -9,5 +9,5 @@ folder=$(mktemp -d)
 trap 'rmdir "$folder"' EXIT
 SEQFACE_SMALL_DISK=$folder PYTHON=$PYTHON unshare --mount --map-root-user sh -c '
     mount -t tmpfs -o size=2m tmpfs "$SEQFACE_SMALL_DISK"
-    exec "$PYTHON" -m pytest -q tests/errors_test.py
+    exec "$PYTHON" -m pytest -q tests/commands/errors_test.py
 '

@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 _LIMITS = ['-timeout=10', '-rss_limit_mb=1024', '-max_len=4096']
 
 with atheris.instrument_imports(include=['data_prep']):
-    from data_prep import obj, ply, scan_io, vrml
+    from data_prep.scans import obj, ply, scan_io, vrml
 
 _PARSERS = {'vrml': vrml.parse, 'ply': ply.parse, 'obj': obj.parse}
 _WORDS = {  # What a mutation should find without luck.
@@ -64,7 +64,7 @@ def check_scan(scan):
 
 def scan_seeds(name):
     """Yields small files of a kind, as real tools write them."""
-    from tests import scan_variants
+    from tests.helpers import scan_variants
 
     suffix = {'vrml': '.wrl', 'ply': '.ply', 'obj': '.obj'}[name]
     for variant in scan_variants.VARIANTS:
@@ -96,7 +96,7 @@ def changed_record(record, recipe):
 def record_target():
     """Returns the function that libFuzzer calls with a recipe for a frame's record."""
     from data_prep import records
-    from seqface_jax import input_pipeline
+    from seqface_jax.data import input_pipeline
 
     decode = records.FRAMES.deserialize_example_np
     errors = input_pipeline.record_errors()

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from data_prep import work_files
+from data_prep.work import work_files
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError, exit_on_user_error
 

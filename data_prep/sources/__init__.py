@@ -6,7 +6,7 @@ A new layout is one module with a class `Source` and one line in `_MODULES`.
 import importlib
 from typing import NamedTuple, Protocol
 
-from data_prep import morphable_model, scan_io
+from data_prep.scans import morphable_model, scan_io
 from seqface_jax.errors import UserError
 
 _MODULES = {  # Name on the command line -> module.

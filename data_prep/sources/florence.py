@@ -10,8 +10,7 @@ out 3, 28, 41 and 44, whose scans are bad: --subjects chooses.
 
 import re
 
-from data_prep import video_frames
-from data_prep.sources import Frame, Subject, layout
+from data_prep.sources import Frame, Subject, layout, video_frames
 
 NUM_SUBJECTS = 53
 MODELS = ('frontal1', 'frontal2')

@@ -10,8 +10,8 @@ used. Splits: by a hash of the id, stable for ever (data_prep.splits.by_hash), o
 import os
 import re
 
-from data_prep import splits, video_frames
-from data_prep.sources import Frame, Subject, layout
+from data_prep import splits
+from data_prep.sources import Frame, Subject, layout, video_frames
 
 _SUBJECT = re.compile(r'[^.].*')
 _DIGITS = re.compile(r'(\d+)')

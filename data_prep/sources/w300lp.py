@@ -9,7 +9,8 @@ a scan: identities are only as good as the fit.
 
 import re
 
-from data_prep import morphable_model, splits
+from data_prep import splits
+from data_prep.scans import morphable_model
 from data_prep.sources import Frame, Subject, layout
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')

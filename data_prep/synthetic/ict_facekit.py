@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from data_prep import scan as scan_lib
+from data_prep.scans import scan as scan_lib
 from data_prep.synthetic.expressions import NAMES
 from data_prep.synthetic.mesh_face import FaceData
 from seqface_jax.errors import UserError

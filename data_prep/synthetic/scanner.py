@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import open3d as o3d
 
-from data_prep.scan import Scan
+from data_prep.scans.scan import Scan
 from data_prep.synthetic.head import grid_triangles
 from data_prep.synthetic.person import rotation_matrix
 

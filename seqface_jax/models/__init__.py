@@ -67,16 +67,6 @@ def reads(config_model):
     return getattr(_find(config_model.get('name')), 'READS', 'sequence')
 
 
-def exact_layers(config_model):
-    """Returns the layers of a config's network that a bfloat16 step leaves in float32.
-
-    Raises:
-        ModelConfigError: the network is not made for it.
-    """
-    model_class, values = _parse(config_model)
-    return model_class.exact_layers(values)
-
-
 def _parse(config_model):
     values = fields.plain(config_model)
     model_class = _find(values.pop('name', None))

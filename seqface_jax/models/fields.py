@@ -57,13 +57,18 @@ def check_layers(layers, kinds, what, given=()):
         ModelConfigError: naming the layer and what is wrong with it.
     """
     for i, layer in enumerate(layers):
-        if not isinstance(layer, Mapping):
-            raise ModelConfigError(
-                f"{what}[{i}] is {layer!r}: write a dict with 'kind' and the fields of a layer"
-            )
-        layer = dict(layer)
-        layer_class = choose(kinds, layer.pop('kind', None), f'{what}[{i}].kind')
-        check(layer_class, layer, f'{what}[{i}]', given)
+        check_layer(layer, kinds, f'{what}[{i}]', given)
+
+
+def check_layer(layer, kinds, what, given=()):
+    """Checks one layer: a dict of 'kind' and the fields of its class. As `check_layers`."""
+    if not isinstance(layer, Mapping):
+        raise ModelConfigError(
+            f"{what} is {layer!r}: write a dict with 'kind' and the fields of a layer"
+        )
+    layer = dict(layer)
+    layer_class = choose(kinds, layer.pop('kind', None), f'{what}.kind')
+    check(layer_class, layer, what, given)
 
 
 def plain(value):

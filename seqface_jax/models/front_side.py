@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax import image_map as image_map_lib
-from seqface_jax.models.conv import Conv
-from seqface_jax.models.decoders import IMAGE_RANGE, ImageMapDecoder
-from seqface_jax.models.mobilenet import InvertedResidual
-from seqface_jax.models.norm import BatchNorm
+from seqface_jax.geometry import image_map as image_map_lib
+from seqface_jax.models.layers.conv import Conv
+from seqface_jax.models.layers.decoders import IMAGE_RANGE, ImageMapDecoder
+from seqface_jax.models.layers.mobilenet import InvertedResidual
+from seqface_jax.models.layers.norm import BatchNorm
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.prnet import check_image_size
 from seqface_jax.models.sequence_model import SequenceModel, unfold
@@ -36,7 +36,6 @@ class FrontSide(SequenceModel, kw_only=True):
     """
 
     READS = 'pair'
-    GIVES = 'image_map'
 
     width: float = 1.2
     features: int = 16

@@ -17,7 +17,7 @@ An expression is a frame's own: where it is asked for, each frame also says how 
 from the neutral one, in the linear space of such differences, and nothing of that is remembered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -25,22 +25,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import position_map as grid
-from seqface_jax.models import fields, unwrapping, whitening
-from seqface_jax.models.conv_lstm import ConvLSTM
+from seqface_jax.geometry import position_map as grid
+from seqface_jax.models import fields, whitening
+from seqface_jax.models.layers import unwrapping
+from seqface_jax.models.layers.conv_lstm import ConvLSTM
 from seqface_jax.models.linear_face import expression_components, radial_components
-from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
-from seqface_jax.models.oriented_gradients import OrientedGradients
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import VARIANCE_SCALE, SequenceModel
+from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
     'unwrapped_gradients': unwrapping.UnwrappedGradients,
-    'conv': ConvBlock,
-    'inverted_residual': InvertedResidual,
 }
-FIRST_KINDS = ('oriented_gradients', 'unwrapped_gradients')
 MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
 # Of the logits that weigh evidence: a step of Adam that makes all frames worthless is never undone.
 CAUTION = 0.1
@@ -58,19 +55,16 @@ class Fusion(SequenceModel, kw_only=True):
     """Predicts a position map after every frame of a sequence, of any length.
 
     Attributes:
-        encoder: one dict per per-frame layer, 'kind' in ENCODER_KINDS and the fields of its class;
-            the first is 'oriented_gradients' or 'unwrapped_gradients', which learn nothing. The
-            measurements read its principal directions, linearly and through a hidden layer; that
-            one reads the last layer too. After 'unwrapped_gradients' layers go on from the
-            gradients of the frame.
-        feature_size: R, principal directions of the first layer's features, see whitening.
-        memory_features: channels of the ConvLSTM over the encoder's last features.
+        encoder: what is seen of a frame, a dict of 'kind' in ENCODER_KINDS and the fields of its
+            class; it learns nothing. The measurements read its principal directions, linearly and
+            through a hidden layer.
+        feature_size: R, principal directions of the encoder's features, see whitening.
+        memory_features: channels of the ConvLSTM over the gradients of the frame.
         memory_stride: of its input convolution, in pixels of those features.
         hidden_features: of the layer between encoder and evidence.
         code_size: K, directions of the linear face space.
         measurements: D, linear functions of the code that a frame is asked about.
         dropout: share of what the hidden layer reads and says that is dropped in training.
-        norm: of the per-frame blocks, a name in models.norm.NORMS.
         training_stride: in training only every so many-th row and column of the map is computed.
         pose_products: whether the linear measurements read the principal directions times functions
             of the head's pose too, see `turn_rows`, and the hidden layer the pose; after
@@ -81,7 +75,7 @@ class Fusion(SequenceModel, kw_only=True):
             0: the frames' own faces are not predicted.
     """
 
-    encoder: Sequence[Mapping[str, Any]]
+    encoder: Mapping[str, Any]
     memory_features: int
     memory_stride: int
     feature_size: int
@@ -89,7 +83,6 @@ class Fusion(SequenceModel, kw_only=True):
     code_size: int
     measurements: int
     dropout: float = 0.0
-    norm: str = 'group'
     training_stride: int = 1
     pose_products: bool = False
     calibrate: bool = False
@@ -97,9 +90,8 @@ class Fusion(SequenceModel, kw_only=True):
 
     def initial_state(self, batch):
         """Returns the state before the first frame: an empty memory and no evidence."""
-        side = self.image_size
-        for layer in self.encoder:
-            side = -(-side // layer.get('stride', 1))
+        default = ENCODER_KINDS[self.encoder['kind']].stride
+        side = -(-self.image_size // self.encoder.get('stride', default))
         side = -(-side // self.memory_stride)
         memory = jnp.zeros((batch, side, side, self.memory_features))
         nothing = jnp.zeros((batch, self.measurements))
@@ -131,25 +123,21 @@ class Fusion(SequenceModel, kw_only=True):
     @classmethod
     def check_fields(cls, values):
         super().check_fields(values)
-        given = ('norm', 'axis_name')
-        fields.check_layers(values['encoder'], ENCODER_KINDS, 'model.encoder', given)
-        if not values['encoder'] or values['encoder'][0]['kind'] not in FIRST_KINDS:
-            kinds = ' or '.join(map(repr, FIRST_KINDS))
-            raise fields.ModelConfigError(f'model.encoder must begin with a layer of kind {kinds}')
-        first = values['encoder'][0]
-        if first['kind'] == 'unwrapped_gradients' and grid.SIZE % first.get('stride', 8):
+        encoder = values['encoder']
+        fields.check_layer(encoder, ENCODER_KINDS, 'model.encoder')
+        is_unwrapped = encoder['kind'] == 'unwrapped_gradients'
+        if is_unwrapped and grid.SIZE % encoder.get('stride', 8):
             raise fields.ModelConfigError(
-                f'model.encoder begins with a stride of {first["stride"]}: choose a divisor of '
+                f'model.encoder has a stride of {encoder["stride"]}: choose a divisor of '
                 f'{grid.SIZE}'
             )
-        is_unwrapped = first['kind'] == 'unwrapped_gradients'
         if values.get('pose_products') and not is_unwrapped:
             raise fields.ModelConfigError(
-                "model.pose_products needs model.encoder to begin with 'unwrapped_gradients'"
+                "model.pose_products needs a model.encoder of kind 'unwrapped_gradients'"
             )
-        if is_unwrapped and not 0 <= first.get('refinements', 0) <= unwrapping.MAX_REFINEMENTS:
+        if is_unwrapped and not 0 <= encoder.get('refinements', 0) <= unwrapping.MAX_REFINEMENTS:
             raise fields.ModelConfigError(
-                f'model.encoder begins with {first["refinements"]} refinements of the pose: choose '
+                f'model.encoder has {encoder["refinements"]} refinements of the pose: choose '
                 f'0 to {unwrapping.MAX_REFINEMENTS}'
             )
         stride = values.get('training_stride', 1)
@@ -182,16 +170,16 @@ class Fusion(SequenceModel, kw_only=True):
                 )
             basis = expression_components(table, values['expression_size'])
             constants['expression_basis'] = basis
-        first = values['encoder'][0]
-        if first['kind'] == 'unwrapped_gradients':
-            constants |= unwrapping.regressions(first.get('refinements', 0))
+        encoder = values['encoder']
+        if encoder['kind'] == 'unwrapped_gradients':
+            constants |= unwrapping.regressions(encoder.get('refinements', 0))
         frames = sample_frames(SAMPLED_FRAMES)
         frames = np.concatenate([frames[::2], frames[1::2, :, ::-1]])  # Half of them mirrored.
 
         @jax.jit
         @jax.default_matmul_precision('highest')
         def look(part):
-            return _look(first, part, constants)[1]
+            return _look(encoder, part, constants)[1]
 
         features = [
             np.asarray(look(part)) for part in np.array_split(frames, -(-len(frames) // 256))
@@ -211,7 +199,7 @@ class Fusion(SequenceModel, kw_only=True):
             return self._decode(state['precision'][:, None], state['evidence'][:, None], 1)
         if state is None:
             state = self.initial_state(frames.shape[0])
-        rows, features, turn = self._encode(frames, train)
+        rows, features, turn = self._encode(frames)
         conv_lstm = ConvLSTM(
             self.memory_features,
             stride=self.memory_stride,
@@ -235,7 +223,7 @@ class Fusion(SequenceModel, kw_only=True):
         }
         expression = None
         if self.expression_size:
-            expression = self._express(whitened, turn, features, train)
+            expression = self._express(whitened, turn, train)
         if last_only:
             precision_sum, evidence = precision_sum[:, -1:], evidence[:, -1:]
             expression = expression if expression is None else expression[:, -1:]
@@ -245,35 +233,27 @@ class Fusion(SequenceModel, kw_only=True):
             prediction = self._deform(prediction, expression, stride)
         return state, prediction
 
-    def _encode(self, frames, train):
-        """Returns the rows that the first layer makes of each frame [B, T, n], what the last makes
-        of it [B, T, h, w, C], and the rotation vector of the head [B, T, 3] or None."""
-        x, rows, turn = self._begin(frames.reshape(-1, *frames.shape[2:]))
-        for i, layer in enumerate(self.encoder[1:], 1):
-            kind, layer = _kind(layer)
-            layer |= {'norm': self.norm, 'axis_name': self.axis_name}
-            x = ENCODER_KINDS[kind](**layer, name=f'encoder_{i}_{kind}')(x, train=train)
+    def _encode(self, frames):
+        """Returns the rows that the encoder makes of each frame [B, T, n], the gradients of the
+        frame [B, T, h, w, C], and the rotation vector of the head [B, T, 3] or None."""
+        constants = {}
+        if self.encoder['kind'] == 'unwrapped_gradients':
+            shapes = {'mean_map': (grid.SIZE, grid.SIZE, 3)}
+            shapes |= unwrapping.shapes(self.encoder.get('refinements', 0))
+            constants = {name: self.constant(name, shape) for name, shape in shapes.items()}
+        x, rows, turn = _look(self.encoder, frames.reshape(-1, *frames.shape[2:]), constants)
         made = rows.reshape(len(x), -1), x, turn
         return jax.tree.map(lambda array: array.reshape(*frames.shape[:2], *array.shape[1:]), made)
 
-    def _begin(self, frames):
-        constants = {}
-        first = self.encoder[0]
-        if first['kind'] == 'unwrapped_gradients':
-            shapes = {'mean_map': (grid.SIZE, grid.SIZE, 3)}
-            shapes |= unwrapping.shapes(first.get('refinements', 0))
-            constants = {name: self.constant(name, shape) for name, shape in shapes.items()}
-        return _look(first, frames, constants)
-
     def _whiten(self, rows):
-        """Returns the principal directions [B, T, R] of the first layer's rows [B, T, n]."""
+        """Returns the principal directions [B, T, R] of the encoder's rows [B, T, n]."""
         size = rows.shape[-1]  # Where a feature is matters: nothing was pooled.
         deviation = rows - self.constant('feature_mean', (size,))
         return deviation @ self.constant('feature_directions', (size, self.feature_size))
 
     def _measure(self, whitened, turn, features, before, train):
         """Returns what each frame measures, and how precisely; each [B, T, D]."""
-        read, hidden = self._hide(whitened, turn, features, train, '')
+        read, hidden = self._hide(whitened, turn, train, '')
         zeros = nn.initializers.zeros  # Starts at the mean face.
         size = self.measurements
         measured = nn.Dense(size, kernel_init=zeros, name='linear')(read)
@@ -285,14 +265,11 @@ class Fusion(SequenceModel, kw_only=True):
         novelty = nn.sigmoid(CAUTION * nn.Dense(1, name='novelty')(novelty) + 2)  # Starts near 1.
         return measured, precision * novelty
 
-    def _hide(self, whitened, turn, features, train, prefix):
+    def _hide(self, whitened, turn, train, prefix):
         """Returns what the linear layers read [B, T, R], and a hidden layer over it."""
         # So that a step of Adam moves the answer by little, however many directions there are.
         x = whitened / np.sqrt(self.feature_size)
         read = turn_rows(x, turn) if self.pose_products else x
-        if len(self.encoder) > 1:
-            last = features.reshape(*features.shape[:2], -1)
-            x = jnp.concatenate([x, last / np.sqrt(last.shape[-1])], axis=-1)
 
         def drop(x, name):
             return nn.Dropout(self.dropout, deterministic=not train, name=prefix + name)(x)
@@ -303,14 +280,13 @@ class Fusion(SequenceModel, kw_only=True):
         hidden = nn.Dense(self.hidden_features, name=f'{prefix}hidden')(x)
         return read, drop(nn.silu(hidden), 'drop_hidden')
 
-    def _express(self, whitened, turn, features, train):
+    def _express(self, whitened, turn, train):
         """Returns what each frame says of its own expression, [B, T, E].
 
         It reads what the identity reads, through layers of its own: learning expressions moves no
         identity.
         """
-        features = jax.lax.stop_gradient(features)
-        read, hidden = self._hide(whitened, turn, features, train, 'expression_')
+        read, hidden = self._hide(whitened, turn, train, 'expression_')
         zeros = nn.initializers.zeros  # Starts at the neutral face.
         size = self.expression_size
         code = nn.Dense(size, kernel_init=zeros, name='expression_linear')(read)
@@ -353,16 +329,11 @@ class Fusion(SequenceModel, kw_only=True):
         return Prediction(position_map, jnp.log(variance))
 
 
-def _kind(layer):
-    """Returns the kind of an encoder layer and its other fields."""
-    layer = dict(layer)
-    return layer.pop('kind'), layer
-
-
 def _look(layer, frames, constants):
-    """Returns what a first layer makes of frames [N, H, H, 3]: a grid, all of it in rows, and how
+    """Returns what an encoder makes of frames [N, H, H, 3]: a grid, all of it in rows, and how
     the head is turned, [N, 3] or None."""
-    kind, layer = _kind(layer)
+    layer = dict(layer)
+    kind = layer.pop('kind')
     if kind == 'oriented_gradients':
         cells = OrientedGradients(**layer).apply({}, frames, train=False)
         return cells, cells.reshape(len(cells), -1), None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 from seqface_jax.models.sequence_model import mean_face
 
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 
 class Voxels(NamedTuple):
-    """Which cells of a box are inside the face; see seqface_jax/voxels.py.
+    """Which cells of a box are inside the face; see seqface_jax/geometry/voxels.py.
 
     Attributes:
         logits: [B, T, N, N, N], log-odds that a cell is inside; axes x, y, z.

@@ -7,11 +7,11 @@ place of the Basel model's chart. Without a metric scale: the size in mm is the 
 import jax
 from flax import linen as nn
 
-from seqface_jax import image_map as image_map_lib
-from seqface_jax.models.conv import Conv
-from seqface_jax.models.decoders import ImageMapDecoder
+from seqface_jax.geometry import image_map as image_map_lib
 from seqface_jax.models.fields import ModelConfigError
-from seqface_jax.models.norm import BatchNorm
+from seqface_jax.models.layers.conv import Conv
+from seqface_jax.models.layers.decoders import ImageMapDecoder
+from seqface_jax.models.layers.norm import BatchNorm
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import FrameModel
 
@@ -26,8 +26,6 @@ class PRNet(FrameModel, kw_only=True):
     Attributes:
         features: channels of the stem; 16 in the paper, and all else follows.
     """
-
-    GIVES = 'image_map'
 
     features: int = 16
 

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax import voxels
+from seqface_jax.geometry import voxels
 from seqface_jax.models import fields
-from seqface_jax.models.conv3d import convolve, convolve_enlarged
-from seqface_jax.models.conv_lstm import default_unroll
+from seqface_jax.models.layers.conv3d import convolve, convolve_enlarged
+from seqface_jax.models.layers.conv_lstm import default_unroll
 from seqface_jax.models.prediction import Prediction, Voxels
 from seqface_jax.models.sequence_model import SequenceModel, unfold
 
@@ -43,8 +43,6 @@ class R2N2(SequenceModel, kw_only=True):
         surface_level: probability of the surface; 0.5 is unbiased in mm, the original exports
             meshes at 0.3 and counts a cell as inside from 0.4.
     """
-
-    GIVES = 'voxels'
 
     recurrence: str
     residual: bool = False

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import image_map as image_map_lib
-from seqface_jax import position_map as grid
-from seqface_jax import warping
-from seqface_jax.models.conv import Conv
-from seqface_jax.models.decoders import ResizeConv
+from seqface_jax.geometry import image_map as image_map_lib
+from seqface_jax.geometry import position_map as grid
 from seqface_jax.models.front_side import FrontSideNetwork
+from seqface_jax.models.layers import warping
+from seqface_jax.models.layers.conv import Conv
+from seqface_jax.models.layers.decoders import ResizeConv
+from seqface_jax.models.layers.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.linear_face import principal_components
-from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.prnet import check_image_size
 from seqface_jax.models.sequence_model import SequenceModel, unfold
@@ -51,7 +51,6 @@ class RotateRender(SequenceModel, kw_only=True):
     """
 
     READS = 'front'
-    GIVES = 'image_map'
 
     code_size: int = 40
     fit_features: int = 16

@@ -3,7 +3,6 @@
 Thomassen, 2022 (the thesis), appendix B-2, is one such pair of lists: configs/bu4dfe_thesis.py.
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,23 +12,17 @@ import numpy as np
 from flax import linen as nn
 
 from seqface_jax.models import fields
-from seqface_jax.models.conv_lstm import RECURRENT_ACTIVATIONS, ConvLSTM
-from seqface_jax.models.decoders import ConvTranspose, ResizeConv
-from seqface_jax.models.mobilenet import ConvBlock, InvertedResidual
-from seqface_jax.models.norm import NORMS
+from seqface_jax.models.layers.conv_lstm import RECURRENT_ACTIVATIONS, ConvLSTM
+from seqface_jax.models.layers.decoders import ConvTranspose, ResizeConv
+from seqface_jax.models.layers.mobilenet import ConvBlock, InvertedResidual
+from seqface_jax.models.layers.norm import NORMS
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import SequenceModel
 
 ENCODER_KINDS = {'conv_lstm': ConvLSTM, 'inverted_residual': InvertedResidual, 'conv': ConvBlock}
 DECODER_KINDS = {'conv_transpose': ConvTranspose, 'resize_conv': ResizeConv}
 OUTPUT_ACTIVATIONS = {'tanh': jnp.tanh, 'linear': lambda x: x}
-_SHARED_FIELDS = (
-    'recurrent_activation',
-    'scan_unroll',
-    'remat',
-    'norm',
-    'axis_name',
-)  # Of all layers.
+_SHARED_FIELDS = ('recurrent_activation', 'scan_unroll', 'norm', 'axis_name')  # Of all layers.
 
 
 class SeqFace(SequenceModel, kw_only=True):
@@ -47,11 +40,9 @@ class SeqFace(SequenceModel, kw_only=True):
         recurrent_activation: of the ConvLSTM gates, a name in RECURRENT_ACTIVATIONS.
         output_activation: a name in OUTPUT_ACTIVATIONS; its result is scaled and shifted to mm by
             the constants scale_mm [] and offset_mm [3].
-        remat: keep no activations inside the layers of the encoder for the backward pass, but
-            compute them again: longer sequences in the same memory, equal gradients.
         remat_frames: in training go through so many frames at a time, of which only the state is
             kept for the backward pass; 0: through all at once. Memory is that of one such part
-            and a state per part. Equal gradients too, but for norm='batch': its statistics are
+            and a state per part. Equal gradients, but for norm='batch': its statistics are
             then those of a part.
     """
 
@@ -60,7 +51,6 @@ class SeqFace(SequenceModel, kw_only=True):
     norm: str = 'batch'
     recurrent_activation: str = 'hard_sigmoid'
     output_activation: str = 'tanh'
-    remat: bool = False
     remat_frames: int = 0
 
     def initial_state(self, batch):
@@ -99,12 +89,6 @@ class SeqFace(SequenceModel, kw_only=True):
                 fields.choose(choices, values[name], f'model.{name}')
         if values.get('remat_frames', 0) < 0:
             raise fields.ModelConfigError('model.remat_frames is below 0')
-
-    @classmethod
-    def exact_layers(cls, values):
-        """Returns the last layer, which says the millimetres."""
-        last = len(values['decoder']) - 1
-        return (f'decoder_{last}_{values["decoder"][last]["kind"]}',)
 
     @staticmethod
     def make_constants(values, table, sample_frames):
@@ -169,8 +153,6 @@ class SeqFace(SequenceModel, kw_only=True):
         for i, (name, kind, layer) in enumerate(self._layers('decoder')):
             if i > 0:
                 x = jax.nn.relu(x)
-            if i + 1 == len(self.decoder):  # bfloat16 has steps of half a millimetre at a cheek.
-                x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
             x = DECODER_KINDS[kind](**layer, name=name)(x)
         unit = OUTPUT_ACTIVATIONS[self.output_activation](x)  # [B * T, S, S, 3]
         scale_mm = self.variable('constants', 'scale_mm', lambda: jnp.float32(100.0)).value
@@ -187,7 +169,6 @@ class SeqFace(SequenceModel, kw_only=True):
                     **layer,
                     recurrent_activation=self.recurrent_activation,
                     scan_unroll=self.scan_unroll,
-                    remat=self.remat,
                     name=name,
                 )
                 new_state[name], x = conv_lstm(x, state and state[name])
@@ -195,9 +176,7 @@ class SeqFace(SequenceModel, kw_only=True):
                 block = ENCODER_KINDS[kind](
                     **layer, norm=self.norm, axis_name=self.axis_name, name=name
                 )
-                run = functools.partial(_run_block, train=train)
-                run = nn.remat(run) if self.remat else run
-                y = run(block, x.reshape(-1, *x.shape[2:]))  # [B * T, h, w, C]
+                y = block(x.reshape(-1, *x.shape[2:]), train=train)  # [B * T, h, w, C]
                 x = y.reshape(*x.shape[:2], *y.shape[1:])
         return new_state, x
 
@@ -207,7 +186,3 @@ class SeqFace(SequenceModel, kw_only=True):
             layer = dict(layer)
             kind = layer.pop('kind')
             yield f'{part}_{i}_{kind}', kind, layer
-
-
-def _run_block(block, x, *, train):
-    return block(x, train=train)

@@ -5,14 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax import position_map as grid
+from seqface_jax.geometry import position_map as grid
 from seqface_jax.models import fields
 
 # What a network looks at before an answer, and the most frames of a person that it can use.
 MAX_FRAMES = {'frame': 1, 'front': 1, 'pair': 2, 'sequence': None}
 # The constant by which a calibrated network multiplies the variances that it states, [].
 VARIANCE_SCALE = 'variance_scale'
-SURFACES = ('position_map', 'image_map', 'voxels')
 GIVEN = ('image_size', 'scan_unroll', 'axis_name')  # Fields that the program sets, not the config.
 
 
@@ -25,16 +24,12 @@ class SequenceModel(nn.Module, kw_only=True):
     Attributes:
         READS: 'sequence', any number of frames; 'pair', a frontal frame and one from the side;
             'front', a frontal frame; 'frame', any frame by itself.
-        GIVES: what it learns to say, one of SURFACES. Whatever it is, every Prediction holds a
-            position_map in mm; an 'image_map' is where its points lie in the image, 'voxels' is
-            which cells of a box are inside the face.
         image_size: side of the frames, in pixels.
         scan_unroll: frames per turn of the loop over time; 0: as suits the machine.
         axis_name: of the devices that share one batch, or None; for training under `pmap`.
     """
 
     READS = 'sequence'
-    GIVES = 'position_map'
 
     image_size: int
     scan_unroll: int = 0
@@ -65,22 +60,6 @@ class SequenceModel(nn.Module, kw_only=True):
     def check_fields(cls, values):
         """Checks the fields of a config; raises ModelConfigError."""
         fields.check(cls, [name for name in values if name not in GIVEN], 'model', GIVEN)
-
-    @classmethod
-    def exact_layers(cls, values):
-        """Returns the names of the layers whose parameters stay float32 in a bfloat16 step.
-
-        Args:
-            values: the fields of the config.
-
-        Raises:
-            ModelConfigError: this network is not made for less than float32.
-        """
-        del values
-        raise fields.ModelConfigError(
-            f"train.compute_dtype='bfloat16' is not for {cls.__name__}: its answer would lose "
-            "millimetres; set 'float32'"
-        )
 
     @staticmethod
     def make_constants(values, table, sample_frames):

@@ -8,9 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seqface_jax import export
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import frame_fit, overlay
+from seqface_jax.reconstruction import export, frame_fit, overlay
 
 TILE_PX = 320
 MAX_TILES = 48  # On a sheet; of more frames, evenly chosen ones.

@@ -6,8 +6,7 @@ import json
 
 import numpy as np
 
-from seqface_jax import export
-from seqface_jax.reconstruction import frame_fit
+from seqface_jax.reconstruction import export, frame_fit
 
 # Columns of frames.csv about the fit; each is empty for a frame that was not used.
 FIT_COLUMNS = (

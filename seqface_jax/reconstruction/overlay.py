@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-from seqface_jax import surface
+from seqface_jax.geometry import surface
 from seqface_jax.reconstruction import frame_fit
 
 # iBUG's 68 points as chains: jaw, brows, bridge and base of the nose, lids, outer and inner lip.

@@ -9,9 +9,15 @@ import os
 
 import numpy as np
 
-from seqface_jax import export
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import contact_sheet, face_page, frame_tables, overlay, rigged_glb
+from seqface_jax.reconstruction import (
+    contact_sheet,
+    export,
+    face_page,
+    frame_tables,
+    overlay,
+    rigged_glb,
+)
 
 PHOTOS_PER_SECOND = 2.0  # Of the animation, where the frames are photos without a time.
 _PHOTO_PX = 1600  # Longest side of a picture in overlay/.

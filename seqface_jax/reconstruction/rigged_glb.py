@@ -7,7 +7,8 @@ Unreal know. A file is in metres, as the standard wants.
 
 import numpy as np
 
-from seqface_jax import export, surface
+from seqface_jax.geometry import surface
+from seqface_jax.reconstruction import export
 
 ARKIT_NAMES = tuple(
     """

@@ -1,0 +1,1 @@
+"""Learns the regressions of head pose that the package carries."""

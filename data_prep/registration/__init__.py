@@ -1,0 +1,1 @@
+"""Scans to a common frame, and to maps in it."""

@@ -1,0 +1,1 @@
+"""Scans: reading and cleaning them."""

@@ -1,0 +1,1 @@
+"""Work files, and the processes that make them."""

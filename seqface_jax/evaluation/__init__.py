@@ -1,0 +1,1 @@
+"""What a trained run is worth: metrics, protocols, statistics, tables and figures."""

@@ -1,0 +1,75 @@
+"""Parts of the HTML pages: one file that needs no network, with faces to turn in it."""
+
+import base64
+import json
+import os
+
+import cv2
+import numpy as np
+
+UNITS_PER_MM = 100  # Points are stored as int16: up to 327 mm, to 0.005 mm.
+_FOLDER = os.path.dirname(__file__)
+
+
+def fill(template, parts):
+    """Returns the text of a page.
+
+    Args:
+        template: path of an HTML file with {{NAME}} where a part goes.
+        parts: dict of name -> str; STYLE and VIEWER, which all pages share, are added.
+    """
+    text = _read(template)
+    shared = {'STYLE': 'page_style.css', 'VIEWER': 'page_viewer.js'}
+    shared = {name: _read(os.path.join(_FOLDER, file)) for name, file in shared.items()}
+    parts = {**shared, **parts}
+    head, *rest = text.split('{{')  # Filled once: what a part holds is not looked at again.
+    for piece in rest:
+        name, tail = piece.split('}}', 1)
+        head += parts[name] + tail
+    return head
+
+
+def script_json(values):
+    """Returns plain values as JSON that may stand in a script element."""
+    return json.dumps(values, allow_nan=False).replace('<', '\\u003c')  # None may end it.
+
+
+class Topologies:
+    """Triangles as texts, each kept once.
+
+    Attributes:
+        texts: list of base64 uint16 [F, 3].
+    """
+
+    def __init__(self):
+        self.texts = []
+
+    def add(self, triangles):
+        """Returns the index of triangles [F, 3] in `texts`."""
+        text = base64_text(np.asarray(triangles, np.uint16))
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+
+def points_text(vertices):
+    """Returns vertices [V, 3] mm as base64 int16."""
+    points = np.clip(np.rint(np.asarray(vertices) * UNITS_PER_MM), -32767, 32767)
+    return base64_text(points.astype(np.int16))
+
+
+def base64_text(array):
+    """Returns the bytes of an array as text."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def picture_address(picture, quality=85):
+    """Returns [H, W, 3] uint8 RGB as a data address of a JPEG."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    data = cv2.imencode('.jpg', picture[..., ::-1], options)[1].tobytes()
+    return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
+
+
+def _read(path):
+    with open(path, encoding='utf-8') as file:
+        return file.read()

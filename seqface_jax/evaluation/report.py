@@ -1,0 +1,175 @@
+"""The evaluation as one page, report.html: faces to turn, frame after frame, tables and curves.
+
+Everything is in the file: it opens without network. The page's own code is report_template.html.
+"""
+
+import base64
+import html
+import os
+
+import cv2
+import numpy as np
+
+from seqface_jax.evaluation import metrics, page, tables
+from seqface_jax.geometry import surface
+
+MAX_FRAMES = 32  # Shown as pictures, of each subject.
+_PICTURE_PX = 96
+_ERRORS_PER_MM = 25  # Errors are stored as uint8: up to 10.16 mm ...
+_TEMPLATE = os.path.join(os.path.dirname(__file__), 'report_template.html')
+_UNKNOWN = 255  # ... but where there is nothing to compare with.
+
+
+def write(path, found, shown, figures_folder):
+    """Writes the page, whole or not at all.
+
+    Args:
+        path: of the file.
+        found: results.Results.
+        shown: list of split_evaluation.Shown.
+        figures_folder: whose PNG files are shown, but for those of predictions.
+    """
+    models = dict.fromkeys(
+        row['model'] for row in found.rows if row['checkpoint'] and not row['of']
+    )
+    parts = {
+        'TITLE': html.escape(', '.join(name for name in models)),
+        'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
+        'FIGURES': _figures(figures_folder),
+        'PROTOCOL': _protocol(found.protocol),
+        'DATA': page.script_json(scene(shown)),
+    }
+    tables.write_text(path, page.fill(_TEMPLATE, parts))
+
+
+def scene(shown):
+    """Returns the faces of the page as plain values.
+
+    Returns:
+        dict of `units_per_mm`, `errors_per_mm`, `triangles`, list of base64 uint16 [F, 3], and
+        `people`, one dict per shown subject: split, subject, scan (a mesh: triangles, an index
+        into the list; points, base64 int16 [V, 3]) and `models`, dicts of name, frames (JPEG data
+        addresses) and `moments`: a mesh with num_frames, errors (base64 uint8 [V]) and mean_mm.
+    """
+    triangles = page.Topologies()
+    people = []
+    for own in shown:
+        for index in range(len(own.frames)):
+            people.append(_person(own, index, triangles))
+    return {
+        'units_per_mm': page.UNITS_PER_MM,
+        'errors_per_mm': _ERRORS_PER_MM,
+        'people': people,
+        'triangles': triangles.texts,
+    }
+
+
+def _person(shown, index, triangles):
+    subjects = shown.subjects
+    models = []
+    for timeline in shown.timelines:
+        frames = timeline.frames[index]
+        count = min(len(frames), timeline.counts[-1], MAX_FRAMES)
+        moments = list(zip(timeline.counts, timeline.answers, strict=True))
+        if not timeline.answers[-1].ordered:
+            moments = moments[-1:]  # Their triangles differ every time: the last one has to do.
+        models.append(
+            {
+                'name': timeline.model,
+                'frames': [_picture(frames[place]) for place in range(count)],
+                'moments': [
+                    _moment(answers.of(index), subjects, index, answers.mask, triangles)
+                    | {'num_frames': number}
+                    for number, answers in moments
+                ],
+            }
+        )
+    for answers in shown.answers:
+        if answers.condition.model == 'mean_face':
+            moment = _moment(answers.of(index), subjects, index, answers.mask, triangles)
+            moments = [moment | {'num_frames': None}]
+            models.append({'name': 'mean_face', 'frames': [], 'moments': moments})
+    mask = shown.answers[0].mask
+    scan = surface.from_prediction(subjects.maps[index], ordered=True, mask=mask)
+    return {
+        'split': shown.split,
+        'subject': subjects.ids[index],
+        'scan': _mesh(*scan, triangles),
+        'models': models,
+    }
+
+
+def _mesh(vertices, faces, triangles):
+    used, faces = np.unique(faces, return_inverse=True)
+    return {
+        'points': page.points_text(vertices[used]),
+        'triangles': triangles.add(faces.reshape(-1, 3)),
+    }
+
+
+def _moment(answer, subjects, index, mask, triangles):
+    errors = _errors(answer, subjects, index, mask)
+    known = np.isfinite(errors)
+    stored = np.where(known, np.minimum(errors * _ERRORS_PER_MM, _UNKNOWN - 1), _UNKNOWN)
+    used = np.unique(answer.triangles)
+    return _mesh(answer.vertices, answer.triangles, triangles) | {
+        'errors': page.base64_text(np.rint(stored[used]).astype(np.uint8)),
+        'mean_mm': float(errors[known].mean()) if known.any() else None,
+    }
+
+
+def _errors(answer, subjects, index, mask):
+    """Returns how far each vertex [V] is from the truth, or else from the scan, mm; or NaN."""
+    true_mask = subjects.true_masks[index]
+    if answer.position_map is not None and answer.voxels is None and true_mask.any():
+        side = len(answer.position_map)
+        stride = len(true_mask) // side
+        distances = metrics.vertex_distances(
+            answer.position_map,
+            subjects.true_maps[index][::stride, ::stride],
+            surface.resize_mask(true_mask, side),
+        )
+        return distances[surface.resize_mask(mask, side)]
+    scan = subjects.scans[index]
+    predicted = surface.Surface(answer.vertices, answer.triangles)
+    transform = metrics.align(scan, predicted)
+    hits = scan.closest(transform.inverse().apply(answer.vertices))
+    return np.where(hits.on_border, np.nan, hits.distance)
+
+
+def _picture(frame):
+    small = cv2.resize(frame, (_PICTURE_PX, _PICTURE_PX), interpolation=cv2.INTER_AREA)
+    return page.picture_address(small)
+
+
+def _figures(folder):
+    found = []
+    for name in sorted(os.listdir(folder)):
+        if name.endswith('.png') and not name.startswith('predictions_'):
+            with open(os.path.join(folder, name), 'rb') as file:
+                data = base64.b64encode(file.read()).decode()
+            title = html.escape(name.removesuffix('.png').replace('_', ' '))
+            found.append(
+                f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
+                f'<figcaption>{title}</figcaption></figure>'
+            )
+    return ''.join(found)
+
+
+def _table(title, rows):
+    if not rows[1:]:
+        return ''
+    head, *body = [[html.escape(cell) for cell in row] for row in rows]
+    lines = [f'<details open><summary>{html.escape(title)}</summary><div class="wide"><table><tr>']
+    lines += [f'<th>{cell}</th>' for cell in head] + ['</tr>']
+    for row in body:
+        lines.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>')
+    return ''.join(lines) + '</table></div></details>'
+
+
+def _protocol(protocol):
+    lines = [
+        f'<dt>{html.escape(name)}</dt><dd>{html.escape(tables.sentence(value))}</dd>'
+        for name, value in protocol.items()
+    ]
+    return f'<dl>{"".join(lines)}</dl>'

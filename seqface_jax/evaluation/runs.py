@@ -1,0 +1,99 @@
+"""The runs of an evaluation: their models and checkpoints, and the records they are scored on."""
+
+import os
+from typing import NamedTuple
+
+import jax
+
+from seqface_jax import checkpoints, reconstruct
+from seqface_jax.data import input_pipeline
+from seqface_jax.errors import UserError
+
+SELECTED_ON_TEST = 'selected on test'
+TRAINED_ON_TEST = 'trained on test'
+
+
+class Run(NamedTuple):
+    name: str
+    config: object
+    dataset: input_pipeline.Dataset
+    models: dict  # Checkpoint -> (step, variables).
+    trained_on: object  # The `data` section of its own records.
+
+    @property
+    def foreign(self):
+        """Whether it was trained on other records than it is scored on."""
+        return _place(self.trained_on) != _place(self.config.data)
+
+    @property
+    def main_checkpoint(self):
+        """The checkpoint that a person uses: best_validation where it is evaluated."""
+        return 'best_validation' if 'best_validation' in self.models else next(iter(self.models))
+
+    def training_people(self):
+        """Returns the input_pipeline.Split that baselines are made of.
+
+        That of the records scored on; where they are test only, as MICC Florence, the run's own.
+
+        Raises:
+            UserError: there are no such people.
+        """
+        expression = self.config.data.train_split
+        if not self.foreign or self.dataset.has(expression):
+            return self.dataset.split(expression)
+        try:
+            return input_pipeline.open_dataset(self.trained_on).split(expression)
+        except UserError as error:
+            data = self.config.data
+            raise UserError(
+                f'the records of {data.name} in {data.dir} hold nobody to train on, so the '
+                f'baselines take the people that {self.name} was trained on, but {error}'
+            ) from error
+
+    def selection(self, checkpoint, split, subject_ids):
+        """Says whether the run has seen the subjects that it is scored on as unseen."""
+        if split != 'test' or self.foreign:
+            return None
+        data = self.config.data
+        if set(self.dataset.split(data.train_split).subject_ids) & set(subject_ids):
+            return TRAINED_ON_TEST
+        validation = set(self.dataset.split(data.validation_split).subject_ids)
+        if checkpoint == 'best_validation' and validation & set(subject_ids):
+            return SELECTED_ON_TEST
+        return None
+
+
+def load(workdirs, options):
+    """Returns {workdir: Run}; checks that all are to be scored on the same records."""
+    names = [os.path.basename(os.path.normpath(workdir)) for workdir in workdirs]
+    if len(set(names)) < len(names):
+        names = [os.path.normpath(workdir) for workdir in workdirs]
+    runs, records = {}, None
+    for workdir, name in zip(workdirs, names, strict=True):
+        config = checkpoints.read_config(workdir)
+        config.data.frame_maps = False  # Training needs them; here only faces of frames do.
+        trained_on = config.data.copy_and_resolve_references()
+        config.data.dir = options.data_dir or config.data.dir
+        config.data.name = options.data_name or config.data.name
+        if config.model.get('expression_size', 0):
+            config.data.frame_maps = input_pipeline.have_frame_maps(config.data)
+        own = _place(config.data)
+        if records not in (None, own):
+            raise UserError(
+                f'{workdir} was trained on {config.data.name} in {config.data.dir}, not on the '
+                'records of the first run: name the records with --data_dir and --data_name'
+            )
+        records = own
+        which = options.checkpoints or config.eval.checkpoints
+        models, step = {}, None
+        for checkpoint in which:
+            _, model, variables = checkpoints.load(workdir, checkpoint)
+            step = step or reconstruct.make_step(config, model)  # Compiled once per run.
+            models[checkpoint] = (step, jax.device_put(variables))
+        dataset = input_pipeline.open_dataset(config.data)
+        runs[workdir] = Run(name, config, dataset, models, trained_on)
+    return runs
+
+
+def _place(data):
+    return os.path.abspath(data.dir), data.name

@@ -1,0 +1,293 @@
+"""Triangle surfaces: made from predictions, and asked for their closest points."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import spatial
+
+from seqface_jax.geometry import position_map
+
+_MASK_SHARE = 0.25  # A map pixel is face if this share of the training scans has it.
+_LONG_EDGE = 6.0  # An unordered point's triangle edges end at this multiple of the median edge.
+FAR_MM = 10.0  # Distances beyond it need no exact closest point.
+_MAX_CANDIDATES = 512  # Parts of triangles tried per point; more lie near in a tangle only.
+_CHUNK = 2_000_000  # Query-triangle pairs looked at together.
+_MAX_SAMPLES_PER_TRIANGLE = 4  # On average; bounds the memory of the search tree.
+
+
+class Hits(NamedTuple):
+    """Closest points on a surface, one for each query point.
+
+    Attributes:
+        point: [N, 3] mm, the closest surface point.
+        distance: [N] mm.
+        triangle: [N] the triangle it lies in.
+        on_border: [N] bool, whether it lies on an edge that only one triangle uses: the surface
+            ends there, so it has nothing to say about the query point.
+    """
+
+    point: np.ndarray
+    distance: np.ndarray
+    triangle: np.ndarray
+    on_border: np.ndarray
+
+
+def from_prediction(prediction, *, ordered, mask=None):
+    """Turns a predicted map into a triangle mesh.
+
+    Args:
+        prediction: [S, S, 3] mm, canonical frame.
+        ordered: bool, whether pixel k is the same place on every face. If not (the thesis's
+            points), points are joined by a Delaunay triangulation over azimuth and elevation
+            about the origin, without edges over 6 times the median.
+        mask: [S, S] bool, the pixels that are face; all if left out. Ordered maps only.
+
+    Returns:
+        vertices [V, 3] float64 and triangles [F, 3] int32, counter-clockwise from outside; every
+        vertex of the mask (of the map, if unordered) is kept, used or not.
+    """
+    height, width = prediction.shape[:2]
+    points = np.asarray(prediction, np.float64).reshape(-1, 3)
+    if not ordered:
+        return points, _triangulate(points)
+    mask = np.ones((height, width), bool) if mask is None else resize_mask(mask, height)
+    triangles = position_map.grid_triangles(mask)
+    new_index = np.cumsum(mask.ravel(), dtype=np.int32) - 1
+    return points[mask.ravel()], new_index[triangles]
+
+
+def face_mask(masks):
+    """Returns the pixels that belong to a face, [S, S] bool, from training masks [N, S, S]."""
+    return np.asarray(masks, np.float32).mean(0) >= _MASK_SHARE
+
+
+def crop_mask(mean_map):
+    """Returns the pixels of a map [S, S, 3] within 95 mm of its nose tip, [S, S] bool.
+
+    Stands in for `face_mask` where no training masks are at hand. The nose tip is the foremost
+    point (largest z) of the map's middle third.
+    """
+    side = mean_map.shape[0]
+    middle = mean_map[side // 3 : -(side // 3), side // 3 : -(side // 3)].reshape(-1, 3)
+    nose_tip = middle[middle[:, 2].argmax()]
+    return np.linalg.norm(mean_map - nose_tip, axis=-1) <= position_map.CROP_RADIUS_MM
+
+
+def resize_mask(mask, side):
+    """Strides a square mask down to [side, side], as losses stride the maps.
+
+    Raises:
+        ValueError: the mask's side is not a multiple of `side`.
+    """
+    if mask.shape[0] % side:
+        raise ValueError(f'a mask of side {mask.shape[0]} does not fit a map of side {side}')
+    stride = mask.shape[0] // side
+    return mask[::stride, ::stride]
+
+
+def _triangulate(points):
+    azimuth = np.arctan2(points[:, 0], points[:, 2])
+    elevation = np.arctan2(points[:, 1], np.hypot(points[:, 0], points[:, 2]))
+    try:
+        triangles = spatial.Delaunay(np.stack([azimuth, elevation], axis=1)).simplices
+    except spatial.QhullError:  # All directions alike: a collapsed prediction has no surface.
+        return np.repeat(np.arange(len(points), dtype=np.int32)[:, None], 3, axis=1)
+    edges = points[triangles] - points[np.roll(triangles, 1, axis=1)]
+    length = np.linalg.norm(edges, axis=-1)
+    triangles = triangles[length.max(1) <= _LONG_EDGE * np.median(length)].astype(np.int32)
+    a, b, c = np.moveaxis(points[triangles], 1, 0)
+    inward = (np.cross(b - a, c - a) * a).sum(1) < 0
+    triangles[inward] = triangles[inward][:, ::-1]
+    return triangles
+
+
+def vertex_normals(vertices, triangles):
+    """Returns unit normals [V, 3], area-weighted over the triangles; zeros where there is none."""
+    a, b, c = np.moveaxis(vertices[triangles], 1, 0)
+    face = np.cross(b - a, c - a)
+    normals = np.zeros((len(vertices), 3))
+    for axis in range(3):
+        for corner in range(3):
+            normals[:, axis] += np.bincount(
+                triangles[:, corner], weights=face[:, axis], minlength=len(vertices)
+            )
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    return normals / np.maximum(length, 1e-12)
+
+
+class Surface:
+    """A triangle mesh that answers `closest`.
+
+    Each triangle is represented by the middles of its parts: long ones are halved until a ball of
+    about the usual radius covers each part. A tree over these middles proposes triangles in order
+    of distance; a query is done when the next middle is farther than the best distance found plus
+    the largest ball, because no triangle beyond that can be nearer. Degenerate triangles are fine.
+
+    Attributes:
+        vertices: [V, 3] float64 mm.
+        triangles: [F, 3] vertex indices.
+        normals: [F, 3] unit normal of each triangle; zeros where it has no area.
+    """
+
+    def __init__(self, vertices, triangles):
+        self.vertices = np.asarray(vertices, np.float64)
+        self.triangles = np.asarray(triangles)
+        if len(self.triangles) == 0:
+            raise ValueError('a surface needs at least one triangle')
+        if not np.isfinite(self.vertices[self.triangles]).all():
+            raise ValueError('a surface needs finite vertices')
+        corners = self.vertices[self.triangles]
+        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        length = np.linalg.norm(normals, axis=1, keepdims=True)
+        self.normals = normals / np.where(length > 0, length, 1.0)
+        # Flat components: gathers of [N] scalars are much faster than of [N, 3, 3] blocks.
+        self._corners = corners
+        self._border_edges, self._border_vertices = _borders(self.triangles, len(self.vertices))
+        middles, self._owner, self._radius = _cover(corners)
+        self._tree = spatial.cKDTree(middles)
+
+    def closest(self, points, *, far_mm=FAR_MM):
+        """Finds the closest surface point of each of points [N, 3].
+
+        Exact for points nearer than `far_mm`; beyond it (from the middle of a round surface all
+        of it is equally near), and in a tangle where hundreds of triangles lie about as near, the
+        answer is a surface point at most a triangle's radius too far.
+
+        Returns:
+            Hits.
+        """
+        points = np.asarray(points, np.float64)
+        squared = np.full(len(points), np.inf)
+        triangle = np.zeros(len(points), np.int64)
+        pending, first, last = np.arange(len(points)), 0, 8
+        while len(pending):
+            last = min(last, self._tree.n)
+            rows = max(1, _CHUNK // last)
+            undone = [
+                self._refine(points, pending[start : start + rows], first, last, squared, triangle)
+                for start in range(0, len(pending), rows)
+            ]
+            pending = np.concatenate(undone)
+            pending = pending[squared[pending] < far_mm**2]
+            if last >= min(self._tree.n, _MAX_CANDIDATES):
+                break
+            first, last = last, 4 * last
+        weights = _barycentric(points, self._corners[triangle])
+        point = (weights[:, :, None] * self._corners[triangle]).sum(1)
+        distance = np.linalg.norm(points - point, axis=1)
+        return Hits(point, distance, triangle, self._on_border(triangle, weights))
+
+    def _refine(self, points, rows, first, last, squared, triangle):
+        """Tries the middles ranked first..last for points[rows]; returns the rows not yet sure."""
+        distance, index = self._tree.query(points[rows], k=np.arange(1, last + 1))
+        # A middle lies on the surface, so its distance bounds the answer from above.
+        bound = np.minimum(np.sqrt(squared[rows]), distance[:, 0]) + 1e-9
+        hopeful = distance[:, first:] - self._radius[index[:, first:]] <= bound[:, None]
+        row, column = np.nonzero(hopeful)
+        candidate = self._owner[index[row, first + column]]
+        query = points[rows[row]]
+        corners = self._corners[candidate]
+        nearest = (_barycentric(query, corners)[:, :, None] * corners).sum(1)
+        found = ((query - nearest) ** 2).sum(1)
+        if len(row):
+            starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
+            best = np.minimum.reduceat(found, starts)
+            # The first candidate of each row that reaches the row's best distance.
+            reached = np.flatnonzero(found == np.repeat(best, np.diff(np.r_[starts, len(row)])))
+            reached_row, where = np.unique(row[reached], return_index=True)
+            better = best < squared[rows[reached_row]]
+            squared[rows[reached_row[better]]] = best[better]
+            triangle[rows[reached_row[better]]] = candidate[reached[where[better]]]
+        sure = distance[:, -1] - self._radius.max() >= np.sqrt(squared[rows]) - 1e-9
+        return rows[~sure]
+
+    def _on_border(self, triangle, weights):
+        outside = weights < 1e-9  # [N, 3]: the edge opposite to this corner holds the point.
+        on_edge = (outside & self._border_edges[triangle]).any(1)
+        corner = self.triangles[triangle, weights.argmax(1)]
+        return on_edge | ((weights.max(1) > 1 - 1e-9) & self._border_vertices[corner])
+
+
+def _borders(triangles, num_vertices):
+    """Finds the open border.
+
+    Returns:
+        [F, 3] bool, whether the edge opposite to a corner belongs to one triangle only (or has no
+        length), and [V] bool, whether a vertex lies on such an edge.
+    """
+    start = np.roll(triangles, -1, axis=1).astype(np.int64)
+    end = np.roll(triangles, -2, axis=1).astype(np.int64)
+    key = np.minimum(start, end) * num_vertices + np.maximum(start, end)
+    _, inverse, counts = np.unique(key.ravel(), return_inverse=True, return_counts=True)
+    border = (counts[inverse.reshape(-1)] == 1).reshape(key.shape) | (start == end)
+    vertices = np.zeros(num_vertices, bool)
+    vertices[start[border]] = True
+    vertices[end[border]] = True
+    return border, vertices
+
+
+def _cover(corners):
+    """Covers triangles [F, 3, 3] by balls: middles [M, 3], owners [M], radii [M]."""
+    owner = np.arange(len(corners))
+    limit = max(1.2 * np.median(_ball(corners)[1]), 1e-9)
+    budget = _MAX_SAMPLES_PER_TRIANGLE * len(corners) + 1000
+    while True:
+        middle, radius = _ball(corners)
+        large = radius > limit
+        if not large.any() or len(corners) + large.sum() > budget:
+            return middle, owner, radius
+        halves = _halve(corners[large])
+        corners = np.concatenate([corners[~large], halves])
+        owner = np.concatenate([owner[~large], np.repeat(owner[large], 2)])
+
+
+def _ball(corners):
+    middle = corners.mean(1)
+    return middle, np.linalg.norm(corners - middle[:, None], axis=-1).max(1)
+
+
+def _halve(corners):
+    """Cuts triangles [F, 3, 3] at the middle of their longest edge; returns [2 F, 3, 3]."""
+    length = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=-1)
+    order = (length.argmax(1)[:, None] + np.arange(3)) % 3  # The longest edge comes first.
+    a, b, c = np.moveaxis(np.take_along_axis(corners, order[:, :, None], axis=1), 1, 0)
+    middle = (a + b) / 2
+    halves = [np.stack([a, middle, c], axis=1), np.stack([middle, b, c], axis=1)]
+    return np.stack(halves, axis=1).reshape(-1, 3, 3)
+
+
+def _barycentric(points, corners):
+    """Returns the weights [N, 3] of the closest point of each triangle [N, 3, 3] to its point.
+
+    Ericson, Real-Time Collision Detection, 2005, section 5.1.5: a corner, an edge or the inside,
+    by the region of the plane above which the point lies.
+    """
+    a = corners[:, 0]
+    ab, ac = corners[:, 1] - a, corners[:, 2] - a
+    ap = points - a
+    ab_ab, ac_ac, ab_ac = _dot(ab, ab), _dot(ac, ac), _dot(ab, ac)
+    d1, d2 = _dot(ab, ap), _dot(ac, ap)
+    d3, d4 = d1 - ab_ab, d2 - ab_ac
+    d5, d6 = d1 - ab_ac, d2 - ac_ac
+    va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+    with np.errstate(divide='ignore', invalid='ignore'):
+        on_ab, on_ac = d1 / ab_ab, d2 / ac_ac
+        on_bc = (d4 - d3) / ((d4 - d3) + (d5 - d6))
+        inside_v, inside_w = vb / (va + vb + vc), vc / (va + vb + vc)
+    conditions = [
+        (d1 <= 0) & (d2 <= 0),
+        (d3 >= 0) & (d4 <= d3),
+        (d6 >= 0) & (d5 <= d6),
+        (vc <= 0) & (d1 >= 0) & (d3 <= 0),
+        (vb <= 0) & (d2 >= 0) & (d6 <= 0),
+        (va <= 0) & (d4 >= d3) & (d5 >= d6),
+    ]
+    zero, one = np.zeros_like(d1), np.ones_like(d1)
+    v = np.select(conditions, [zero, one, zero, on_ab, zero, 1 - on_bc], inside_v)
+    w = np.select(conditions, [zero, zero, one, zero, on_ac, on_bc], inside_w)
+    weights = np.stack([1 - v - w, v, w], axis=1)
+    return np.where(np.isfinite(weights).all(1, keepdims=True), weights, [1.0, 0.0, 0.0])
+
+
+def _dot(x, y):
+    return np.einsum('ni,ni->n', x, y)

@@ -1,0 +1,140 @@
+"""Layers that bring features up to the side of the map. Frames are a batch: x is [N, H, W, C]."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from seqface_jax.models.layers.conv import convolve, shifted_views
+from seqface_jax.models.layers.norm import NORMS
+
+
+class ConvTranspose(nn.Module):
+    """The transposed convolution of Keras: the gradient of a 'same' convolution.
+
+    Attributes:
+        features: channels of the output.
+        kernel: side, in pixels; the parameter is [kernel, kernel, features, C].
+        stride: how much larger the output is.
+        use_bias: whether to add a bias.
+    """
+
+    features: int
+    kernel: int = 4
+    stride: int = 1
+    use_bias: bool = True
+
+    @nn.compact
+    def __call__(self, x):
+        x = self._enlarge(x)
+        if not self.use_bias:
+            return x
+        return x + self.param('bias', nn.initializers.zeros, (self.features,))
+
+    def _enlarge(self, x):
+        shape = (self.kernel, self.kernel, self.features, x.shape[-1])
+        kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
+        if (self.kernel, self.stride) == (4, 2):
+            return sub_pixel_conv_transpose(x, kernel)
+        if self.stride == 1:
+            before = self.kernel // 2
+            pads = (before, self.kernel - 1 - before)
+            return convolve(x, _forward_kernel(kernel), padding=(pads, pads))
+        strides = (self.stride, self.stride)
+        return jax.lax.conv_transpose(x, kernel, strides, 'SAME', transpose_kernel=True)
+
+
+def sub_pixel_conv_transpose(x, kernel):
+    """Computes the transposed convolution of kernel 4 and stride 2 without inserting zeros.
+
+    Each of the 2 x 2 phases of the output is a 2 x 2 convolution of the input (Shi et al., 2016,
+    arXiv:1609.07009); one matrix product of every pixel's 2 x 2 neighbourhood computes the four.
+    Both forms that call XLA's convolution, this one and the dilated one, have kernel gradients
+    about 100 times slower on the CPU.
+
+    Args:
+        x: [N, H, W, C].
+        kernel: [4, 4, features, C], as Keras stores it.
+
+    Returns:
+        [N, 2 H, 2 W, features].
+    """
+    count, height, width, channels = x.shape
+    corners = shifted_views(x, (2, 2), padding=((1, 1), (1, 1)))
+    neighbourhood = jnp.concatenate(corners, axis=-1)  # [N, H + 1, W + 1, 4 C]
+    forward = _forward_kernel(kernel)
+    phases = [forward[p::2, q::2] for p in (0, 1) for q in (0, 1)]  # Each [2, 2, C, features].
+    y = neighbourhood @ jnp.concatenate(phases, axis=-1).reshape(4 * channels, -1)
+    y = y.reshape(count, height + 1, width + 1, 2, 2, -1)  # The last axes: p, q, features.
+    rows = [
+        jnp.stack([y[:, p : p + height, q : q + width, p, q] for q in (0, 1)], axis=3)
+        for p in (0, 1)
+    ]  # Each [N, H, W, 2, features].
+    return jnp.stack(rows, axis=2).reshape(count, 2 * height, 2 * width, -1)
+
+
+class ResizeConv(nn.Module):
+    """Enlarges, then convolves: no checkerboard.
+
+    Odena et al., 2016, "Deconvolution and checkerboard artifacts".
+
+    Attributes:
+        features: channels of the output.
+        kernel: side, in pixels.
+        stride: how much larger the output is.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        if self.stride > 1:
+            count, height, width, channels = x.shape
+            shape = (count, self.stride * height, self.stride * width, channels)
+            x = jax.image.resize(x, shape, 'bilinear')
+        return nn.Conv(self.features, (self.kernel, self.kernel), name='conv')(x)
+
+
+# Of PRNet's decoder: channels over those of the image side, and stride.
+_PRNET_LAYERS = (
+    (32, 1), (16, 2), (16, 1), (16, 1), (8, 2), (8, 1), (8, 1), (4, 2), (4, 1), (4, 1), (2, 2),
+    (2, 1), (1, 2), (1, 1),
+)  # fmt: skip
+_NUM_LAST = 3  # Layers of 3 channels at the end.
+IMAGE_RANGE = 1.1  # Of the sigmoid, in widths of the image: a face may reach beyond its right edge.
+
+
+class ImageMapDecoder(nn.Module):
+    """The decoder of PRNet: 17 transposed convolutions of kernel 4, 32 times larger.
+
+    Feng et al., 2018 (arXiv:1803.07835). Its last hidden layers have 3 channels only: a channel
+    that dies there is a coordinate that dies, which normalisation prevents.
+
+    Attributes:
+        features: channels of the last wide layer; 16 in PRNet.
+        norm: a name in NORMS, with which no layer has a bias, or None (Lium, 2020).
+        axis_name: of the devices that share one batch, or None.
+    """
+
+    features: int
+    norm: str | None
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        """Returns image maps [N, 32 h, 32 w, 3] in [0, IMAGE_RANGE], of features [N, h, w, C]."""
+        layers = [(self.features * factor, stride) for factor, stride in _PRNET_LAYERS]
+        layers += [(3, 1)] * _NUM_LAST
+        for i, (features, stride) in enumerate(layers):
+            use_bias = self.norm is None
+            x = ConvTranspose(features, stride=stride, use_bias=use_bias, name=f'layer_{i}')(x)
+            if self.norm is not None:
+                x = NORMS[self.norm](self.axis_name, name=f'norm_{i}')(x, train=train)
+            x = jax.nn.relu(x) if i + 1 < len(layers) else jax.nn.sigmoid(x)
+        return IMAGE_RANGE * x
+
+
+def _forward_kernel(kernel):
+    """Turns [kernel, kernel, features, C] into the [kernel, kernel, C, features] of `convolve`."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)

@@ -1,0 +1,1 @@
+"""Photos and videos: reading them, finding the face, its crop and the pose of the head."""

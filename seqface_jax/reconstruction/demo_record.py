@@ -1,0 +1,192 @@
+"""What became of the frames of a demo, and the files that are written of it."""
+
+import collections
+import contextlib
+import csv
+import os
+
+import numpy as np
+
+from seqface_jax.errors import UserError
+from seqface_jax.evaluation import figures
+from seqface_jax.reconstruction import export, face_painter
+
+_SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
+_COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
+_COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
+_LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
+_KEYFRAME_GROWTH = 1.1  # Of the animation: the face improves most in the first frames.
+_KEYFRAME_S = 0.25
+# Frames painted of each doubling of a long video: all of the first thousand, of the next thousand
+# every second, of the next two thousand every fourth. They say the same, and poses take time.
+_PAINTED = 500
+
+
+class Record:
+    """What became of the frames so far, in memory of constant size; the rest is on disk."""
+
+    def __init__(self, output, *, face_mask=None, keep_keyframes=False):
+        self.num_frames, self.face, self._state = 0, None, None
+        self._output = output
+        self._reasons, self._first_skipped = collections.Counter(), []
+        self._num_used = 0
+        self._shown, self._show_every = [], 1
+        self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
+        self._jitters = collections.deque(maxlen=30)
+        self._painter = None if face_mask is None else face_painter.FacePainter(face_mask)
+        self._keyframes = [] if keep_keyframes else None
+        self._next_keyframe = 1
+        self._expressions, self._express_every = [], 1
+
+    def __enter__(self):
+        self._files = contextlib.ExitStack()
+        try:
+            os.makedirs(self._output, exist_ok=True)
+            table = open(self._path('frames.csv'), 'w', newline='', encoding='utf-8')
+            self._table = self._files.enter_context(table)
+        except OSError as error:
+            self._files.close()
+            raise UserError(
+                f'cannot write to {self._output} ({error.strerror}): choose another --output'
+            ) from error
+        self._rows = csv.writer(self._table, lineterminator='\n')
+        self._rows.writerow(_COLUMNS)
+        return self
+
+    def __exit__(self, *error):
+        self._files.close()
+
+    def add(self, moment):
+        """Takes note of a Moment."""
+        self.num_frames += 1
+        result = 'skipped' if moment.face is None else 'used'
+        measured = ('',) * 10
+        if moment.observation is not None and moment.observation.detection is not None:
+            box = (f'{value:.1f}' for value in moment.observation.detection.box)
+            measured = (f'{moment.observation.sharpness:.3f}', *box, *('',) * 5)
+        if moment.face is None:
+            problem = 'not readable' if moment.observation is None else None
+            self._reasons[problem or moment.observation.rejection.value] += 1
+            if len(self._first_skipped) < _LONGEST_LIST:
+                self._first_skipped.append(f'{moment.frame.name}: skipped: {moment.detail}')
+        else:
+            pose = self._use(moment)
+            jitter = f'{self._jitters[-1]:.4f}' if len(self._last) == 3 else ''
+            angles = ('',) * 3
+            if pose is not None:
+                angles = [f'{value:.1f}' for value in np.degrees(pose.angles_rad)]
+            confidence = f'{moment.face.confidence.mean():.3f}'
+            measured = (*measured[:5], confidence, jitter, *angles)
+        self._rows.writerow((moment.frame.name, result, moment.detail, *measured))
+        self._table.flush()
+
+    def _use(self, moment):
+        """Returns the head's pose.Pose in the frame, or None if it was not sought or found."""
+        self.face, self._state = moment.face, moment.state
+        self._last.append(moment.face.vertices)
+        if len(self._last) == 3:
+            self._jitters.append(float(jitter(np.stack(self._last))[0]))
+        if self._num_used % self._show_every == 0:
+            self._shown.append(moment.observation.frame)
+        if len(self._shown) > 2 * _SHOWN_FRAMES:
+            self._shown, self._show_every = self._shown[::2], 2 * self._show_every
+        self._num_used += 1
+        if self._keyframes is not None and self._num_used == self._next_keyframe:
+            self._keyframes.append(moment.face.vertices)
+            grown = int(np.ceil(_KEYFRAME_GROWTH * self._num_used))
+            self._next_keyframe = max(self._num_used + 1, grown)
+        if self._keyframes is not None and moment.face.frame_vertices is not None:
+            self._keep_expression(moment.face)
+        return self._paint(moment)
+
+    def _keep_expression(self, face):
+        """Keeps how the face of every so many-th frame differs from the neutral one."""
+        if (self._num_used - 1) % self._express_every:
+            return
+        self._expressions.append(face.frame_vertices - face.vertices)
+        if len(self._expressions) > export.MAX_KEYFRAMES:
+            self._expressions, self._express_every = self._expressions[::2], 2 * self._express_every
+
+    def _paint(self, moment):
+        if self._painter is None:
+            return None
+        every = 2 ** max(0, int(np.log2(self._num_used / _PAINTED)))
+        if self._num_used % every:
+            return None
+        box = moment.observation.detection.box
+        return self._painter.add(moment.frame.photo, box, moment.face)
+
+    def lines(self, stopped):
+        """Returns what to tell a person, a list of str."""
+        lines = ['stopped; saving what there is'] if stopped else []
+        lines += self._first_skipped
+        skipped = [f'{count} {reason}' for reason, count in self._reasons.most_common()]
+        lines.append(
+            f'used {self._num_used} of {self.num_frames} frames'
+            + (f'; skipped: {", ".join(skipped)}' if skipped else '')
+        )
+        if self._jitters:
+            lines.append(
+                f'the face still moves by {np.mean(self._jitters):.4f} mm/frame^2 (mean over the '
+                f'last {len(self._jitters)} frames)'
+            )
+        return lines
+
+    def reasons(self):
+        """Returns the reasons why frames were skipped, most frequent first, one str."""
+        return ', '.join(reason for reason, _ in self._reasons.most_common())
+
+    def write(self, reconstructor):
+        """Writes the face and the rest; returns a list of str, a line per file."""
+        reconstructor.save_state(self._path('state.npz'), self._state)
+        self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
+        lines = self._colour()
+        paths = [self._path(name) for name in ('face.ply', 'face.obj', 'face.glb')]
+        for path in paths:
+            self.face.save(path)
+        picture = self._path('face.png')
+        figures.save(figures.demo(self._shown, self.face, num_frames=self._num_used), picture)
+        paths += [picture, self._path('state.npz'), self._path('frames.csv')]
+        if self._keyframes is not None:
+            paths.append(self._path('face_animated.glb'))
+            self.face.save(paths[-1], self._animation())
+        if self._expressions:
+            paths.append(self._path('face_expressions.glb'))
+            seconds = _KEYFRAME_S * np.arange(len(self._expressions))
+            # Moves the final face: what was wrong with earlier ones is no expression.
+            moving = self.face.vertices + np.stack(self._expressions)
+            self.face.save(paths[-1], export.Animation(moving, seconds))
+        return lines + [f'wrote {path}' for path in paths]
+
+    def _colour(self):
+        """Gives the face its texture; returns what to tell of it, a list of str."""
+        if self._painter is None:
+            return []
+        if not self._painter.num_painted:
+            return ['no texture: the pose of the head was found in no frame']
+        self.face = self._painter.paint(self.face)
+        return [f'the texture is of {self._painter.num_painted} frames']
+
+    def _animation(self):
+        keyframes = self._keyframes
+        if not np.array_equal(keyframes[-1], self.face.vertices):
+            keyframes = [*keyframes, self.face.vertices]
+        seconds = _KEYFRAME_S * np.arange(len(keyframes))
+        return export.Animation(np.stack(keyframes), seconds)
+
+    def _path(self, name):
+        return os.path.join(self._output, name)
+
+
+def jitter(vertices):
+    """Measures how much faces shake.
+
+    Args:
+        vertices: [T, V, 3] mm, T at least 3.
+
+    Returns:
+        [T - 2] mm / frame^2, the length of the second difference, averaged over vertices: 0 for a
+        face that stands still or moves steadily.
+    """
+    second = vertices[2:] - 2 * vertices[1:-1] + vertices[:-2]
+    return np.linalg.norm(second, axis=-1).mean(axis=-1)

@@ -1,0 +1,315 @@
+"""A face on disk: PLY for MeshLab, OBJ for everything, GLB for Blender and browsers, NPZ for numpy.
+
+PLY, OBJ and NPZ are in mm and say so in a comment (`unit` in the NPZ); glTF allows metres only, so
+a GLB holds metres and says in `asset.extras` how many mm its unit has. Axes are alike in all:
+right-handed, +x to the subject's left, +y up, +z out of the face, which is glTF's own frame.
+"""
+
+import os
+import tempfile
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from seqface_jax.errors import UserError
+from seqface_jax.geometry import surface
+
+FORMATS = ('.ply', '.obj', '.glb', '.npz')
+MAX_KEYFRAMES = 32  # Of an animation; each is a morph target, which viewers hold in memory.
+MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
+_SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
+_ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')  # Of an NPZ.
+_FLOAT, _LINEAR = 5126, 'LINEAR'  # glTF's names of float32 and of interpolation.
+
+
+class Animation(NamedTuple):
+    """A moving face, for GLB.
+
+    Attributes:
+        vertices: [K, V, 3] mm, the face at each keyframe; between them it moves linearly.
+        seconds: [K] float, increasing from 0.
+    """
+
+    vertices: np.ndarray
+    seconds: np.ndarray
+
+
+class _Mesh(NamedTuple):
+    """What the writers take: arrays as in `save`, float32 and int32, with normals [V, 3]."""
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    triangles: np.ndarray
+    confidence: np.ndarray
+    uv: np.ndarray
+    texture: np.ndarray
+    animation: Animation
+    quads: np.ndarray
+    topology: str
+
+
+def save(
+    path,
+    vertices,
+    triangles,
+    confidence,
+    *,
+    uv=None,
+    texture=None,
+    animation=None,
+    quads=None,
+    topology=None,
+):
+    """Writes a face in the format that the path's ending names; the file is whole or absent.
+
+    Args:
+        path: ends in .ply, .obj, .glb or .npz; its folder is made if missing. An OBJ with a
+            texture has two files beside it, `<name>.mtl` and `<name>_texture.png`.
+        vertices: [V, 3] mm.
+        triangles: [F, 3] int, counter-clockwise from outside; None writes points (PLY, NPZ).
+        confidence: [V] in [0, 1]; `quality` of the PLY, `_CONFIDENCE` of the GLB; none in OBJ.
+        uv: [V, 2] in [0, 1], v up: (0, 1) is the upper left corner of the texture.
+        texture: [H, W, 3] uint8 RGB, for which uv is needed; a PLY gets its colours per vertex.
+        animation: Animation, written by GLB only, as morph targets. More than MAX_KEYFRAMES
+            are thinned evenly; the first and the last stay.
+        quads: [Q, 4] int, the polygons that `triangles` halve; OBJ and NPZ hold them.
+        topology: str, the name of the vertices' order, written into every file.
+
+    Raises:
+        UserError: the ending is another, or the format cannot hold what is given.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in _WRITERS:
+        raise UserError(
+            f"cannot write {path}: the ending '{ending}' is none of {', '.join(FORMATS)}"
+        )
+    if triangles is None and ending in ('.obj', '.glb'):
+        raise UserError(f'cannot write {path}: points without triangles go to .ply or .npz')
+    mesh = make_mesh(
+        vertices,
+        triangles,
+        confidence,
+        uv=uv,
+        texture=texture,
+        animation=animation,
+        quads=quads,
+        topology=topology,
+    )
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    _WRITERS[ending](path, mesh)
+
+
+def make_mesh(
+    vertices,
+    triangles,
+    confidence,
+    *,
+    uv=None,
+    texture=None,
+    animation=None,
+    quads=None,
+    topology=None,
+):
+    """Returns what the writers take, with normals; the arguments are those of `save`."""
+    if texture is not None and uv is None:
+        raise ValueError('a texture needs uv')
+    vertices = np.asarray(vertices, np.float32)
+    triangles = np.zeros((0, 3), np.int32) if triangles is None else np.asarray(triangles, np.int32)
+    normals = surface.vertex_normals(vertices.astype(np.float64), triangles).astype(np.float32)
+    confidence = np.asarray(confidence, np.float32)
+    uv = None if uv is None else np.asarray(uv, np.float32)
+    quads = None if quads is None else np.asarray(quads, np.int32)
+    return _Mesh(vertices, normals, triangles, confidence, uv, texture, animation, quads, topology)
+
+
+def sample_texture(texture, uv):
+    """Returns the colour of a texture at uv [V, 2], [V, 3] uint8, bilinear."""
+    height, width = texture.shape[:2]
+    x = (uv[:, 0] * width - 0.5).astype(np.float32)
+    y = ((1 - uv[:, 1]) * height - 0.5).astype(np.float32)
+    rows = -(-len(x) // 1024)  # OpenCV wants maps shorter than 32768 in every direction.
+    x, y = (np.resize(values, (rows, 1024)) for values in (x, y))
+    colors = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return colors.reshape(-1, 3)[: len(uv)]
+
+
+def write_atomically(path, write):
+    """Calls write(file) on a binary file that becomes `path` when it is whole, and else is gone."""
+    folder = os.path.dirname(os.path.abspath(path))
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        try:
+            write(file)
+            file.flush()
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _write_bytes(path, data):
+    write_atomically(path, lambda file: file.write(data))
+
+
+def _write_ply(path, mesh):
+    floats = ['x', 'y', 'z', 'nx', 'ny', 'nz', 'quality']
+    columns = [mesh.vertices, mesh.normals, mesh.confidence[:, None]]
+    layout = [(name, '<f4') for name in floats]
+    colors = None if mesh.texture is None else sample_texture(mesh.texture, mesh.uv)
+    if colors is not None:
+        layout += [(name, 'u1') for name in ('red', 'green', 'blue')]
+    rows = np.empty(len(mesh.vertices), layout)
+    for name, column in zip(floats, np.concatenate(columns, axis=1).T, strict=True):
+        rows[name] = column
+    if colors is not None:
+        rows['red'], rows['green'], rows['blue'] = colors.T
+    kinds = {'<f4': 'float', 'u1': 'uchar'}
+    header = ['ply', 'format binary_little_endian 1.0', 'comment unit: mm']
+    header += [f'comment topology: {mesh.topology}'] if mesh.topology else []
+    header += ['comment quality: confidence in [0, 1]', f'element vertex {len(rows)}']
+    header += [f'property {kinds[kind]} {name}' for name, kind in layout]
+    header += [f'element face {len(mesh.triangles)}', 'property list uchar int vertex_indices']
+    faces = np.empty(len(mesh.triangles), [('count', 'u1'), ('index', '<i4', 3)])
+    faces['count'], faces['index'] = 3, mesh.triangles
+    header = '\n'.join([*header, 'end_header\n']).encode()
+    _write_bytes(path, header + rows.tobytes() + faces.tobytes())
+
+
+def _write_obj(path, mesh):
+    stem = os.path.splitext(path)[0]
+    name = os.path.basename(stem)
+    lines = ['# unit: mm'] + ([f'# topology: {mesh.topology}'] if mesh.topology else [])
+    if mesh.texture is not None:
+        # The files that the OBJ names come first, so that a whole OBJ names whole files.
+        _write_bytes(f'{stem}_texture.png', _png(mesh.texture))
+        material = ['newmtl face', 'Ka 1 1 1', 'Kd 1 1 1', 'Ks 0 0 0', 'illum 1']
+        material.append(f'map_Kd {name}_texture.png\n')
+        _write_bytes(f'{stem}.mtl', '\n'.join(material).encode())
+        lines += [f'mtllib {name}.mtl', 'usemtl face']
+    lines += _rows('v %.5f %.5f %.5f', mesh.vertices)
+    if mesh.uv is not None:
+        lines += _rows('vt %.8f %.8f', mesh.uv)
+    lines += _rows('vn %.5f %.5f %.5f', mesh.normals)
+    corner = '%d//%d' if mesh.uv is None else '%d/%d/%d'
+    repeats = 2 if mesh.uv is None else 3
+    polygons = mesh.triangles if mesh.quads is None else mesh.quads
+    corners = ' '.join([corner] * polygons.shape[1])
+    lines += _rows(f'f {corners}', np.repeat(polygons + 1, repeats, axis=1))
+    _write_bytes(path, ('\n'.join(lines) + '\n').encode())
+
+
+def _rows(template, array):
+    return [template % tuple(row) for row in array.tolist()]
+
+
+def _png(image):
+    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+
+
+def _write_npz(path, mesh):
+    arrays = {
+        name: getattr(mesh, name) for name in (*_ARRAYS, 'quads') if getattr(mesh, name) is not None
+    }
+    if mesh.topology:
+        arrays['topology'] = np.array(mesh.topology)
+    write_atomically(path, lambda file: np.savez(file, **arrays, unit=np.array('mm')))
+
+
+def _write_glb(path, mesh):
+    add = None if mesh.animation is None else _add_animation
+    _write_bytes(path, glb(mesh, add))
+
+
+def glb(mesh, add=None):
+    """Returns the bytes of a GLB.
+
+    Args:
+        mesh: what the writers take, see `save`.
+        add: None, or a function of buffers (name -> bytes, in the order of the buffer views), tree
+            (the glTF as plain values) and mesh that adds to both.
+    """
+    # Imported here: reading and writing PLY needs neither, and start-up stays short.
+    import trimesh
+    from PIL import Image
+
+    material = trimesh.visual.material.PBRMaterial(
+        metallicFactor=0.0, roughnessFactor=0.8, doubleSided=True, name='face'
+    )
+    if mesh.texture is None:
+        material.baseColorFactor = np.array(_SKIN)
+    else:
+        material.baseColorTexture = Image.fromarray(mesh.texture)
+    model = trimesh.Trimesh(
+        vertices=mesh.vertices.astype(np.float64) / MM_PER_UNIT,
+        faces=mesh.triangles,
+        vertex_normals=mesh.normals,
+        visual=trimesh.visual.TextureVisuals(uv=mesh.uv, material=material),
+        vertex_attributes={'_CONFIDENCE': mesh.confidence},
+        process=False,  # Else vertices are merged and renumbered.
+    )
+
+    def finish(buffers, tree):
+        tree['asset']['extras'] = {'unit': 'metre', 'mm_per_unit': MM_PER_UNIT}
+        if mesh.topology:
+            tree['asset']['extras']['topology'] = mesh.topology
+        if add is not None:
+            add(buffers, tree, mesh)
+
+    scene = trimesh.Scene({'face': model})
+    return trimesh.exchange.gltf.export_glb(
+        scene, include_normals=True, buffer_postprocessor=finish
+    )
+
+
+def _add_animation(buffers, tree, mesh):
+    """Adds the keyframes as morph targets, and the weights that go from one to the next.
+
+    glTF 2.0, section 3.7.2.2 (morph targets) and 3.11 (animations): the face shown is the mesh plus
+    the sum of weight times target, so one weight is 1 at each keyframe and all others are 0.
+    """
+    vertices, seconds = np.asarray(mesh.animation.vertices), np.asarray(mesh.animation.seconds)
+    if len(vertices) != len(seconds) or vertices.shape[1:] != mesh.vertices.shape:
+        raise ValueError(f'{len(seconds)} keyframes of {len(mesh.vertices)} vertices needed')
+    chosen = np.unique(np.linspace(0, len(seconds) - 1, MAX_KEYFRAMES).round().astype(int))
+    vertices, seconds = vertices[chosen], seconds[chosen]
+
+    def accessor(name, array, kind):
+        data = np.ascontiguousarray(array, '<f4')
+        buffers[name] = data.tobytes()
+        flat = data.reshape(len(data), -1)
+        tree['accessors'][name] = {
+            'bufferView': len(buffers) - 1,
+            'componentType': _FLOAT,
+            'count': len(data),
+            'type': kind,
+            'min': flat.min(0).tolist(),
+            'max': flat.max(0).tolist(),
+        }
+        return len(tree['accessors']) - 1
+
+    targets = []
+    for k, moved in enumerate(vertices):
+        shift = (moved - mesh.vertices) / MM_PER_UNIT
+        turn = surface.vertex_normals(moved.astype(np.float64), mesh.triangles) - mesh.normals
+        targets.append(
+            {
+                'POSITION': accessor(f'position_{k}', shift, 'VEC3'),
+                'NORMAL': accessor(f'normal_{k}', turn, 'VEC3'),
+            }
+        )
+    tree['meshes'][0]['primitives'][0]['targets'] = targets
+    tree['meshes'][0]['weights'] = [0.0] * len(targets)
+    (node,) = [k for k, node in enumerate(tree['nodes']) if 'mesh' in node]
+    time = accessor('seconds', seconds[:, None], 'SCALAR')
+    weights = accessor('weights', np.eye(len(seconds)).reshape(-1, 1), 'SCALAR')
+    tree['animations'] = [
+        {
+            'name': 'face',
+            'samplers': [{'input': time, 'output': weights, 'interpolation': _LINEAR}],
+            'channels': [{'sampler': 0, 'target': {'node': node, 'path': 'weights'}}],
+        }
+    ]
+
+
+_WRITERS = {'.ply': _write_ply, '.obj': _write_obj, '.glb': _write_glb, '.npz': _write_npz}

@@ -1,0 +1,74 @@
+import glob
+import importlib
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import default
+from seqface_jax import checkpoints, models
+from seqface_jax.training import losses, optimizers
+from tests import conftest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+NAMES = sorted(
+    os.path.splitext(os.path.basename(path))[0] for path in glob.glob(f'{ROOT}/configs/*.py')
+)
+NAMES.remove('default')
+
+
+def get_config(name):
+    return importlib.import_module(f'configs.{name}').get_config()
+
+
+def field_names(config):
+    """Returns the dotted names of all options but those of the network."""
+    return {
+        f'{section}.{name}'
+        for section, group in config.items()
+        for name in group
+        if section != 'model'
+    }
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
+    config = get_config(name)
+    model = models.create(config.model, config.data.image_size)
+    record, _ = conftest.make_person('F001')
+    table = {key: record[key][None] for key in ('position_map', 'mask', 'points')}
+    mask = table['mask']
+    table |= {'deformation': np.zeros(mask.shape, np.float32), 'deformation_mask': mask}
+    size = config.data.image_size
+    blank = np.zeros((1, size, size, 3), np.float32)
+    constants = models.constants(config.model, table, lambda count: blank)
+    variables = jax.eval_shape(lambda: checkpoints.init_variables(model, config.data.image_size, 0))
+    assert jax.tree.map(np.shape, constants) == jax.tree.map(np.shape, variables['constants'])
+    frames = jnp.zeros((2, 3, config.data.image_size, config.data.image_size, 3))
+    prediction = jax.eval_shape(lambda v: model.apply(v, frames, train=False), variables)
+    side = prediction.position_map.shape[-2]
+    assert prediction.position_map.shape == (2, 3, side, side, 3)
+    losses.ordered_target(table, config.data.target, side)
+    assert config.train.loss in losses.NAMES
+    assert config.train.loss != 'index_mse' or 'scale_mm' in constants
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_builds_an_optimiser(name):
+    config = get_config(name)
+    tx = optimizers.create(config.optimizer, 10)
+    tx.init({'kernel': jnp.zeros(3)})
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_adds_no_option_that_the_default_lacks(name):
+    assert field_names(get_config(name)) == field_names(default.get_config())
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_config_survives_the_way_through_its_json(name, tmp_path):
+    config = get_config(name)
+    checkpoints.write_config(str(tmp_path), config)
+    assert checkpoints.read_config(str(tmp_path)) == config

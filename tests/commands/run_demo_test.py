@@ -1,0 +1,280 @@
+import csv
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+
+from seqface_jax import demo
+from seqface_jax.errors import UserError
+from seqface_jax.geometry import alignment
+from seqface_jax.photos import pose_fitting, video
+from seqface_jax.reconstruct import Face, Reconstructor
+from seqface_jax.reconstruction import demo_record, face_painter
+from tests.helpers import small_run
+from tests.helpers.small_raw_tree import draw_face
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def _draw(shift=0):
+    return draw_face(200, 160, (80 + shift, 100), 45)
+
+
+@pytest.fixture(scope='module')
+def workdir(tmp_path_factory):
+    return small_run.write(tmp_path_factory.mktemp('runs') / 'small')
+
+
+@pytest.fixture(scope='module')
+def reconstructor():
+    return Reconstructor(*small_run.make())
+
+
+@pytest.fixture
+def restored(monkeypatch, reconstructor):
+    """Makes every run that is restored the same compiled one."""
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Returns a folder of two photos of a face, one of nothing, one blurred and one damaged."""
+    folder = tmp_path / 'photos'
+    folder.mkdir()
+    for name in ('1.jpg', '2.png'):
+        cv2.imwrite(str(folder / name), _draw()[..., ::-1])
+    cv2.imwrite(str(folder / '0.jpg'), np.full((200, 200, 3), 90, np.uint8))
+    (folder / '3.jpg').write_bytes(b'not a picture')
+    cv2.imwrite(str(folder / '4.png'), cv2.GaussianBlur(_draw(), (0, 0), 5)[..., ::-1])
+    (folder / 'notes.txt').write_text('not a photo')
+    return str(folder)
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Returns a video of nine frames of a face."""
+    path = str(tmp_path / 'film.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 25, (160, 200))
+    for shift in range(9):
+        writer.write(np.ascontiguousarray(_draw(shift)[..., ::-1]))
+    writer.release()
+    return path
+
+
+def _rows(output):
+    with open(os.path.join(output, 'frames.csv'), newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
+    workdir, photos, tmp_path
+):
+    output = tmp_path / 'new' / 'out'
+    command = [sys.executable, 'run_demo.py', f'--workdir={workdir}', f'--input={photos}']
+    environment = os.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+    done = subprocess.run(
+        command + [f'--output={output}'],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'used 2 of 5 frames; skipped: ' in done.stdout and '1 no face found' in done.stdout
+    assert 'compiling the network' in done.stderr and '5/5' in done.stderr
+    assert os.listdir(tmp_path / 'cache' / 'seqface_jax')
+    assert (output / 'face.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
+    assert cv2.imread(str(output / 'face.png')).std() > 10
+    rows = {os.path.basename(row['photo']): row for row in _rows(output)}
+    assert {name: row['result'] for name, row in rows.items()} == {
+        '0.jpg': 'skipped',
+        '1.jpg': 'used',
+        '2.png': 'used',
+        '3.jpg': 'skipped',
+        '4.png': 'skipped',
+    }
+    assert 'not a readable picture' in rows['3.jpg']['detail']
+    assert 'blurred (sharpness 0.' in rows['4.png']['detail']
+    assert float(rows['1.jpg']['sharpness']) > float(rows['4.png']['sharpness']) > 0
+
+
+def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
+    command = [sys.executable, 'run_demo.py', f'--input={tmp_path}/none']
+    command += [f'--output={tmp_path}/out']
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip()
+        .splitlines()[-1]
+        .startswith(f'error: no such file or folder: {tmp_path}/none')
+    )
+
+
+def test_a_film_gives_a_face_and_the_state_goes_on(restored, reconstructor, film, tmp_path):
+    output = str(tmp_path / 'out')
+    lines = demo.run(None, film, output, texture=False)
+    assert 'used 9 of 9 frames' in lines[0] and 'mm/frame^2' in lines[1]
+    rows = _rows(output)
+    assert [row['photo'] for row in rows] == [str(number) for number in range(9)]
+    state = reconstructor.load_state(os.path.join(output, 'state.npz'))
+    assert state.num_frames == 9
+    again = str(tmp_path / 'again')
+    earlier = os.path.join(output, 'state.npz')
+    demo.run(None, film, again, state_path=earlier, max_frames=2, texture=False)
+    state = reconstructor.load_state(os.path.join(again, 'state.npz'))
+    assert state.num_frames == 11 and len(_rows(again)) == 2
+
+
+def test_jitter_in_the_table_is_that_of_the_faces(restored, film, tmp_path, monkeypatch):
+    faces, add = [], demo_record.Record.add
+
+    def keep(record, moment):
+        faces.append(moment.face.vertices)
+        add(record, moment)
+
+    monkeypatch.setattr(demo_record.Record, 'add', keep)
+    demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    written = [row['jitter_mm_per_frame2'] for row in _rows(tmp_path / 'out')]
+    assert written[:2] == ['', '']
+    expected = demo_record.jitter(np.stack(faces))
+    np.testing.assert_allclose(np.float64(written[2:]), expected, atol=1e-4)
+
+
+def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path, monkeypatch):
+    opened = video.open_source(film)
+
+    def frames():
+        for frame in opened.frames:
+            if frame.name == '3':
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(video, 'open_source', lambda source: opened._replace(frames=frames()))
+    before = signal.getsignal(signal.SIGINT)
+    lines = demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    assert lines[0].startswith('stopped') and 'used 4 of 4 frames' in lines[1]
+    assert os.path.exists(tmp_path / 'out' / 'face.ply') and len(_rows(tmp_path / 'out')) == 4
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize('score', [1.0, 0.0])
+def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
+    restored, film, tmp_path, monkeypatch, score
+):
+    facing = alignment.RigidTransform(np.eye(3), np.array([0.0, 0.0, -1060.0]))
+
+    def fit(photo, box, *args, **options):
+        return pose_fitting.Pose(facing, pose_fitting.assumed_camera(box), score)
+
+    monkeypatch.setattr(pose_fitting, 'fit', fit)
+    output = tmp_path / 'out'
+    lines = demo.run(None, film, str(output), max_frames=4, animate=True)
+    written = {path.name for path in output.iterdir()}
+    assert {'face.ply', 'face.obj', 'face.glb', 'face.png', 'face_animated.glb'} <= written
+    (mesh,) = trimesh.load_scene(output / 'face.glb', process=False).geometry.values()
+    painted = mesh.visual.material.baseColorTexture is not None
+    assert painted == ({'face.mtl', 'face_texture.png'} <= written) == (score > 0)
+    said = 'the texture is of 4 frames' if painted else 'no texture: the pose of the head was'
+    assert any(line.startswith(said) for line in lines)
+    assert all((row['yaw_deg'] == '0.0') == painted for row in _rows(output))
+    assert (output / 'face_animated.glb').stat().st_size > 2 * (output / 'face.glb').stat().st_size
+
+
+def test_the_page_shows_the_face_and_stays_until_ctrl_c(restored, film, tmp_path, capsys):
+    output = str(tmp_path / 'out')
+    with demo.open_page(output, port=0) as page:
+        demo.run(None, film, output, page=page, texture=False)
+        number, picture, face = page.shown
+        assert number == 8 and picture.std() > 10
+        with urllib.request.urlopen(page.address, timeout=10) as answer:
+            assert answer.status == 200
+        timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        demo.keep_page(page)
+    said = capsys.readouterr()
+    assert f'the face comes at {page.address}' in said.err and not said.out
+    written = (tmp_path / 'out' / 'face.ply').read_bytes()
+    assert f'element vertex {len(face.vertices)}'.encode() in written
+
+
+def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
+    frame = video.Frame('0', _draw())
+    state = reconstructor.initial_state()
+    moment = next(demo.stream(reconstructor, [frame], state))
+    with demo_record.Record(str(tmp_path)) as record:
+        for _ in range(200):
+            record.add(moment)
+        assert 8 <= len(record._shown) <= 16
+
+
+def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
+    tmp_path, reconstructor, monkeypatch
+):
+    frame = video.Frame('0', _draw())
+    moment = next(demo.stream(reconstructor, [frame], reconstructor.initial_state()))
+    monkeypatch.setattr(demo_record, 'jitter', lambda faces: [0.0])
+    painted = []
+    painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
+    monkeypatch.setattr(face_painter, 'FacePainter', lambda mask: painter())
+    mask = reconstructor.face_mask
+    with demo_record.Record(str(tmp_path), face_mask=mask, keep_keyframes=True) as record:
+        for _ in range(3000):
+            record.add(moment)
+    assert len(painted) == pytest.approx(1000 + 1000 / 2 + 1000 / 4, abs=2)
+    assert 60 < len(record._keyframes) < 80
+
+
+def test_the_expressions_move_the_final_face(tmp_path, film, monkeypatch):
+    expressive = Reconstructor(*small_run.make(expression_size=2))
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: expressive)
+    kept, save = {}, Face.save
+
+    def keep(face, path, animation=None):
+        kept[os.path.basename(path)] = face, animation
+        save(face, path, animation)
+
+    monkeypatch.setattr(Face, 'save', keep)
+    demo.run(None, film, str(tmp_path), max_frames=3, animate=True, texture=False)
+    face, animation = kept['face_expressions.glb']
+    assert len(animation.vertices) == len(animation.seconds) == 3
+    last = face.frame_vertices
+    np.testing.assert_allclose(animation.vertices[-1], last, atol=1e-4)
+    assert np.abs(animation.vertices[0] - last).max() > 1e-3
+    assert (tmp_path / 'face_expressions.glb').stat().st_size > 0
+
+
+def test_a_long_video_keeps_few_expressions_evenly(tmp_path, reconstructor):
+    face = Face(np.zeros((4, 3), np.float32), None, np.ones(4))
+    with demo_record.Record(str(tmp_path), keep_keyframes=True) as record:
+        for number in range(200):
+            record._num_used += 1
+            moved = np.full((4, 3), number, np.float32)
+            record._keep_expression(dataclasses.replace(face, frame_vertices=moved))
+    kept = [int(moved[0, 0]) for moved in record._expressions]
+    assert kept == list(range(0, 200, 8))
+
+
+def test_photos_without_a_face_are_named_with_the_reason(restored, photos, tmp_path):
+    with pytest.raises(UserError, match='no face in any of the 1 frames of .*no face found'):
+        demo.run(None, os.path.join(photos, '0.jpg'), str(tmp_path / 'out'))
+    assert _rows(tmp_path / 'out')[0]['detail'] == 'no face found'
+
+
+def test_an_unknown_choice_is_refused(photos, tmp_path):
+    with pytest.raises(UserError, match='there is no .*: choose of'):
+        demo.run(None, photos, str(tmp_path / 'out'), 'best')
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(restored, photos, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write to .*choose another --output'):
+        demo.run(None, photos, str(tmp_path / 'file' / 'out'))

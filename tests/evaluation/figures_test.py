@@ -1,0 +1,87 @@
+import cv2
+import numpy as np
+
+from seqface_jax import models, reconstruct
+from seqface_jax.evaluation import figures, metrics, scoring, streaming
+from seqface_jax.geometry import surface
+from tests.helpers import bumpy_face
+
+
+def _row(model, num_frames, value):
+    return {
+        'model': model,
+        'of': None,
+        'checkpoint': 'best_validation' if num_frames else None,
+        'split': 'test',
+        'num_frames': num_frames,
+        'vertex_mm': value,
+        'scan_to_mesh_mm': {'mean': value},
+        'intervals': {'vertex_mm': (value - 1, value + 1), 'scan_to_mesh_mm': None},
+    }
+
+
+def test_the_error_curve_shows_each_model_over_frames_and_baselines_level():
+    rows = [_row('mean_face', None, 3), _row('ours', 1, 2.5), _row('ours', 4, 2.0)]
+    for metric in ('vertex_mm', 'scan_to_mesh_mm'):
+        (axes,) = figures.error_curve(rows, metric).axes
+        level, curve = axes.lines
+        np.testing.assert_array_equal(level.get_ydata(), [3, 3])
+        np.testing.assert_array_equal(curve.get_xdata(), [1, 4])
+        np.testing.assert_array_equal(curve.get_ydata(), [2.5, 2.0])
+
+
+def test_the_ced_figure_shows_each_model_at_its_most_frames():
+    shares = {f'{limit:.1f}': limit / 5 for limit in metrics.CED_MM}
+    ced = [_row('mean_face', None, 3), _row('ours', 1, 2.5), _row('ours', 4, 2.0)]
+    ced = [row | shares | {'ced_auc': 0.1 * place} for place, row in enumerate(ced)]
+    (axes,) = figures.ced_curve(ced).axes
+    assert [line.get_label().split(': ')[-1] for line in axes.lines] == ['0.000', '0.200']
+
+
+def test_the_calibration_figure_shows_the_band_and_both_sigmas():
+    stated = {'coverage_90': 0.9, 'sigma_mm': 1.0, 'coordinate_rms_mm': 1.1}
+    rows = [_row('ours', count, 2.0) | stated for count in (1, 4)]
+    above, below = figures.calibration_curve(rows).axes
+    np.testing.assert_array_equal(above.lines[-1].get_ydata(), [0.9, 0.9])
+    assert len(below.lines) == 2
+
+
+def test_the_loss_curve_shows_the_epochs_of_both_kinds():
+    rows = [
+        {'kind': 'step', 'epoch': '1', 'loss': '9'},
+        {'kind': 'training', 'epoch': '1', 'loss': '4'},
+        {'kind': 'validation', 'epoch': '1', 'loss': '5'},
+        {'kind': 'training', 'epoch': '2', 'loss': '3'},
+    ]
+    (axes,) = figures.loss_curve(rows, 'run').axes
+    training, validation = axes.lines
+    np.testing.assert_array_equal(training.get_ydata(), [4, 3])
+    np.testing.assert_array_equal(validation.get_ydata(), [5])
+
+
+def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
+    face = bumpy_face.position_map_of(0)
+    mask = bumpy_face.mask_of(face)
+    subjects = scoring.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
+    frames = [np.full((3, 32, 32, 3), 90, np.uint8)]
+    condition = streaming.Condition('ours', 'best_validation', 'test', 8)
+    answers = [streaming.Answers(condition, models.Prediction(face[None]), True, mask, None)]
+    path = str(tmp_path / 'predictions.png')
+    figures.save(figures.predictions(subjects, frames, answers), path)
+    assert cv2.imread(path).std() > 10
+    demo = str(tmp_path / 'demo.png')
+    one = reconstruct.Face(face[mask], np.array([[0, 1, 2]]), np.ones(mask.sum()))
+    figures.save(figures.demo(list(frames[0]), one), demo)
+    assert cv2.imread(demo) is not None
+
+
+def test_the_picture_of_the_demo_shows_the_texture_beside_the_shape():
+    face = bumpy_face.position_map_of(0)
+    vertices, triangles = surface.from_prediction(face, ordered=True, mask=bumpy_face.mask_of(face))
+    frames, green = [np.full((32, 32, 3), 90, np.uint8)], np.full((8, 8, 3), (0, 200, 0), np.uint8)
+    uv = np.full((len(vertices), 2), 0.5)
+    one = reconstruct.Face(vertices, triangles, np.ones(len(vertices)), uv, green)
+    picture = figures.demo(frames, one)
+    shown = [axes.images[0].get_array() for axes in picture.subfigs[1].axes]
+    is_green = [(image == (0, 200, 0)).all(-1).any() for image in shown]
+    assert is_green == [False, False, True, True]

@@ -1,0 +1,38 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqface_jax.models.layers.decoders import ConvTranspose, ResizeConv
+
+IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 4, 6))
+
+
+@pytest.mark.parametrize(('kernel', 'stride'), [(4, 1), (4, 2), (3, 1), (3, 2)])
+def test_transposed_convolution_is_the_gradient_of_a_same_convolution(kernel, stride):
+    module = ConvTranspose(7, kernel, stride)
+    variables = jax.jit(module.init)(jax.random.key(1), IMAGES)
+    weights = variables['params']['kernel']  # [k, k, 7, 6]: of a convolution from 7 to 6 channels.
+
+    def forward(x):
+        return jax.lax.conv_general_dilated(
+            x, weights, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+        )
+
+    large = jnp.zeros((2, 5 * stride, 4 * stride, 7))
+    expected = jax.jit(lambda dy: jax.vjp(forward, large)[1](dy)[0])(IMAGES)
+    np.testing.assert_allclose(jax.jit(module.apply)(variables, IMAGES), expected, atol=1e-5)
+
+
+def test_the_bias_of_a_transposed_convolution_is_added_everywhere():
+    params = {'kernel': jnp.zeros((4, 4, 2, 6)), 'bias': jnp.array([1.0, -2.0])}
+    y = ConvTranspose(2, stride=2).apply({'params': params}, IMAGES)
+    np.testing.assert_array_equal(y, np.broadcast_to([1.0, -2.0], (2, 10, 8, 2)))
+
+
+def test_resize_conv_of_a_constant_image_has_no_checkerboard():
+    module = ResizeConv(3, stride=2)
+    y, _ = module.init_with_output(jax.random.key(1), jnp.ones((1, 6, 6, 4)))
+    assert y.shape == (1, 12, 12, 3)
+    inner = y[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(inner, np.broadcast_to(inner[:, :1, :1], inner.shape), atol=1e-5)

@@ -1,0 +1,121 @@
+import base64
+import csv
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from seqface_jax.errors import UserError
+from seqface_jax.reconstruction import contact_sheet, overlay, result_files
+from tests.helpers import small_fit
+
+_NAMES = ['jawOpen', 'eyeBlinkLeft']
+_EVIL = '</script><script>alert(1)</script>'
+
+
+def _face():
+    vertices, triangles, _ = small_fit.mesh()
+    shifts = np.zeros((2, *vertices.shape))
+    return result_files.FinalFace(vertices, triangles, np.full(len(vertices), 0.5), shifts)
+
+
+def _files(folder, **options):
+    _, triangles, landmarks = small_fit.mesh()
+    shown = overlay.MeshOverlay(triangles, landmarks)
+    return result_files.ResultFiles(str(folder), shown, _NAMES, **options)
+
+
+def _page_data(path):
+    page = path.read_text()
+    data = re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL).group(1)
+    return page, json.loads(data)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """Returns the folder of a run of two photos that were used and one that was not."""
+    folder = tmp_path_factory.mktemp('run')
+    with _files(folder) as files:
+        vertices = small_fit.mesh()[0]
+        files.use('in/a.jpg', small_fit.photo(), small_fit.make(), 2.0, vertices)
+        files.skip(_EVIL, None, 'not readable')
+        fit = small_fit.make(yaw_deg=30, expression=(0.5, 0.0))
+        files.use('in/a.jpg', small_fit.photo(), fit, 1.5, vertices)
+        files.write('A face', _face())
+    return folder
+
+
+def test_each_used_photo_has_an_overlay_even_if_two_bear_one_name(run):
+    names = sorted(path.name for path in (run / 'overlay').iterdir())
+    assert names == ['0001_a.jpg', '0003_a.jpg']
+    assert cv2.imread(str(run / 'overlay.jpg')).shape[1] > 900  # Three tiles.
+    assert not (run / 'overlay.mp4').exists()
+
+
+def test_the_page_is_whole_asks_for_nothing_and_escapes_names(run):
+    page, data = _page_data(run / 'face.html')
+    assert '{{' not in page and _EVIL not in page
+    assert not re.search(
+        r'(?:src|href)="(?!data:)|https?://(?!www\.w3\.org/2000/svg)|@import', page
+    )
+    assert [frame['name'] for frame in data['frames']] == ['in/a.jpg', _EVIL, 'in/a.jpg']
+    assert data['frames'][1]['reason'] == 'not readable'
+
+
+def test_the_page_says_what_each_frame_added(run):
+    _, data = _page_data(run / 'face.html')
+    first, skipped, second = data['frames']
+    assert (first['band_mm'], second['band_mm']) == (2.0, 1.5)
+    assert skipped['reprojection_px'] is None and second['reprojection_px'] == 1.25
+    assert second['strongest'] == [['jawOpen', 0.5]] and second['angles_deg'][0] == 30
+    assert first['picture'].startswith('data:image/jpeg') and first['before']
+    deviation = np.frombuffer(base64.b64decode(data['deviation']), np.uint8)
+    np.testing.assert_allclose(deviation / data['deviations_per_mm'], 1.0)  # Confidence 1 / 2.
+
+
+def test_the_page_gives_the_files_away_as_they_are(run):
+    _, data = _page_data(run / 'face.html')
+    names = [file['name'] for file in data['downloads']]
+    assert names == ['landmarks.json', 'expression.csv', 'face_rigged.glb']
+    for file in data['downloads']:
+        content = base64.b64decode(file['address'].split(',', 1)[1])
+        assert content == (run / file['name']).read_bytes() and len(content) == file['bytes']
+
+
+def test_photos_get_half_a_second_each(run):
+    rows = list(csv.reader((run / 'expression.csv').read_text().splitlines()))
+    assert [row[:3] for row in rows[1:]] == [
+        ['0.0000', 'in/a.jpg', '0.0000'],
+        ['0.5000', 'in/a.jpg', '0.5000'],
+    ]
+
+
+def test_a_video_gets_an_overlay_video_of_all_its_frames(tmp_path):
+    with _files(tmp_path, frames_per_second=10.0) as files:
+        files.use('0', small_fit.photo(), small_fit.make())
+        files.skip('1', small_fit.photo(), 'blurred')
+        files.use('2', small_fit.photo(), small_fit.make())
+        files.write('A face', _face())
+    capture = cv2.VideoCapture(str(tmp_path / 'overlay.mp4'))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 3
+    assert not (tmp_path / 'overlay').exists()
+    rows = list(csv.reader((tmp_path / 'expression.csv').read_text().splitlines()))
+    assert [row[0] for row in rows[1:]] == ['0.0000', '0.2000']
+
+
+def test_a_long_run_keeps_a_bounded_number_of_pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(result_files, '_MAX_KEPT', 6)
+    monkeypatch.setattr(contact_sheet, 'skipped_tile', lambda photo: np.zeros((9, 9, 3), np.uint8))
+    with _files(tmp_path) as files:
+        for number in range(50):
+            files.skip(str(number), None, 'blurred')
+    pictures = [frame.picture is not None for frame in files._frames]
+    assert len(pictures) == 50 and sum(pictures) <= 6 and pictures[0]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot write to .*file/out.*choose another --output'):
+        _files(tmp_path / 'file' / 'out')
