@@ -3,6 +3,9 @@
 python run_train.py --config=configs/quickstart.py [--workdir=runs/quickstart]
     [--config.train.num_epochs=20]
 
+The options of a config, each with a comment, are in configs/default.py;
+--config.SECTION.FIELD=VALUE sets one.
+
 On several machines, the same command on each, the workdir on the first one:
 
 python run_train.py ... --coordinator=FIRST:1234 --num_processes=2 --process_id=0   # 1 on the other
