@@ -6,7 +6,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import command_flags, errors
+from seqface_jax import command_line, errors
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
 _INPUT = flags.DEFINE_string(
@@ -23,7 +23,7 @@ _ANIMATE = flags.DEFINE_bool(
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
-command_flags.require(
+command_line.require(
     input='FOLDER of photos, a photo, a video or the number of a camera',
     output='FOLDER to write to',
 )
@@ -62,4 +62,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    app.run(main, flags_parser=command_flags.parse)
+    app.run(main, flags_parser=command_line.parse)

@@ -5,7 +5,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import command_flags, errors, extras
+from seqface_jax import command_line, errors, extras
 
 _WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate, on the same records.')
 _OUTPUT = flags.DEFINE_string(
@@ -25,7 +25,7 @@ _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
 _PERMUTATIONS = flags.DEFINE_integer(
     'permutations', 0, 'Orders of the same frames to measure the order spread over; 0: not.'
 )
-command_flags.require(workdir='RUN, the folder of a trained run')
+command_line.require(workdir='RUN, the folder of a trained run')
 
 
 @errors.exit_on_user_error
@@ -77,4 +77,4 @@ def _checkpoints(values):
 
 
 if __name__ == '__main__':
-    app.run(main, flags_parser=command_flags.parse)
+    app.run(main, flags_parser=command_line.parse)

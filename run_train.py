@@ -3,6 +3,9 @@
 python run_train.py --config=configs/quickstart.py [--workdir=runs/quickstart]
     [--config.train.num_epochs=20]
 
+The options of a config, each with a comment, are in configs/default.py;
+--config.SECTION.FIELD=VALUE sets one.
+
 On several machines, the same command on each, the workdir on the first one:
 
 python run_train.py ... --coordinator=FIRST:1234 --num_processes=2 --process_id=0   # 1 on the other
@@ -14,7 +17,7 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from seqface_jax import command_flags, errors, extras
+from seqface_jax import command_line, errors, extras
 
 _CONFIG = config_flags.DEFINE_config_file('config', lock_config=True)
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<config> if left out.')
@@ -23,7 +26,7 @@ _COORDINATOR = flags.DEFINE_string(
 )
 _NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of a training on several machines.')
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
-command_flags.require(config='configs/quickstart.py or another of configs/')
+command_line.require(config='configs/quickstart.py or another of configs/')
 
 
 @errors.exit_on_user_error
@@ -57,4 +60,4 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    app.run(main, flags_parser=command_flags.parse_with_config)
+    app.run(main, flags_parser=command_line.parse_with_config)

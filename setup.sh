@@ -47,9 +47,9 @@ else
     "$PYTHON" -m venv "$VENV"
 fi
 case "$JOB" in
-train) EXTRA='[data]' SIZE='1.4 GB' ;;
-test) EXTRA='[test]' SIZE='2 GB' ;;
-*) EXTRA='' SIZE='0.9 GB' ;;
+train) EXTRA='[data]' SIZE='1.8 GB' ;;
+test) EXTRA='[test]' SIZE='2.1 GB' ;;
+*) EXTRA='' SIZE='1.1 GB' ;;
 esac
 STAMP="$VENV/.installed-${EXTRA:-demo}"
 if ! cmp -s pyproject.toml "$STAMP"; then

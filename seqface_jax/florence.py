@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import command_flags, errors
+from seqface_jax import command_line, errors
 
 CHECKPOINT = 'best_validation'
 _TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')
@@ -278,7 +278,7 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    command_flags.require(
+    command_line.require(
         workdir='RUN, the folder of a trained run', data_dir='FOLDER of the prepared data'
     )
-    app.run(main, flags_parser=command_flags.parse)
+    app.run(main, flags_parser=command_line.parse)

@@ -16,7 +16,7 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, command_flags, errors, files, frozen
+from seqface_jax import checkpoints, command_line, errors, files, frozen
 from seqface_jax.models.network import FaceNetwork
 from seqface_jax.photos import crops
 
@@ -106,5 +106,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    command_flags.require(output='FILE to write')
-    app.run(main, flags_parser=command_flags.parse)
+    command_line.require(output='FILE to write')
+    app.run(main, flags_parser=command_line.parse)

@@ -20,7 +20,7 @@ from absl import app, flags, logging
 from flax import traverse_util
 from ml_collections import config_flags
 
-from seqface_jax import checkpoints, command_flags, models
+from seqface_jax import checkpoints, command_line, models
 from seqface_jax.errors import UserError, exit_on_user_error, unread
 from seqface_jax.models import fields
 
@@ -432,5 +432,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    command_flags.require(h5='FILE of the thesis, .h5', workdir='FOLDER of the new run')
-    app.run(main, flags_parser=command_flags.parse)
+    command_line.require(h5='FILE of the thesis, .h5', workdir='FOLDER of the new run')
+    app.run(main, flags_parser=command_line.parse)

@@ -10,13 +10,13 @@ import os
 import cv2
 import numpy as np
 
-from seqface_jax import page
-from seqface_jax.evaluation import metrics, tables
+from seqface_jax.evaluation import metrics, page, tables
 from seqface_jax.geometry import surface
 
 MAX_FRAMES = 32  # Shown as pictures, of each subject.
 _PICTURE_PX = 96
 _ERRORS_PER_MM = 25  # Errors are stored as uint8: up to 10.16 mm ...
+_TEMPLATE = os.path.join(os.path.dirname(__file__), 'report_template.html')
 _UNKNOWN = 255  # ... but where there is nothing to compare with.
 
 
@@ -39,7 +39,7 @@ def write(path, found, shown, figures_folder):
         'PROTOCOL': _protocol(found.protocol),
         'DATA': page.script_json(scene(shown)),
     }
-    tables.write_text(path, page.fill('report_template.html', parts))
+    tables.write_text(path, page.fill(_TEMPLATE, parts))
 
 
 def scene(shown):

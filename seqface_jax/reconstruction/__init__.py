@@ -1,1 +1,1 @@
-"""From the state of the filter to what a person gets: meshes, tables, pictures, a page."""
+"""The reconstructed face: its texture, its files, tables, pictures and pages, saved states."""

@@ -152,7 +152,7 @@ class ResultFiles:
             more_files: paths of other files for the page's download buttons.
 
         Returns:
-            list of str, the paths of what was written, the page first.
+            list of str, the paths of what was written (of the video: will be), the page first.
         """
         sheet = self._path('overlay.jpg')
         contact_sheet.save_picture(sheet, self._sheet(title))
@@ -171,7 +171,8 @@ class ResultFiles:
         shown = {name: getattr(face, name) for name in ('vertices', 'triangles', 'uv', 'texture')}
         shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
         face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
-        return [page, sheet, *files]
+        place = self._path('overlay.mp4' if self._rate else 'overlay')
+        return [page, sheet, place, *files]
 
     def _write_rig(self, path, face):
         mesh = export.make_mesh(

@@ -176,11 +176,17 @@ class Viewer:
             self._title.content = (
                 f'**Frame {number + 1} of {self._count}**, confidence '
                 f'{face.confidence.mean():.2f}, {len(face.vertices)} points, mm'
-            )
+            ) + self._legend(face)
             self._picture.image = picture
             self._plot.image = plot(self._moves, number)
             self._mesh = self._server.scene.add_mesh_trimesh('/face', self._model(face))
             self._drawn_at = time.monotonic()
+
+    def _legend(self, face):
+        """Returns what the colours mean, Markdown; nothing where the texture is shown."""
+        if self._colored.value == 'texture' and face.texture is not None:
+            return ''
+        return '\n\n' + legend(face.confidence)
 
     def _model(self, face):
         import trimesh
@@ -228,6 +234,16 @@ def confidence_colors(confidence):
     low, high = float(np.min(confidence)), float(np.max(confidence))
     share = (np.asarray(confidence) - low) / max(high - low, 1e-6)
     return (255 * _COLORS(share)).astype(np.uint8)
+
+
+def legend(confidence):
+    """Returns what the ends of the colours of `confidence_colors` stand for, a sentence.
+
+    Args:
+        confidence: [V] in (0, 1], 1 / (1 + standard deviation in mm).
+    """
+    least, most = (1 / max(float(value), 1e-6) - 1 for value in (min(confidence), max(confidence)))
+    return f'Colour: from dark blue, {least:.1f} mm uncertain, to yellow, {most:.1f} mm.'
 
 
 def plot(moves, current):

@@ -1,63 +1,52 @@
-import os
-import sys
-
 import pytest
+from absl import flags
 
-from seqface_jax import command_line, extras
-from seqface_jax.errors import UserError
+from seqface_jax import command_line
 
 
-def _runs(monkeypatch):
-    """Records what is run instead of running it."""
-    seen = []
-    monkeypatch.setattr(
-        command_line.runpy, 'run_module', lambda name, **_: seen.append((name, list(sys.argv)))
+@pytest.fixture
+def config(tmp_path):
+    """Returns the path of a config with the options data.dir, data.name and seed."""
+    (tmp_path / 'small.py').write_text(
+        'import ml_collections\n'
+        'def get_config():\n'
+        "    return ml_collections.ConfigDict({'data': {'dir': 'x', 'name': 'y'}, 'seed': 0})\n"
     )
-    monkeypatch.setattr(sys, 'argv', ['seqface'])
-    monkeypatch.setattr(sys, 'path', list(sys.path))
-    return seen
+    return str(tmp_path / 'small.py')
 
 
-def test_a_command_runs_its_script_with_the_rest_of_the_line(monkeypatch):
-    seen = _runs(monkeypatch)
-    command_line.run(['seqface', 'demo', '--input=a', '--output=b'])
-    assert seen == [('run_demo', ['seqface demo', '--input=a', '--output=b'])]
-
-
-@pytest.mark.parametrize('argv', [['seqface'], ['seqface', '--help']])
-def test_without_a_command_the_help_lists_all(argv, capsys):
-    command_line.run(argv)
-    text = capsys.readouterr().out
-    assert all(f'seqface {name}' in text for name in command_line.COMMANDS)
-
-
-def test_an_unknown_command_is_refused_with_the_legal_ones(capsys):
+def test_a_config_that_is_not_there_is_answered_with_the_nearest(config, capsys):
     with pytest.raises(SystemExit):
-        command_line.run(['seqface', 'dream'])
-    assert capsys.readouterr().err == (
-        "error: there is no command 'dream': choose of demo, train, eval, prep, doctor\n"
+        command_line.parse_with_config(['x', f'--config={config.replace("small", "smal")}'])
+    said = capsys.readouterr().err
+    assert 'there is no config' in said and f'did you mean {config}?' in said
+    assert said.count('\\n') == 0 and said.startswith('error: ')
+
+
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        ('data.data_dir', 'has no option data.data_dir: did you mean data.dir?'),
+        ('data.nam', 'Did you mean "name" instead of "nam"?'),
+        ('date.name', 'has no option date.name: did you mean data.name?'),
+        ('unheard_of', 'has no option unheard_of: configs/default.py has them all'),
+    ],
+)
+def test_an_option_that_is_not_there_is_answered_with_the_nearest(config, option, sentence):
+    assert sentence in command_line._no_field(
+        ['x', f'--config={config}', f'--config.{option}=1'], config
     )
 
 
-def test_training_away_from_the_project_takes_the_installed_config(tmp_path, monkeypatch):
-    seen = _runs(monkeypatch)
-    monkeypatch.chdir(tmp_path)
-    command_line.run(['seqface', 'train', '--config=configs/cpu.py', '--config.train.seed=1'])
-    ((_, (_, config, other)),) = seen
-    path = config.removeprefix('--config=')
-    assert os.path.isabs(path) and os.path.isfile(path) and other == '--config.train.seed=1'
-
-
-def test_training_takes_the_config_of_the_folder_first(tmp_path, monkeypatch):
-    seen = _runs(monkeypatch)
-    (tmp_path / 'configs').mkdir()
-    (tmp_path / 'configs' / 'cpu.py').touch()
-    monkeypatch.chdir(tmp_path)
-    command_line.run(['seqface', 'train', '--config=configs/cpu.py'])
-    assert seen[0][1][1] == '--config=configs/cpu.py' and sys.path[0] == str(tmp_path)
-
-
-def test_a_missing_extra_is_named_with_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(extras.EXTRAS, 'dreams', extras.Extra('dreaming', ('os', 'no_such_module')))
-    with pytest.raises(UserError, match=r'dreaming needs no_such_module: .*seqface-jax\[dreams\]'):
-        extras.require('dreams')
+def test_a_missing_flag_says_what_to_give(monkeypatch, capsys):
+    own = flags.FlagValues()
+    flags.DEFINE_string('input', None, '', flag_values=own)
+    monkeypatch.setattr(flags, 'FLAGS', own)
+    validate = flags.register_validator
+    monkeypatch.setattr(flags, 'register_validator', lambda *args: validate(*args, flag_values=own))
+    command_line.require(input='FOLDER')
+    with pytest.raises(SystemExit):
+        command_line.parse(['x'])
+    assert capsys.readouterr().err == (
+        'error: --input is missing: give --input=FOLDER; --help tells more\n'
+    )

@@ -1,5 +1,6 @@
-"""What README.md tells a person to type exists: scripts, configs and flags."""
+"""What README.md and docs/ tell a person to type exists: scripts, configs and flags."""
 
+import glob
 import os
 import re
 import subprocess
@@ -10,13 +11,27 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def commands():
-    """Returns the command lines of README's code blocks, continued lines joined."""
-    with open(os.path.join(ROOT, 'README.md'), encoding='utf-8') as file:
+DOCUMENTS = ('README.md', *sorted(glob.glob('docs/*.md', root_dir=ROOT)))
+
+
+def blocks(document):
+    """Returns (language, text) of each code block of a document, continued lines joined."""
+    with open(os.path.join(ROOT, document), encoding='utf-8') as file:
         text = file.read().replace('\\\n', ' ')
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
-    lines = [line.strip() for name, block in blocks if not name for line in block.splitlines()]
+    return re.findall(r'^```(\w*)\n(.*?)^```$', text, re.DOTALL | re.MULTILINE)
+
+
+def commands(document='README.md'):
+    """Returns the command lines of a document's code blocks."""
+    texts = (text for language, text in blocks(document) if not language)
+    lines = [line.strip() for text in texts for line in text.splitlines()]
     return [line for line in lines if line.startswith(('python ', './'))]
+
+
+def python_commands():
+    """Returns the commands of all documents that run Python, each once."""
+    found = dict.fromkeys(command for document in DOCUMENTS for command in commands(document))
+    return [command for command in found if command.startswith('python ')]
 
 
 def test_readme_names_both_commands():
@@ -24,8 +39,8 @@ def test_readme_names_both_commands():
     assert './setup.sh test' in commands()
 
 
-@pytest.mark.parametrize('command', [c for c in commands() if c.startswith('python ')])
-def test_a_command_of_readme_names_real_scripts_configs_and_flags(command):
+@pytest.mark.parametrize('command', python_commands())
+def test_a_command_names_real_scripts_configs_and_flags(command):
     script = re.match(r'python (-m [\w.]+|\w+\.py)', command).group(1).split()
     help_text = subprocess.run(
         [sys.executable, *script, '--help'], cwd=ROOT, capture_output=True, text=True, timeout=120
@@ -42,3 +57,20 @@ def test_setup_refuses_an_unknown_job_with_one_sentence():
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: unknown job 'nonsense'")
+
+
+def test_the_first_block_of_the_python_page_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    language, text = blocks('docs/PYTHON.md')[0]
+    found = {}
+    exec(compile(text, 'docs/PYTHON.md', 'exec'), found)
+    assert language == 'python' and found['face'].vertices.shape[1] == 3
+    assert sorted(os.listdir(tmp_path)) == ['face.glb', 'state.npz']
+
+
+def test_every_link_between_the_documents_leads_to_a_file():
+    for document in DOCUMENTS:
+        with open(os.path.join(ROOT, document), encoding='utf-8') as file:
+            links = re.findall(r'\]\(([^):#]+)\)', file.read())
+        for link in links:
+            assert os.path.exists(os.path.join(ROOT, os.path.dirname(document), link)), link

@@ -12,7 +12,7 @@ import cv2
 import pytest
 from skimage import data
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _NOT_SOURCE = {'.git', 'raw', 'data', 'runs', 'out', 'build', 'tests', 'benchmarks'}
 
 pytestmark = pytest.mark.timeout(900)
@@ -53,10 +53,10 @@ def environment(wheel, tmp_path_factory):
 def test_the_wheel_holds_the_code_the_trained_run_and_the_licences(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
-        'seqface_jax/command_line.py',
-        'seqface_jax/face_template.html',
-        'seqface_jax/page_viewer.js',
-        'seqface_jax/page_style.css',
+        'seqface_jax/seqface_command.py',
+        'seqface_jax/reconstruction/face_template.html',
+        'seqface_jax/evaluation/page_viewer.js',
+        'seqface_jax/evaluation/page_style.css',
         'seqface_jax/pretrained/config.json',
         'data_prep/splits/bu4dfe.csv',
         'configs/cpu.py',

@@ -174,3 +174,8 @@ def test_garbage_on_its_socket_does_not_end_the_page(page):
     assert _is_alive(page)
     page.add(_FRAME, _face(1))
     assert page.shown[0] == 1
+
+
+def test_the_legend_says_the_ends_of_the_colours_in_mm():
+    text = viewer.legend(np.array([0.2, 0.5, 0.8]))  # Standard deviations 4, 1 and 0.25 mm.
+    assert text == 'Colour: from dark blue, 4.0 mm uncertain, to yellow, 0.2 mm.'

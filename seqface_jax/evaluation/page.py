@@ -15,11 +15,13 @@ def fill(template, parts):
     """Returns the text of a page.
 
     Args:
-        template: name of a template beside this module, with {{NAME}} where a part goes.
+        template: path of an HTML file with {{NAME}} where a part goes.
         parts: dict of name -> str; STYLE and VIEWER, which all pages share, are added.
     """
     text = _read(template)
-    parts = {'STYLE': _read('page_style.css'), 'VIEWER': _read('page_viewer.js'), **parts}
+    shared = {'STYLE': 'page_style.css', 'VIEWER': 'page_viewer.js'}
+    shared = {name: _read(os.path.join(_FOLDER, file)) for name, file in shared.items()}
+    parts = {**shared, **parts}
     head, *rest = text.split('{{')  # Filled once: what a part holds is not looked at again.
     for piece in rest:
         name, tail = piece.split('}}', 1)
@@ -68,6 +70,6 @@ def picture_address(picture, quality=85):
     return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()
 
 
-def _read(name):
-    with open(os.path.join(_FOLDER, name), encoding='utf-8') as file:
+def _read(path):
+    with open(path, encoding='utf-8') as file:
         return file.read()

@@ -1,4 +1,4 @@
-// The faces of a page, to turn: shared by report_template.html and face_template.html.
+// The faces of a page, to turn: shared by the page of an evaluation and that of a face.
 const by = (id) => document.getElementById(id);
 const SKIN = [0.87, 0.77, 0.71], UNKNOWN = [0.72, 0.74, 0.76];
 // Colours from none to the most: blue, white-green, yellow, red.

@@ -3,11 +3,11 @@ import json
 
 import numpy as np
 
-from seqface_jax import page
+from seqface_jax.evaluation import page
 
 
 def test_what_a_part_holds_is_not_filled_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, '_read', lambda name: '{{A}} and {{B}}')
+    monkeypatch.setattr(page, '_read', lambda path: '{{A}} and {{B}}')
     assert page.fill('any', {'A': '{{B}}', 'B': 'b'}) == '{{B}} and b'
 
 
