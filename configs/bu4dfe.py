@@ -1,7 +1,7 @@
-"""The flagship: every frame adds evidence about the face, see seqface_jax/models/fusion.py.
+"""The former flagship: every frame adds evidence about the face, see seqface_jax/models/fusion.py.
 
 With hundreds of people to learn from, fixed oriented gradients of frame and unwrapped face
-generalise where learned filters learn the people by heart. README, "Results", has its figures.
+generalise where learned filters learn the people by heart. docs/RESULTS.md has its figures.
 """
 
 from configs import default

@@ -1,6 +1,6 @@
-"""The flagship as two CPU cores train it: on realistic synthetic people, at 128 pixels.
+"""The former flagship as two CPU cores train it: realistic synthetic people, at 128 pixels.
 
-README, "Results", gives the commands that make the data, the time and the figures.
+docs/RESULTS.md gives the commands that make the data, the time and the figures.
 """
 
 from configs import quickstart

@@ -1,7 +1,7 @@
 """cpu.py, and beside the neutral face that of every frame, with its expression.
 
 For records prepared with --frame_maps: a frame without a scan of its own teaches no expression.
-README, "Results", has its figures.
+docs/RESULTS.md has its figures.
 """
 
 from configs import cpu
