@@ -3,10 +3,10 @@
 python -m data_prep.hard_pictures.calibrate --workdir=runs/correspondence --space=shape_space.npz
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
-From people of some kinds it learns what the errors of one picture's points have in common, how
-large they are beside what the network states, and the error of the shape that all pictures of a
-person share. All of it is written, with the shape space, to the run's geometry.npz. Then it prints
-errors by kind, that of the kinds of `--test` too, of which nothing is learnt.
+From people of some kinds it learns how much a picture's points are worth, whose errors go together,
+and the error of the shape that all pictures of a person share. Both are written, with the shape
+space, to the run's geometry.npz. Then it prints errors by kind, that of the kinds of `--test` too,
+of which nothing is learnt.
 """
 
 import os
@@ -27,9 +27,12 @@ _SEQUENCES = flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn 
 _TEST = flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
 _COUNTS = (1, 2, 4, 8, 16)
 _FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
-_COMMON = 16  # Layouts of errors that the points of a picture share.
 _WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
-_SHRINKAGE = 0.3  # Of the shared error's covariance towards its own diagonal.
+_SHRINKAGE = 0.5  # Of the shared error's covariance towards its own diagonal.
+# Shares of what the points would be worth if their errors were independent, tried one by one.
+_TEMPERINGS = (0.3, 0.1, 0.03, 0.01, 0.003)
+_TRIED_COUNT = 4  # Pictures after which a tempering is judged.
+_QUANTILE = 0.9  # Of true coordinates that the stated band shall hold.
 
 
 def sight(finder, image):
@@ -39,78 +42,69 @@ def sight(finder, image):
     return finder.look(image, crop, rounds=2)
 
 
-def residuals(stream, arrays):
-    """Returns errors [M, P, 2] px, factors, face widths [M] px and seen [M, P] of pictures."""
-    errors, factors, widths, seen = [], [], [], []
-    for images, places, visible in zip(
-        arrays['images'], arrays['places'], arrays['seen'], strict=True
+def see(finder, arrays):
+    """Adds `sightings`, a list of lists of Sightings, to the arrays of sequences.py."""
+    seen = [[sight(finder, image) for image in images] for images in arrays['images']]
+    return arrays | {'sightings': seen}
+
+
+def point_error(arrays):
+    """Returns the mean error of the points that are seen, % of the crop's side."""
+    off = []
+    for sightings, places, shown in zip(
+        arrays['sightings'], arrays['places'], arrays['seen'], strict=True
     ):
-        for image, true, shown in zip(images, places, visible, strict=True):
-            sighting = sight(stream.finder, image)
-            error = sighting.places - true
-            errors.append(error)
-            factors.append(sighting.factor)
-            widths.append(np.ptp(true[:, 0]))
-            seen.append(shown & (sighting.seen > 0.3))
-    return np.array(errors), np.array(factors), np.array(widths), np.array(seen)
+        for sighting, true, seen in zip(sightings, places, shown, strict=True):
+            error = np.linalg.norm(sighting.places - true, axis=1)[seen]
+            off += (100 * error / (_WINDOW * arrays['images'].shape[2])).tolist()
+    return float(np.mean(off))
 
 
-def learn_common(errors, widths, seen):
-    """Returns layouts [R, P, 2] of the errors that points of a picture share, in face widths."""
-    scaled = np.where(seen[..., None], errors / widths[:, None, None], 0.0)
-    size = np.sqrt((scaled**2).sum((1, 2)) / np.maximum(seen.sum(1), 1))
-    kept = size < 3 * np.median(size)
-    flat = scaled[kept].reshape(kept.sum(), -1)
-    flat = flat - flat.mean(0)
-    _, values, vectors = np.linalg.svd(flat / np.sqrt(len(flat)), full_matrices=False)
-    return (values[:_COMMON, None] * vectors[:_COMMON]).reshape(_COMMON, -1, 2)
-
-
-def point_level(errors, factors, widths, seen, common):
-    """Returns by how much the stated variances exceed what the common layouts leave of errors.
-
-    The common errors of each picture are fitted with their prior; what is left of the points that
-    are seen, whitened, would have a median square of 1.386 in two dimensions.
+def run_people(stream, arrays, counts=_COUNTS, refits=1):
+    """Streams each person; returns a list of dicts of what came out after each count.
 
     Args:
-        errors: [M, P, 2] px, factors: [M, P, 2, 2] of 1 / px, widths: [M] px, seen: [M, P].
-        common: [R, P, 2] face widths.
+        stream: flagship.Stream.
+        arrays: of sequences.py, seen.
+        counts: numbers of pictures.
+        refits: as of `Stream.update`.
     """
-    left = []
-    for error, factor, width, shown in zip(errors, factors, widths, seen, strict=True):
-        layouts = np.einsum('pij,rpj->rpi', factor[shown], width * common[:, shown])
-        rows = layouts.reshape(len(common), -1)
-        target = np.einsum('pij,pj->pi', factor[shown], error[shown])
-        shares = np.linalg.solve(rows @ rows.T + np.eye(len(rows)), rows @ target.ravel())
-        rest = target - np.tensordot(shares, layouts, 1)
-        left += (rest**2).sum(-1).tolist()
-    return np.median(left) / 1.386
-
-
-def run_people(stream, arrays, counts=_COUNTS):
-    """Streams each person; returns a list of dicts of what came out after each count."""
     out = []
     rng = np.random.default_rng(0)
-    for person, images in enumerate(arrays['images']):
-        state, after = stream.initial_state(), {}
-        for number, image in enumerate(images, start=1):
+    own = stream.geometry
+    for person, sightings in enumerate(arrays['sightings']):
+        state, after = stream.initial_state(), {'rotation': []}
+        for number, sighting in enumerate(sightings[: max(counts)], start=1):
             # The lens is known as well as that of a photo is.
             off = rng.normal(0, _FOCAL_DEVIATION)
             focal = np.log(arrays['focal'][person, number - 1]) + off
             lens = flagship.Lens(arrays['middle'][person, number - 1], focal, _FOCAL_DEVIATION)
-            sighting = sight(stream.finder, image)
-            state, fit, sighting = stream.update(state, image, sighting, lens)
+            image = arrays['images'][person, number - 1]
+            state, fit, _ = stream.update(state, image, sighting, lens, refits)
+            after['rotation'].append(np.asarray(fit.rotation))
             if number in counts:
-                own = stream.geometry
                 count = len(own.basis.mean)  # The eyes come after the face.
                 vertices, deviation = (values[:count] for values in stream.read(state))
-                mean = np.asarray(belief.posterior(state, own.shared, own.settings).mean)
-                after[number] = {'vertices': vertices, 'deviation': deviation, 'z': mean}
-            after.setdefault('chi2', []).append(float(fit.chi2))
-            after.setdefault('rotation', []).append(np.asarray(fit.rotation))
-            after.setdefault('score', []).append(sighting.score)
+                posterior = belief.posterior(state, own.shared, own.settings)
+                after[number] = {
+                    'vertices': vertices,
+                    'deviation': deviation,
+                    'mean': np.asarray(posterior.mean, np.float64),
+                    'covariance': np.asarray(posterior.covariance, np.float64),
+                }
         out.append(after)
     return out
+
+
+def log_likelihood(people, true, count):
+    """Returns the mean log likelihood of true coefficients [N, K] after a number of pictures."""
+    total = 0.0
+    for after, wanted in zip(people, true, strict=True):
+        off = wanted - after[count]['mean']
+        covariance = after[count]['covariance'] + 1e-6 * np.eye(len(off))
+        _, size = np.linalg.slogdet(covariance)
+        total -= 0.5 * (off @ np.linalg.solve(covariance, off) + size)
+    return total / len(true)
 
 
 def aligned_error(vertices, truth, near, scaled=False):
@@ -159,11 +153,11 @@ def report(name, people, arrays, near, mean_face):
     print(line, flush=True)
     angles = []
     for after, true in zip(people, arrays['rotation'], strict=True):
-        for found, wanted in zip(after['rotation'], true, strict=True):
+        for found, wanted in zip(after['rotation'], true, strict=False):
             cosine = (np.trace(found @ wanted.T) - 1) / 2
             angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    print(f'   pose error {np.median(angles):.2f} deg median, {np.percentile(angles, 90):.2f} p90;'
-          f' chi2 {np.median([c for a in people for c in a["chi2"]]):.2f}', flush=True)  # fmt: skip
+    print(f'   head turned wrongly by {np.median(angles):.2f} deg (median), '
+          f'{np.percentile(angles, 90):.2f} (90th percentile)', flush=True)  # fmt: skip
 
 
 def calibrated(arrays, stream_of, training):
@@ -172,31 +166,51 @@ def calibrated(arrays, stream_of, training):
     Args:
         arrays: of shape_space.py.
         stream_of: function of such arrays that returns a flagship.Stream.
-        training: list of arrays of sequences.py.
+        training: list of arrays of sequences.py, seen.
     """
+    near = arrays['near']
+    true = [[true_coefficients(arrays, face, near) for face in one['faces']] for one in training]
+    scores = {}
+    for tempering in _TEMPERINGS:
+        stream = stream_of(arrays | {'tempering': np.float32(tempering)})
+        found = [run_people(stream, one, (_TRIED_COUNT,), refits=0) for one in training]
+        scores[tempering] = np.mean(
+            [log_likelihood(*pair, _TRIED_COUNT) for pair in zip(found, true, strict=True)]
+        )
+        print(f'tempering {tempering}: log likelihood {scores[tempering]:.1f}', flush=True)
+    arrays = arrays | {'tempering': np.float32(max(scores, key=scores.get))}
     stream = stream_of(arrays)
-    found = [residuals(stream, one) for one in training]
-    errors, factors, widths, seen = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    common = learn_common(errors, widths, seen)
-    level = point_level(errors, factors, widths, seen, common)
-    off = 100 * np.linalg.norm(errors, axis=-1)[seen] / (_WINDOW * training[0]['images'].shape[2])
-    print(f'points: error {np.mean(off):.2f} % of the crop, level {level:.3f}', flush=True)
-    arrays = arrays | {'common': common.astype(np.float32), 'point_level': np.float32(level)}
-    stream = stream_of(arrays)
-    near, offsets = arrays['near'], []
-    for one in training:
-        people = run_people(stream, one)
-        true = [true_coefficients(arrays, face, near) for face in one['faces']]
-        offsets.append(np.array([after[_COUNTS[-1]]['z'] for after in people]) - true)
-    # Each kind's own mean error is part of the shared error's spread: a new kind has another.
-    stacked = np.concatenate(offsets)
-    covariance = stacked.T @ stacked / len(stacked)
-    diagonal = np.diag(np.diag(covariance))
-    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal
-    return arrays | {
+    found = [run_people(stream, one) for one in training]
+    last = _COUNTS[-1]
+    offsets = np.concatenate(
+        [
+            [after[last]['mean'] for after in people] - np.array(wanted)
+            for people, wanted in zip(found, true, strict=True)
+        ]
+    )
+    # What the pictures leave open is no error that they share.
+    left = np.mean([after[last]['covariance'] for people in found for after in people], axis=0)
+    # Each kind's own mean error is part of the spread: a new kind has another.
+    covariance = offsets.T @ offsets / len(offsets)
+    size = np.sqrt(np.diag(covariance))
+    shared = np.sqrt(np.maximum(np.diag(covariance) - np.diag(left), 0.0))
+    correlation = (1 - _SHRINKAGE) * covariance / (size[:, None] * size)
+    np.fill_diagonal(correlation, 1.0)
+    covariance = shared[:, None] * correlation * shared
+    arrays = arrays | {
         'shared_mean': np.zeros(len(covariance), np.float32),
-        'shared_covariance': covariance.astype(np.float32),
+        'shared_covariance': (covariance + 1e-6 * np.eye(len(covariance))).astype(np.float32),
     }
+    stream = stream_of(arrays)
+    ratios = []
+    for one in training:
+        for after, truth in zip(run_people(stream, one), one['faces'], strict=True):
+            for count in _COUNTS:
+                _, placed = aligned_error(after[count]['vertices'], truth, near)
+                deviation = after[count]['deviation'][near, None] / np.sqrt(3)
+                ratios.append(np.abs(placed - truth[near]) / deviation)
+    wide = np.quantile(np.concatenate(ratios), _QUANTILE) / 1.645
+    return arrays | {'band_scale': np.float32(wide)}
 
 
 def main(argv):
@@ -210,15 +224,20 @@ def main(argv):
     def stream_of(own):
         return flagship.Stream(model, variables, flagship.geometry_of(own))
 
-    training = [dict(np.load(path)) for path in _SEQUENCES.value]
-    if training:
+    finder = stream_of(arrays).finder
+    measured = {
+        pathlib.Path(path).stem: see(finder, dict(np.load(path)))
+        for path in (*_SEQUENCES.value, *_TEST.value)
+    }
+    for name, one in measured.items():
+        print(f'{name}: points are off by {point_error(one):.2f} % of the crop', flush=True)
+    if _SEQUENCES.value:
+        training = [measured[pathlib.Path(path).stem] for path in _SEQUENCES.value]
         arrays = calibrated(arrays, stream_of, training)
     np.savez_compressed(os.path.join(_WORKDIR.value, flagship.GEOMETRY), **arrays)
     stream = stream_of(arrays)
-    for path in (*_SEQUENCES.value, *_TEST.value):
-        one = dict(np.load(path))
-        people = run_people(stream, one)
-        report(pathlib.Path(path).stem, people, one, arrays['near'], arrays['mean'])
+    for name, one in measured.items():
+        report(name, run_people(stream, one), one, arrays['near'], arrays['mean'])
 
 
 if __name__ == '__main__':

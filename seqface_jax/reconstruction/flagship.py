@@ -96,7 +96,7 @@ def geometry_of(arrays):
     """Returns the Geometry of the arrays of shape_space.py and, where measured, of errors.
 
     Args:
-        arrays: dict; `common`, `point_level`, `shape_level`, `shared_mean`, `shared_covariance`,
+        arrays: dict; `tempering`, `shape_level`, `shared_mean`, `shared_covariance`,
             `correlation` and `band_scale` may be missing.
     """
     basis = face_basis.FaceBasis(
@@ -115,7 +115,6 @@ def geometry_of(arrays):
         arrays['points'],
         np.tensordot(arrays['expression_mean'], at_points, 1),
         np.tensordot(mixtures, at_points, 1),
-        arrays.get('common'),
     )
     count = len(arrays['basis'])
     shared = information.make_shared_error(
@@ -124,7 +123,7 @@ def geometry_of(arrays):
     )
     measured = {
         name: float(arrays[name])
-        for name in ('point_level', 'shape_level', 'correlation')
+        for name in ('tempering', 'shape_level', 'correlation')
         if name in arrays
     }
     return Geometry(
