@@ -65,8 +65,8 @@ def get_config():
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
     train.num_epochs = 100
-    # A run whose parameters and constants are where training starts: its workdir, or 'pretrained'
-    # for the one that comes with the package; its network must be that of this config.
+    # The workdir of a run whose parameters and constants are where training starts; its network
+    # must be that of this config.
     train.start_from = ''
     # After every frame: 'masked_l1', 'weighted_image' (PRNet's); after the last one: 'index_mse'
     # (the thesis's), 'image_mse' (Lium's), 'rotated_views', 'voxels' (3D-R2N2's).

@@ -126,7 +126,7 @@ class _Run:
         from seqface_jax.models.network import make_step
 
         self.name = os.path.basename(os.path.normpath(workdir))
-        self._config, model, self._variables = checkpoints.load(workdir, CHECKPOINT)
+        self._config, model, self._variables = checkpoints.load_recurrent(workdir, CHECKPOINT)
         self._trained_on = self._config.data.copy_and_resolve_references()
         self._step, self._seed = make_step(self._config, model), seed
         data = self._config.data

@@ -88,7 +88,9 @@ def _settings(config):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
-    flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
+    flags.DEFINE_string(
+        'workdir', None, 'The trained run, of a system that answers with position maps.'
+    )
     flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
     flags.DEFINE_string('output', None, 'File to write.')
 
@@ -99,8 +101,8 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     errors.check_choice(flags.FLAGS.checkpoint, checkpoints.WHICH, 'checkpoint')
-    workdir = flags.FLAGS.workdir or checkpoints.pretrained()
-    freeze(flags.FLAGS.output, *checkpoints.load(workdir, flags.FLAGS.checkpoint))
+    loaded = checkpoints.load_recurrent(flags.FLAGS.workdir, flags.FLAGS.checkpoint)
+    freeze(flags.FLAGS.output, *loaded)
     sys.stdout.write(f'wrote {flags.FLAGS.output}; load it with seqface_jax/frozen.py\n')
 
 

@@ -108,7 +108,7 @@ class Reconstructor:
             UserError: the workdir holds no such checkpoint.
         """
         workdir = checkpoints.pretrained() if workdir is None else workdir
-        if checkpoints.read_config(workdir).model.name == 'correspondence':
+        if checkpoints.read_config(workdir).model.name == checkpoints.FLAGSHIP:
             return PointReconstructor.restore(workdir, which, min_sharpness=min_sharpness)
         return cls(*checkpoints.load(workdir, which), min_sharpness=min_sharpness)
 

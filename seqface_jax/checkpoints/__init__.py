@@ -30,6 +30,7 @@ FORMAT = 2  # Of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
+FLAGSHIP = 'correspondence'  # The name of the flagship's model.
 WHICH = ('best_validation', 'best_training', 'latest')
 _READ_ERRORS = (
     ValueError,
@@ -196,6 +197,21 @@ def load(workdir, which):
             'restore the two from one run'
         )
     return config, model, variables
+
+
+def load_recurrent(workdir, which):
+    """Returns the same as `load`, of a run whose network answers to frames with position maps.
+
+    Raises:
+        UserError: likewise, or the run is the flagship's, whose network finds points only.
+    """
+    if read_config(workdir).model.name == FLAGSHIP:
+        raise UserError(
+            f'{workdir} is a run of the flagship, whose network finds points on photos and is no '
+            'face by itself: measure it with `python -m data_prep.hard_pictures.calibrate`, use it '
+            'with run_demo.py, or give the --workdir of another system'
+        )
+    return load(workdir, which)
 
 
 def pretrained():

@@ -11,8 +11,8 @@ from seqface_jax.correspondence import crops
 from seqface_jax.correspondence.crops import Crop
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
-MIN_SCORE = 0.5  # Of a face that is used.
-SURE_SCORE = 0.9  # Of a face at which no other turn of the photo is tried.
+MIN_SCORE = 0.9  # Of a face that is used where a cascade has seen one,
+MIN_SEARCHED_SCORE = 0.95  # and where nothing but the network has.
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
@@ -116,18 +116,18 @@ class FaceFinder:
         """
         if previous is not None:
             followed = self.look(photo, previous.crop, rounds=2)
-            if followed.score >= SURE_SCORE:
+            if followed.score >= MIN_SEARCHED_SCORE:
                 return [followed]
-        found = self._vouched(photo, self._detected(photo))
+        found = self._vouched(photo, self._detected(photo), MIN_SCORE)
         if not found:
-            found = self._vouched(photo, self._searched(photo))
+            found = self._vouched(photo, self._searched(photo), MIN_SEARCHED_SCORE)
         return sorted(found, key=lambda sighting: -_prominence(sighting, photo))
 
-    def _vouched(self, photo, starts):
+    def _vouched(self, photo, starts, min_score):
         found = []
         for crop in starts:
             sighting = self.look(photo, crop)
-            if sighting.score >= MIN_SCORE and not any(_is_same(sighting, old) for old in found):
+            if sighting.score >= min_score and not any(_is_same(sighting, old) for old in found):
                 found.append(sighting)
         return found
 

@@ -1,17 +1,17 @@
 """Trains the correspondence network; a stopped run goes on where it was."""
 
 import contextlib
+import csv
 import functools
 import math
 import os
-import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import logging
 from flax import serialization
+from tqdm import tqdm
 
 from seqface_jax import checkpoints, models
 from seqface_jax.correspondence import objective, pictures
@@ -81,23 +81,24 @@ def eval_step(model, variables, batch):
     return terms | {'loss': loss}
 
 
-def train(config, workdir):
+def train(config, workdir, stop_after=None):
     """Trains until config.train.num_steps.
 
     Args:
         config: as of configs/correspondence.py.
         workdir: of the run.
+        stop_after: a step after which to stop before the end, or None.
 
     Raises:
         UserError: there are no pictures, or the loss is not finite.
     """
-    os.makedirs(workdir, exist_ok=True)
-    checkpoints.write_config(workdir, config)
-    with contextlib.closing(checkpoints.Store(workdir)) as store:
-        _loop(config, store, workdir)
+    with checkpoints.lock(workdir):
+        checkpoints.write_config(workdir, config)
+        with contextlib.closing(checkpoints.Store(workdir)) as store:
+            _loop(config, store, workdir, min(config.train.num_steps, stop_after or math.inf))
 
 
-def _loop(config, store, workdir):
+def _loop(config, store, workdir, last_step):
     folder, size, points = config.data.dir, config.data.image_size, _read_points(config)
     held_out = pictures.Pictures(folder, 0, VALIDATION_SHARDS)
     data = pictures.Pictures(folder, VALIDATION_SHARDS)
@@ -126,37 +127,65 @@ def _loop(config, store, workdir):
         return batch | objective.draw_starts(rng, count, layouts)
 
     supply = pictures.ahead(make, config.train.seed, first)
-    started, best = time.monotonic(), math.inf
-    sums = {}
-    for step in range(first + 1, config.train.num_steps + 1):
+    best = {which: _best_loss(store, which) for which in ('best_validation', 'best_training')}
+    bar = tqdm(initial=first, total=config.train.num_steps, unit='step', mininterval=1.0)
+    logged, since_checkpoint = [], []
+    for step in range(first + 1, last_step + 1):
         state, terms = step_fn(state, next(supply), key)
-        terms = jax.device_get(terms)
+        terms = {name: float(value) for name, value in jax.device_get(terms).items()}
         if not math.isfinite(terms['loss']):
-            raise UserError(f'the loss is not finite at step {step}: lower the learning rate')
-        sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
-        last = step == config.train.num_steps
-        if step % config.train.log_every_steps == 0 or last:
-            count = (step - first - 1) % config.train.log_every_steps + 1
-            rate = (step - first) * config.data.batch_size / (time.monotonic() - started)
-            _log(workdir, step, {name: value / count for name, value in sums.items()}, rate)
-            sums = {}
-        if step % config.train.checkpoint_every_steps == 0 or last:
+            raise UserError(
+                f'the loss is not finite at step {step}: lower optimizer.learning_rate and start '
+                'again; the checkpoint before is kept'
+            )
+        logged.append(terms)
+        since_checkpoint.append(terms['loss'])
+        bar.set_postfix(loss=f'{terms["loss"]:.3g}', refresh=False)
+        bar.update()
+        if step % config.train.log_every_steps == 0 or step == last_step:
+            _log(workdir, step, 'training', _mean_terms(logged))
+            logged = []
+        if step % config.train.checkpoint_every_steps == 0 or step == last_step:
             variables = {'params': state['ema'], 'constants': state['constants']}
             validation = _validate(eval_fn, variables, held_out, size, points['mirror'])
-            _log(workdir, step, validation, None)
-            meta = {'step': step, 'validation_loss': validation['loss']}
-            if validation['loss'] < best:
-                best = validation['loss']
-                store.save('best_validation', variables, meta)
+            _log(workdir, step, 'validation', validation)
+            losses = {
+                'best_validation': validation['loss'],
+                'best_training': float(np.mean(since_checkpoint)),
+            }
+            since_checkpoint = []
+            meta = {'step': step} | {f'{which}_loss': loss for which, loss in losses.items()}
+            for which, loss in losses.items():
+                if loss < best[which]:
+                    best[which] = loss
+                    store.save(which, variables, meta)
             training = {name: state[name] for name in ('params', 'ema')}
             training['opt_state'] = serialization.to_state_dict(state['opt_state'])
             store.save('latest', variables, meta, training=training)
+    bar.close()
     store.wait()
 
 
+def _best_loss(store, which):
+    """Returns the loss of a run's best checkpoint so far; infinity if there is none."""
+    restored = store.restore(which)
+    return math.inf if restored is None else restored[2].get(f'{which}_loss', math.inf)
+
+
+def _mean_terms(logged):
+    return {name: np.mean([terms[name] for terms in logged]) for name in logged[0]}
+
+
 def _read_points(config):
-    with np.load(os.path.join(config.data.dir, 'points.npz')) as file:
-        return dict(file)
+    path = os.path.join(config.data.dir, 'points.npz')
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f'{path}: cannot be read ({error}); `python -m data_prep.hard_pictures` writes it '
+            'beside the pictures'
+        ) from error
 
 
 def _start(config, model, tx, data, mirror, store):
@@ -199,9 +228,13 @@ def _validate(eval_fn, variables, held_out, size, mirror):
     return {name: value / count for name, value in sums.items()}
 
 
-def _log(workdir, step, terms, rate):
-    kind = 'validation' if rate is None else f'{rate:.0f} a second'
-    told = ' '.join(f'{name} {value:.4g}' for name, value in sorted(terms.items()))
-    logging.info('step %d (%s): %s', step, kind, told)
-    with open(os.path.join(workdir, 'log.txt'), 'a') as file:
-        file.write(f'{step} {kind} {told}\n')
+def _log(workdir, step, kind, terms):
+    """Adds a line for each term of the loss to metrics.csv."""
+    path = os.path.join(workdir, 'metrics.csv')
+    is_new = not os.path.exists(path)
+    with open(path, 'a', newline='', encoding='utf-8') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        if is_new:
+            writer.writerow(('step', 'kind', 'term', 'value'))
+        for name, value in sorted(terms.items()):
+            writer.writerow((step, kind, name, f'{value:.6g}'))

@@ -88,7 +88,7 @@ def load(workdirs, options):
         which = options.checkpoints or config.eval.checkpoints
         models, step = {}, None
         for checkpoint in which:
-            _, model, variables = checkpoints.load(workdir, checkpoint)
+            _, model, variables = checkpoints.load_recurrent(workdir, checkpoint)
             step = step or make_step(config, model)  # Compiled once per run.
             models[checkpoint] = (step, jax.device_put(variables))
         dataset = input_pipeline.open_dataset(config.data)

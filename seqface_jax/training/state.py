@@ -107,9 +107,7 @@ def read_start(config):
     workdir = config.train.start_from
     if not workdir:
         return {}
-    if workdir == 'pretrained':
-        workdir = checkpoints.pretrained()
-    its_config, _, variables = checkpoints.load(workdir, 'best_validation')
+    its_config, _, variables = checkpoints.load_recurrent(workdir, 'best_validation')
     differing = [
         name.removeprefix('model.')
         for name in checkpoints.differing_fields(its_config, config)

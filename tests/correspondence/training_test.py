@@ -1,0 +1,65 @@
+import csv
+
+import jax
+import numpy as np
+import pytest
+
+from configs import correspondence
+from seqface_jax import checkpoints
+from seqface_jax.correspondence import training
+from seqface_jax.errors import UserError
+
+
+def _write_pictures(folder, shards=3, count=16, points=10):
+    rng = np.random.default_rng(0)
+    for shard in range(shards):
+        places = (16 + 24 * rng.random((count, points, 2))).astype(np.float32)
+        images = np.zeros((count, 56, 56, 3), np.uint8)
+        for image, own in zip(images, places.astype(int), strict=True):
+            image[own[:, 1], own[:, 0]] = 255
+        np.savez(
+            folder / f'pictures_{shard:05d}.npz', images=images, places=places,
+            seen=np.ones((count, points), bool), is_face=np.arange(count) % 8 != 0,
+            person=np.arange(count) // 4 + shard * count,
+        )  # fmt: skip
+    np.savez(folder / 'points.npz', vertices=np.arange(points), mirror=np.arange(points))
+
+
+def _config(folder, steps):
+    config = correspondence.get_config()
+    config.data.dir, config.data.image_size, config.data.batch_size = str(folder), 32, 8
+    config.model.num_points, config.model.num_layouts = 10, 4
+    config.model.widths, config.model.blocks = (8, 8, 8), (1, 1, 1)
+    config.model.hidden, config.model.local, config.model.local_hidden = 16, 8, 8
+    config.train.num_steps, config.train.checkpoint_every_steps = steps, max(2, steps // 4)
+    config.train.log_every_steps = 10
+    return config
+
+
+def test_a_stopped_training_ends_with_the_same_parameters(tmp_path):
+    _write_pictures(tmp_path)
+    config = _config(tmp_path, 4)
+    training.train(config, str(tmp_path / 'whole'))
+    training.train(config, str(tmp_path / 'parts'), stop_after=2)
+    training.train(config, str(tmp_path / 'parts'))
+    whole, parts = (
+        checkpoints.load(str(tmp_path / name), 'latest')[2]['params'] for name in ('whole', 'parts')
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
+
+
+def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
+    _write_pictures(tmp_path)
+    training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
+    rows = list(csv.DictReader(open(tmp_path / 'run' / 'metrics.csv')))
+    own = [row for row in rows if row['kind'] == 'training' and row['term'] == 'loss']
+    assert float(own[-1]['value']) < 0.8 * float(own[0]['value'])
+    assert {'nll', 'local_nll', 'seen', 'face', 'distance'} < {row['term'] for row in rows}
+    assert checkpoints.load(str(tmp_path / 'run'), 'best_training')
+
+
+def test_a_folder_without_points_says_what_is_missing(tmp_path):
+    _write_pictures(tmp_path)
+    (tmp_path / 'points.npz').unlink()
+    with pytest.raises(UserError, match='points.npz'):
+        training.train(_config(tmp_path, 2), str(tmp_path / 'run'))

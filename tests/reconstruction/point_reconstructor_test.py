@@ -1,0 +1,106 @@
+"""The flagship, by the packaged run, on a public-domain photograph."""
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from seqface_jax.errors import UserError
+from seqface_jax.reconstruct import Reconstructor, Rejection
+from seqface_jax.reconstruction import frame_fit
+
+
+@pytest.fixture(scope='module')
+def reconstructor():
+    return Reconstructor.restore()
+
+
+@pytest.fixture(scope='module')
+def photos():
+    """Three photos of one face: as it is, mirrored, and a part of it."""
+    photo = data.astronaut()
+    return [photo, np.ascontiguousarray(photo[:, ::-1]), np.ascontiguousarray(photo[:300, 60:400])]
+
+
+@pytest.fixture(scope='module')
+def after_one(reconstructor, photos):
+    return reconstructor.update(reconstructor.initial_state(), photos[0])
+
+
+def _apart_mm(one, other):
+    return np.linalg.norm(one.vertices - other.vertices, axis=1).mean()
+
+
+def test_the_fitted_face_lies_on_the_face_of_the_photograph(reconstructor, after_one):
+    _, face = after_one
+    marks = frame_fit.project(face.frame, face.frame.vertices)[reconstructor.geometry.landmarks]
+    # Where a person sees the eyes and the mouth of the astronaut, in pixels.
+    np.testing.assert_allclose(marks[36:42].mean(0), [202.0, 101.0], atol=5.0)
+    np.testing.assert_allclose(marks[42:48].mean(0), [247.0, 103.0], atol=5.0)
+    np.testing.assert_allclose(marks[48:60].mean(0), [224.0, 145.0], atol=6.0)
+    assert np.abs(frame_fit.angles_deg(face.frame)).max() < 25
+
+
+def test_a_smile_is_told_as_a_smile(reconstructor, after_one):
+    _, face = after_one
+    weights = dict(zip(reconstructor.blendshape_names, face.frame.expression, strict=True))
+    assert min(weights.values()) >= 0
+    assert max(weights.values()) <= 1
+    assert weights['mouthSmileLeft'] + weights['mouthSmileRight'] > 0.2
+
+
+def test_a_copy_of_a_photo_tells_nothing_new(reconstructor, photos, after_one):
+    state, face = after_one
+    _, again = reconstructor.update(state, photos[0].copy())
+    assert _apart_mm(face, again) < 0.01
+
+
+def test_the_order_of_photos_moves_the_face_by_little(reconstructor, photos):
+    faces = []
+    for order in ((0, 1, 2), (2, 1, 0)):
+        state = reconstructor.initial_state()
+        for number in order:
+            state, face = reconstructor.update(state, photos[number])
+        faces.append(face)
+    assert _apart_mm(*faces) < 0.15
+
+
+def test_a_photo_without_a_face_is_refused_and_changes_nothing(reconstructor, after_one):
+    state, _ = after_one
+    noise = np.random.default_rng(0).integers(0, 255, (200, 240, 3)).astype(np.uint8)
+    assert reconstructor.examine(state, noise).rejection is Rejection.NO_FACE
+    same, face = reconstructor.update(state, noise)
+    assert same is state
+    assert face is None
+
+
+def test_a_photo_on_its_side_shows_the_face_all_the_same(reconstructor, photos, after_one):
+    _, face = after_one
+    turned = np.ascontiguousarray(np.rot90(photos[0]))
+    _, found = reconstructor.update(reconstructor.initial_state(), turned)
+    assert _apart_mm(face, found) < 1.0
+    assert abs(abs(frame_fit.angles_deg(found.frame)[2]) - 90) < 15
+
+
+def test_a_smaller_photo_gives_the_same_face(reconstructor, photos, after_one):
+    _, face = after_one
+    small = cv2.resize(photos[0], None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    _, found = reconstructor.update(reconstructor.initial_state(), small)
+    assert _apart_mm(face, found) < 0.6
+
+
+def test_states_are_saved_read_and_merged(reconstructor, photos, after_one, tmp_path):
+    state, face = after_one
+    reconstructor.save_state(tmp_path / 'state.npz', state)
+    read = reconstructor.load_state(tmp_path / 'state.npz')
+    assert _apart_mm(reconstructor.face(read), face) < 1e-4
+    other, _ = reconstructor.update(reconstructor.initial_state(), photos[1])
+    merged = reconstructor.merge(read, other)
+    assert merged.num_frames == 2
+    row, _ = reconstructor.update(state, photos[1])
+    assert _apart_mm(reconstructor.face(merged), reconstructor.face(row)) < 0.3
+
+
+def test_there_is_no_face_before_the_first_photo(reconstructor):
+    with pytest.raises(UserError, match='update the state with a photo'):
+        reconstructor.face(reconstructor.initial_state())
