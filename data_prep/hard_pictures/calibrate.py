@@ -21,10 +21,6 @@ from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
-_SPACE = flags.DEFINE_string('space', None, 'File of shape_space.py.')
-_SEQUENCES = flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')
-_TEST = flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
 _COUNTS = (1, 2, 4, 8, 16)
 _FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
 _COMMON = 16  # Layouts of errors that the points of a picture share.
@@ -199,28 +195,37 @@ def calibrated(arrays, stream_of, training):
     }
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
+    flags.DEFINE_string('space', None, 'File of shape_space.py.')
+    flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')
+    flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
+
+
 def main(argv):
     """Measures, writes geometry.npz, prints."""
     del argv
-    config, model, variables = checkpoints.load(_WORKDIR.value, 'best_validation')
+    config, model, variables = checkpoints.load(flags.FLAGS.workdir, 'best_validation')
     del config
-    with np.load(_SPACE.value) as file:
+    with np.load(flags.FLAGS.space) as file:
         arrays = dict(file)
 
     def stream_of(own):
         return flagship.Stream(model, variables, flagship.geometry_of(own))
 
-    training = [dict(np.load(path)) for path in _SEQUENCES.value]
+    training = [dict(np.load(path)) for path in flags.FLAGS.sequences]
     if training:
         arrays = calibrated(arrays, stream_of, training)
-    np.savez_compressed(os.path.join(_WORKDIR.value, flagship.GEOMETRY), **arrays)
+    np.savez_compressed(os.path.join(flags.FLAGS.workdir, flagship.GEOMETRY), **arrays)
     stream = stream_of(arrays)
-    for path in (*_SEQUENCES.value, *_TEST.value):
+    for path in (*flags.FLAGS.sequences, *flags.FLAGS.test):
         one = dict(np.load(path))
         people = run_people(stream, one)
         report(pathlib.Path(path).stem, people, one, arrays['near'], arrays['mean'])
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['workdir', 'space'])
     app.run(main)
