@@ -11,14 +11,6 @@ from tqdm import tqdm
 from data_prep.hard_pictures import people, picture, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
 
-_FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
-_PEOPLE = flags.DEFINE_string('people', None, 'File of further kinds of people.')
-_KIND = flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')
-_OUT = flags.DEFINE_string('out', None, 'File to write, .npz.')
-_SEED = flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
-_NUM_PEOPLE = flags.DEFINE_integer('num_people', 24, 'People.')
-_NUM_PICTURES = flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')
-
 
 def draw(world, kind, canonical, seed, num_people, num_pictures):
     """Returns the arrays of the file, a dict.
@@ -54,17 +46,34 @@ def draw(world, kind, canonical, seed, num_people, num_pictures):
     return {name: np.array(values) for name, values in fields.items()}
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
+    flags.DEFINE_string('people', None, 'File of further kinds of people.')
+    flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')
+    flags.DEFINE_string('out', None, 'File to write, .npz.')
+    flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
+    flags.DEFINE_integer('num_people', 24, 'People.')
+    flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')
+
+
 def main(argv):
     """Writes the file."""
     del argv
-    world = workers.load_world(_FACE_DIR.value, (_KIND.value,), _PEOPLE.value)
-    canonical = workers.canonical_of(_PEOPLE.value, world.kinds.model)
+    world = workers.load_world(flags.FLAGS.face_dir, (flags.FLAGS.kind,), flags.FLAGS.people)
+    canonical = workers.canonical_of(flags.FLAGS.people, world.kinds.model)
     arrays = draw(
-        world, _KIND.value, canonical, _SEED.value, _NUM_PEOPLE.value, _NUM_PICTURES.value
+        world,
+        flags.FLAGS.kind,
+        canonical,
+        flags.FLAGS.seed,
+        flags.FLAGS.num_people,
+        flags.FLAGS.num_pictures,
     )
-    np.savez(_OUT.value, **arrays)
+    np.savez(flags.FLAGS.out, **arrays)
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['face_dir', 'people', 'kind', 'out'])
     app.run(main)

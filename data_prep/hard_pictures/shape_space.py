@@ -14,10 +14,6 @@ from data_prep.hard_pictures import people, points, template_eyes, template_mode
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax.geometry import alignment
 
-_FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
-_PEOPLE = flags.DEFINE_string('people', None, 'File of further kinds of people.')
-_KINDS = flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people.')
-_OUT = flags.DEFINE_string('out', None, 'File to write, .npz.')
 _COMPONENTS = 128
 _SAMPLES = 6000
 _EXPRESSIONS = 40
@@ -141,13 +137,22 @@ def eyes_of(model, canonical, people_file, mean, uv):
     return arrays
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
+    flags.DEFINE_string('people', None, 'File of further kinds of people.')
+    flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people.')
+    flags.DEFINE_string('out', None, 'File to write, .npz.')
+
+
 def main(argv):
     """Writes the file."""
     del argv
-    arrays = build(_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
-    np.savez_compressed(_OUT.value, **arrays)
+    arrays = build(flags.FLAGS.face_dir, tuple(flags.FLAGS.kinds), flags.FLAGS.people)
+    np.savez_compressed(flags.FLAGS.out, **arrays)
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['face_dir', 'people', 'out'])
     app.run(main)

@@ -26,9 +26,6 @@ from data_prep.synthetic import (
 )
 from data_prep.synthetic.face import face_model
 
-_ICT_DIR = flags.DEFINE_string('ict_dir', None, 'FaceXModel of ICT-FaceKit Light.')
-_MAKEHUMAN = flags.DEFINE_string('makehuman', None, 'head.npz of MakeHuman, or its folder.')
-_OUT = flags.DEFINE_string('out', None, 'File to write, .npz.')
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.
 _LIP_MM = 0.8  # From the embedded seam of the lips down to the landmarks of the lower lip.
 _EMBEDDED_CHIN = (-0.85, 0.52)  # y and z of the normal at landmark 8, as on the template.
@@ -179,12 +176,20 @@ def write(path, arrays):
     os.replace(file.name, path)
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('ict_dir', None, 'FaceXModel of ICT-FaceKit Light.')
+    flags.DEFINE_string('makehuman', None, 'head.npz of MakeHuman, or its folder.')
+    flags.DEFINE_string('out', None, 'File to write, .npz.')
+
+
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    write(_OUT.value, build(_ICT_DIR.value, _MAKEHUMAN.value))
+    write(flags.FLAGS.out, build(flags.FLAGS.ict_dir, flags.FLAGS.makehuman))
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['ict_dir', 'makehuman', 'out'])
     app.run(main)

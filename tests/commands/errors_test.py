@@ -53,7 +53,7 @@ def test_a_missing_device_and_memory_that_runs_out_end_with_one_sentence(error, 
 
 
 def test_no_message_advises_to_delete_anything():
-    root = pathlib.Path(__file__).parent.parent
+    root = pathlib.Path(__file__).parents[2]
     advice = re.compile(
         r'\b(delete|remove|rm -r\w*|wipe) (it|that|this|the (folder|run|file))\b', re.I
     )
