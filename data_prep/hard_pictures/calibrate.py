@@ -15,16 +15,12 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from seqface_jax import checkpoints
+from seqface_jax import checkpoints, errors
 from seqface_jax.correspondence.crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
-_SPACE = flags.DEFINE_string('space', None, 'File of shape_space.py.')
-_SEQUENCES = flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')
-_TEST = flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
 _COUNTS = (1, 2, 4, 8, 16)
 _FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
 _WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
@@ -213,12 +209,21 @@ def calibrated(arrays, stream_of, training):
     return arrays | {'band_scale': np.float32(wide)}
 
 
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
+    flags.DEFINE_string('space', None, 'File of shape_space.py.')
+    flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')
+    flags.DEFINE_list('test', [], 'Files of sequences.py to measure on only.')
+
+
+@errors.exit_on_user_error
 def main(argv):
     """Measures, writes geometry.npz, prints."""
-    del argv
-    config, model, variables = checkpoints.load(_WORKDIR.value, 'best_validation')
-    del config
-    with np.load(_SPACE.value) as file:
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    _, model, variables = checkpoints.load(flags.FLAGS.workdir, 'best_validation')
+    with np.load(flags.FLAGS.space) as file:
         arrays = dict(file)
 
     def stream_of(own):
@@ -227,19 +232,20 @@ def main(argv):
     finder = stream_of(arrays).finder
     measured = {
         pathlib.Path(path).stem: see(finder, dict(np.load(path)))
-        for path in (*_SEQUENCES.value, *_TEST.value)
+        for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():
         print(f'{name}: points are off by {point_error(one):.2f} % of the crop', flush=True)
-    if _SEQUENCES.value:
-        training = [measured[pathlib.Path(path).stem] for path in _SEQUENCES.value]
+    if flags.FLAGS.sequences:
+        training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
         arrays = calibrated(arrays, stream_of, training)
-    np.savez_compressed(os.path.join(_WORKDIR.value, flagship.GEOMETRY), **arrays)
+    np.savez_compressed(os.path.join(flags.FLAGS.workdir, flagship.GEOMETRY), **arrays)
     stream = stream_of(arrays)
     for name, one in measured.items():
         report(name, run_people(stream, one), one, arrays['near'], arrays['mean'])
 
 
 if __name__ == '__main__':
+    define_flags()
     flags.mark_flags_as_required(['workdir', 'space'])
     app.run(main)
