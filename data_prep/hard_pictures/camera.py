@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 _YAW_DEG, _PITCH_DEG, _ROLL_DEG = 75.0, 35.0, 30.0
 _LARGEST_YAW_DEG = 88.0
 _DISTANCE_MM = (300.0, 3000.0)
+_ARM_MM = 500.0
 _OFF_AXIS = 0.45  # Of the largest tangent of a 20 mm lens at which a face may stand.
 _CENTER = np.array([0.0, 0.0, 45.0])  # Of the head, in its frame, mm.
 _FLIP = np.diag([1.0, -1.0, -1.0])  # Head frame (y up, z out) to camera (y down, z forward).
@@ -37,12 +38,13 @@ class View(NamedTuple):
         return (plane - self.center) / self.half * (size / 2) + (size / 2)
 
 
-def sample(rng, *, jitter=0.2):
+def sample(rng, *, jitter=0.2, plain=False):
     """Draws a View.
 
     Args:
         rng: numpy Generator.
         jitter: how far the crop is off, of its half side; its size likewise.
+        plain: as people take photos: no profile, no tilt, an arm's length away or more.
     """
     if rng.random() < 0.45:
         yaw, pitch = rng.normal(0, 22), rng.normal(0, 10)
@@ -56,6 +58,9 @@ def sample(rng, *, jitter=0.2):
         else rng.uniform(-40, 40)
     )
     distance = np.exp(rng.uniform(*np.log(_DISTANCE_MM)))
+    if plain:
+        yaw, pitch, roll = rng.normal(0, 25), rng.normal(0, 8), rng.normal(0, 5)
+        distance = max(distance, _ARM_MM)
     reach = _OFF_AXIS * rng.random() ** 2
     towards = rng.uniform(0, 2 * np.pi)
     axis = np.array([reach * np.cos(towards), reach * np.sin(towards), 1.0])

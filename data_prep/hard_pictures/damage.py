@@ -92,9 +92,14 @@ def spoil(picture, rng):
     if rng.random() < 0.6:
         grain = rng.standard_normal(picture.shape[:2] + ((3,) if rng.random() < 0.6 else (1,)))
         picture = picture + (rng.exponential(0.02) * grain).astype(np.float32)
-    picture = np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)
+    picture = as_file(picture)
     if rng.random() < 0.5:
         quality = int(rng.uniform(15, 95))
         _, coded = cv2.imencode('.jpg', picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         picture = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
     return picture
+
+
+def as_file(picture):
+    """Returns a picture in [0, 1] as uint8."""
+    return np.clip(picture * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -76,19 +76,23 @@ def sample(kinds, rng, *, deform=True):
         share = rng.uniform(-_BEYOND, 0.6)
         skin = skin + np.float32(share) * (of_kind(kinds, other, rng) - skin)
         name = f'{name}+{other}'
-    chosen = rng.choice(_BANK, _MIXTURE, replace=False)
-    weights = rng.standard_normal(_MIXTURE) * rng.uniform(*_DEFORM_MM) / np.sqrt(_MIXTURE)
-    moved = weights.astype(np.float32) @ kinds.bank[chosen]
-    skin = skin + moved.reshape(-1, 3)
+    skin = skin + deformation(kinds, rng, rng.uniform(*_DEFORM_MM))
     stretch = 1 + rng.normal(0, _STRETCH, 3)
     return name, (skin * stretch).astype(np.float32)
 
 
-def of_kind(kinds, name, rng):
+def deformation(kinds, rng, deviation_mm):
+    """Returns a smooth displacement of the skin, [NUM_SKIN, 3] mm, of a standard deviation."""
+    chosen = rng.choice(_BANK, _MIXTURE, replace=False)
+    weights = rng.standard_normal(_MIXTURE) * deviation_mm / np.sqrt(_MIXTURE)
+    return (weights.astype(np.float32) @ kinds.bank[chosen]).reshape(-1, 3)
+
+
+def of_kind(kinds, name, rng, *, spread=_ICT_SPREAD):
     """Draws the skin [NUM_SKIN, 3] mm of a person of one kind, as the kind has it."""
     if name != 'ict':
         return kinds.others[name](rng)
-    weights = rng.standard_normal(len(kinds.identity)) * rng.uniform(*_ICT_SPREAD)
+    weights = rng.standard_normal(len(kinds.identity)) * rng.uniform(*spread)
     weights = np.clip(weights, -_LARGEST, _LARGEST).astype(np.float32)
     return kinds.model.mean[:NUM_SKIN] + (weights @ kinds.identity).reshape(-1, 3)
 

@@ -51,12 +51,13 @@ class Picture(NamedTuple):
     half: float
 
 
-def make(world, rng):
+def make(world, rng, *, plain=False):
     """Draws one picture.
 
     Args:
         world: World of the person, whose `kinds.fixed` is set.
         rng: numpy Generator of everything but the shape: looks tell nothing of it.
+        plain: a picture like people's own photos: little in front, no damage, no profile.
 
     Returns:
         Picture.
@@ -69,11 +70,11 @@ def make(world, rng):
     if len(used):
         moved = expression[used] @ model.expressions[used].reshape(len(used), -1)
         vertices = vertices + moved.reshape(-1, 3)
-    view = camera.sample(rng)
-    is_face = rng.random() >= _NO_FACE
+    view = camera.sample(rng, plain=plain)
+    is_face = plain or rng.random() >= _NO_FACE
     if not is_face:
         view = _missed(view, rng)
-    scene, normals = _scene(world, vertices, rng)
+    scene, normals = _scene(world, vertices, rng, plain)
     picture, hit = painter.draw(scene, view, SIZE, painter.sample_lights(rng, view.rotation), rng)
     if not is_face and rng.random() < 0.3:
         hit[:] = False  # Nothing but a background.
@@ -82,7 +83,7 @@ def make(world, rng):
     picture = np.where(hit[..., None], picture, 0) * edge + behind * (1 - edge)
     picture = damage.expose(picture, hit, rng)
     picture = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    image = damage.spoil(picture, rng)
+    image = damage.as_file(picture) if plain else damage.spoil(picture, rng)
     points = vertices[world.points]
     seen = painter.seen_points(scene, view, points, normals[world.points], SIZE)
     places = view.place(points, SIZE).astype(np.float32)
@@ -112,7 +113,7 @@ def _missed(view, rng):
     return view._replace(rotation=rotation, translation=middle - rotation @ [0.0, 0.0, 45.0])
 
 
-def _scene(world, vertices, rng):
+def _scene(world, vertices, rng, plain):
     """Returns the Scene of a dressed head and the head's normals [NUM_USED, 3]."""
     model = world.kinds.model
     albedo, gloss, hair_tone = looks.paint(world.places, model, vertices, rng)
@@ -122,7 +123,7 @@ def _scene(world, vertices, rng):
     sky[:NUM_SKIN] = world.places.open_sky
     sky[21451:] = 0.8
     tone = np.median(albedo[:NUM_SKIN], axis=0)
-    worn = things.dress(world.places, model, vertices, normals, tone, hair_tone, rng)
+    worn = things.dress(world.places, model, vertices, normals, tone, hair_tone, rng, plain=plain)
     offsets = NUM_USED + np.cumsum([0, *[len(thing.vertices) for thing in worn]])
     scene = painter.Scene(
         np.concatenate([vertices, *[thing.vertices for thing in worn]]),

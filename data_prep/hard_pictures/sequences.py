@@ -12,7 +12,7 @@ from data_prep.hard_pictures import people, picture, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
 
 
-def draw(world, kind, canonical, seed, num_people, num_pictures):
+def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
     """Returns the arrays of the file, a dict.
 
     Returns:
@@ -30,7 +30,9 @@ def draw(world, kind, canonical, seed, num_people, num_pictures):
         one_kind = world._replace(kinds=own._replace(fixed=(kind, skin)))
         made, number = [], 0
         while len(made) < num_pictures:
-            one = picture.make(one_kind, np.random.default_rng([seed, 2, person, number]))
+            one = picture.make(
+                one_kind, np.random.default_rng([seed, 2, person, number]), plain=plain
+            )
             number += 1
             if one.is_face and one.seen.mean() > 0.25:
                 made.append(one)
@@ -54,6 +56,7 @@ def define_flags():
     flags.DEFINE_string('out', None, 'File to write, .npz.')
     flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
     flags.DEFINE_integer('num_people', 24, 'People.')
+    flags.DEFINE_bool('plain', True, 'Like own photos: little in front, no damage, no profile.')
     flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')
 
 
@@ -69,6 +72,7 @@ def main(argv):
         flags.FLAGS.seed,
         flags.FLAGS.num_people,
         flags.FLAGS.num_pictures,
+        plain=flags.FLAGS.plain,
     )
     np.savez(flags.FLAGS.out, **arrays)
 

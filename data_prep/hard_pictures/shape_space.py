@@ -2,9 +2,10 @@
 
 python -m data_prep.hard_pictures.shape_space --face_dir=FaceXModel --people=kinds.npz --out=FILE
 
-People of many kinds are drawn, brought to one size and one pose, and their principal components
-taken: what faces of all kinds share, and smooth deformations that no face model holds. Size is not
-among them: photos do not tell it.
+People are drawn, brought to one size and one pose, and the principal components of how they differ
+from the mean of ICT-FaceKit taken: what faces share, and smooth deformations that no face model
+holds. They are people as they are: the network learns from a wider range, to be at home beyond it,
+but the filter must know what is likely. Size is not among the components: photos do not tell it.
 """
 
 import numpy as np
@@ -15,10 +16,15 @@ from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax.geometry import alignment
 
 _COMPONENTS = 128
-_SAMPLES = 6000
+_SAMPLES = 3000
 _EXPRESSIONS = 40
-_EXPRESSION_SAMPLES = 6000
-_ICT_SHARE = 0.6  # Of people: that model alone was made from scans of real people.
+_EXPRESSION_SAMPLES = 3000
+# ICT-FaceKit alone was made from scans of real people: its modes are drawn as they were found;
+# some people lie up to halfway to another kind, and everybody is a little beyond all modes.
+_SPREAD = (0.8, 1.2)
+_MIXED, _SHARE = 0.3, (0.0, 0.5)
+_DEFORM_MM = (0.5, 1.5)
+_STRETCH = 0.02
 _REACH_MM = 85.0  # Around the nose tip: the part of the face that says size and pose.
 
 
@@ -63,23 +69,26 @@ def normalised(faces, target, near):
 def draw_faces(kinds, rng, count, canonical):
     """Returns faces of many people, [count, NUM_FACE, 3] mm in the canonical frame."""
     faces = np.empty((count, NUM_FACE, 3), np.float32)
-    only_ict = kinds._replace(others={})
     for k in range(count):
-        from_ict = rng.random() < _ICT_SHARE
-        _, skin = people.sample(only_ict if from_ict else kinds, rng)
+        skin = people.of_kind(kinds, 'ict', rng, spread=_SPREAD)
+        if kinds.others and rng.random() < _MIXED:
+            other = people.of_kind(kinds, rng.choice(list(kinds.others)), rng)
+            skin = skin + np.float32(rng.uniform(*_SHARE)) * (other - skin)
+        skin = skin + people.deformation(kinds, rng, rng.uniform(*_DEFORM_MM))
+        skin = skin * (1 + rng.normal(0, _STRETCH, 3))
         faces[k] = canonical(skin[:NUM_FACE])
     return faces
 
 
-def principal(flat, count):
-    """Returns the mean, and [count, D] components scaled to their standard deviations."""
-    mean = flat.mean(0)
-    centred = flat - mean
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+def principal(offsets, count):
+    """Returns [count, D] components of offsets [N, D], scaled to their standard deviations.
+
+    About zero, not about their mean: what a kind differs by from the middle is part of the spread.
+    """
+    values, vectors = np.linalg.eigh(offsets @ offsets.T)
     order = values.argsort()[::-1][:count]
-    components = (vectors[:, order].T @ centred) / np.sqrt(len(flat))
-    kept = values[order].sum() / values.sum()
-    return mean, components, kept
+    components = (vectors[:, order].T @ offsets) / np.sqrt(len(offsets))
+    return components, values[order].sum() / values.sum()
 
 
 def build(face_dir, kinds, people_file):
@@ -95,10 +104,9 @@ def build(face_dir, kinds, people_file):
     near &= reach < _REACH_MM
     rng = np.random.default_rng(0)
     faces = draw_faces(world.kinds, rng, _SAMPLES, canonical)
-    for _ in range(2):  # To their own mean, whose size is the ICT mean's.
-        faces = normalised(faces, target, near)
-        target = normalised(faces.mean(0)[None], canonical(model.mean[:NUM_FACE]), near)[0]
-    mean, basis, kept = principal(faces.reshape(len(faces), -1), _COMPONENTS)
+    offsets = normalised(faces, target, near) - target
+    mean = target
+    basis, kept = principal(offsets.reshape(len(offsets), -1), _COMPONENTS)
     logging.info('%d components hold %.4f of the variance', _COMPONENTS, kept)
     weights = np.stack(
         [people.sample_expression(model.expression_names, rng) for _ in range(_EXPRESSION_SAMPLES)]

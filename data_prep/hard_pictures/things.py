@@ -349,8 +349,11 @@ def grid_triangles(rows, columns):
     )
 
 
-def dress(places, model, vertices, normals, tone, hair_tone, rng):
-    """Returns all Things of one head, a list; each is there with a chance of its own."""
+def dress(places, model, vertices, normals, tone, hair_tone, rng, *, plain=False):
+    """Returns all Things of one head, a list; each is there with a chance of its own.
+
+    Where `plain`, nothing but hair, beards, glasses and clothes.
+    """
     skin, up = vertices[:NUM_SKIN], normals[:NUM_SKIN]
     triangles = model.triangles['skin']
     triangles = triangles[(triangles < NUM_SKIN).all(1)]
@@ -360,13 +363,13 @@ def dress(places, model, vertices, normals, tone, hair_tone, rng):
     if rng.random() < 0.22:
         made = beard(places, skin, up, triangles, rng)
         things += [made] if made else []
-    if rng.random() < 0.12:
+    if not plain and rng.random() < 0.12:
         things.append(hat(skin, rng))
     if rng.random() < 0.2:
         things += glasses(skin, model.landmarks, rng)
-    if rng.random() < 0.1:
+    if not plain and rng.random() < 0.1:
         things.append(hand(skin, tone, rng))
-    if rng.random() < 0.12:
+    if not plain and rng.random() < 0.12:
         things += [blob(skin, rng) for _ in range(rng.integers(1, 4))]
     if rng.random() < 0.85:
         things.append(clothes(skin, rng))

@@ -17,7 +17,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometry import alignment
 from seqface_jax.photos import pose_fitting, video
 from seqface_jax.reconstruct import Face, Reconstructor
-from seqface_jax.reconstruction import demo_record, face_painter
+from seqface_jax.reconstruction import demo_record
 from tests.helpers import small_run
 from tests.helpers.small_raw_tree import draw_face
 
@@ -222,9 +222,7 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
     monkeypatch.setattr(demo_record, 'jitter', lambda faces: [0.0])
     painted = []
     painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
-    monkeypatch.setattr(face_painter, 'FacePainter', lambda mask, **options: painter())
-    mask = reconstructor.face_mask
-    with demo_record.Record(str(tmp_path), face_mask=mask, keep_keyframes=True) as record:
+    with demo_record.Record(str(tmp_path), painter=painter(), keep_keyframes=True) as record:
         for _ in range(3000):
             record.add(moment)
     assert len(painted) == pytest.approx(1000 + 1000 / 2 + 1000 / 4, abs=2)
