@@ -4,9 +4,9 @@ python -m data_prep.hard_pictures.calibrate --workdir=runs/correspondence --spac
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
 From people of some kinds it learns how much a picture's points are worth, whose errors go together,
-and the error of the shape that all pictures of a person share. Both are written, with the shape
-space, to the run's geometry.npz. Then it prints errors by kind, that of the kinds of `--test` too,
-of which nothing is learnt.
+and how wide the stated band must be. Both are written, with the shape space, to the run's
+geometry.npz. Then it prints errors by kind, of the kinds of `--test` too, of which nothing is
+learnt.
 """
 
 import os
@@ -17,17 +17,15 @@ from absl import app, flags
 
 from seqface_jax import checkpoints, errors
 from seqface_jax.correspondence.crops import Crop
-from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
 _COUNTS = (1, 2, 4, 8, 16)
 _FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
 _WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
-_SHRINKAGE = 0.5  # Of the shared error's covariance towards its own diagonal.
 # Shares of what the points would be worth if their errors were independent, tried one by one.
-_TEMPERINGS = (0.3, 0.1, 0.03, 0.01, 0.003)
-_TRIED_COUNT = 4  # Pictures after which a tempering is judged.
+_TEMPERINGS = (1.0, 0.3, 0.1, 0.03, 0.01)
+_EQUAL = 0.01  # Difference of relative errors that is none.
 _QUANTILE = 0.9  # Of true coordinates that the stated band shall hold.
 
 
@@ -81,26 +79,9 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
             if number in counts:
                 count = len(own.basis.mean)  # The eyes come after the face.
                 vertices, deviation = (values[:count] for values in stream.read(state))
-                posterior = belief.posterior(state, own.shared, own.settings)
-                after[number] = {
-                    'vertices': vertices,
-                    'deviation': deviation,
-                    'mean': np.asarray(posterior.mean, np.float64),
-                    'covariance': np.asarray(posterior.covariance, np.float64),
-                }
+                after[number] = {'vertices': vertices, 'deviation': deviation}
         out.append(after)
     return out
-
-
-def log_likelihood(people, true, count):
-    """Returns the mean log likelihood of true coefficients [N, K] after a number of pictures."""
-    total = 0.0
-    for after, wanted in zip(people, true, strict=True):
-        off = wanted - after[count]['mean']
-        covariance = after[count]['covariance'] + 1e-6 * np.eye(len(off))
-        _, size = np.linalg.slogdet(covariance)
-        total -= 0.5 * (off @ np.linalg.solve(covariance, off) + size)
-    return total / len(true)
 
 
 def aligned_error(vertices, truth, near, scaled=False):
@@ -114,20 +95,6 @@ def aligned_error(vertices, truth, near, scaled=False):
         rotation, shift = found
         placed = vertices[near] @ rotation.T + shift
     return np.linalg.norm(placed - truth[near], axis=1), placed
-
-
-def true_coefficients(space, truth, near):
-    """Returns the coefficients [K] of a true face, brought to the space's size."""
-    mean = space['mean'].astype(float)
-    own, wanted = truth[near], mean[near]
-    _, rotation, _ = alignment.umeyama(own.astype(float), wanted)
-    size = np.sqrt(((wanted - wanted.mean(0)) ** 2).sum() / ((own - own.mean(0)) ** 2).sum())
-    placed = size * truth @ rotation.T
-    placed = placed + (wanted.mean(0) - placed[near].mean(0))
-    rows = space['basis'][:, near].astype(float).reshape(len(space['basis']), -1)
-    target = (placed[near] - wanted).ravel()
-    normal = rows @ rows.T + 0.05 * np.eye(len(rows))
-    return np.linalg.solve(normal, rows @ target)
 
 
 def report(name, people, arrays, near, mean_face):
@@ -156,6 +123,15 @@ def report(name, people, arrays, near, mean_face):
           f'{np.percentile(angles, 90):.2f} (90th percentile)', flush=True)  # fmt: skip
 
 
+def relative_error(people, arrays, near, mean_face):
+    """Returns a kind's mean error after all pictures, as a share of the mean face's."""
+    own, fixed = 0.0, 0.0
+    for after, truth in zip(people, arrays['faces'], strict=True):
+        own += aligned_error(after[_COUNTS[-1]]['vertices'], truth, near)[0].mean()
+        fixed += aligned_error(mean_face, truth, near)[0].mean()
+    return own / fixed
+
+
 def calibrated(arrays, stream_of, training):
     """Returns the shape space's arrays with what was measured on training kinds added.
 
@@ -164,39 +140,19 @@ def calibrated(arrays, stream_of, training):
         stream_of: function of such arrays that returns a flagship.Stream.
         training: list of arrays of sequences.py, seen.
     """
-    near = arrays['near']
-    true = [[true_coefficients(arrays, face, near) for face in one['faces']] for one in training]
-    scores = {}
+    near, scores = arrays['near'], {}
     for tempering in _TEMPERINGS:
         stream = stream_of(arrays | {'tempering': np.float32(tempering)})
-        found = [run_people(stream, one, (_TRIED_COUNT,), refits=0) for one in training]
         scores[tempering] = np.mean(
-            [log_likelihood(*pair, _TRIED_COUNT) for pair in zip(found, true, strict=True)]
+            [
+                relative_error(run_people(stream, one, _COUNTS[-1:], 0), one, near, arrays['mean'])
+                for one in training
+            ]
         )
-        print(f'tempering {tempering}: log likelihood {scores[tempering]:.1f}', flush=True)
-    arrays = arrays | {'tempering': np.float32(max(scores, key=scores.get))}
-    stream = stream_of(arrays)
-    found = [run_people(stream, one) for one in training]
-    last = _COUNTS[-1]
-    offsets = np.concatenate(
-        [
-            [after[last]['mean'] for after in people] - np.array(wanted)
-            for people, wanted in zip(found, true, strict=True)
-        ]
-    )
-    # What the pictures leave open is no error that they share.
-    left = np.mean([after[last]['covariance'] for people in found for after in people], axis=0)
-    # Each kind's own mean error is part of the spread: a new kind has another.
-    covariance = offsets.T @ offsets / len(offsets)
-    size = np.sqrt(np.diag(covariance))
-    shared = np.sqrt(np.maximum(np.diag(covariance) - np.diag(left), 0.0))
-    correlation = (1 - _SHRINKAGE) * covariance / (size[:, None] * size)
-    np.fill_diagonal(correlation, 1.0)
-    covariance = shared[:, None] * correlation * shared
-    arrays = arrays | {
-        'shared_mean': np.zeros(len(covariance), np.float32),
-        'shared_covariance': (covariance + 1e-6 * np.eye(len(covariance))).astype(np.float32),
-    }
+        print(f'tempering {tempering}: {scores[tempering]:.3f} of the mean face', flush=True)
+    # Of those that are as good to a hundredth, the most careful one.
+    good = [t for t, score in scores.items() if score < min(scores.values()) + _EQUAL]
+    arrays = arrays | {'tempering': np.float32(min(good))}
     stream = stream_of(arrays)
     ratios = []
     for one in training:

@@ -11,8 +11,8 @@ from seqface_jax.correspondence import crops
 from seqface_jax.correspondence.crops import Crop
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
-MIN_SCORE = 0.9  # Of a face that is used where a cascade has seen one,
-MIN_SEARCHED_SCORE = 0.95  # and where nothing but the network has.
+MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
+MIN_SEARCHED_SCORE = 0.99  # and where nothing but the network has.
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
