@@ -16,7 +16,7 @@ def get_config():
     config.data = data = ml_collections.ConfigDict()
     data.dir = 'data/pictures'  # Where the pictures are.
     data.image_size = 128  # Pixels of a crop's side.
-    data.batch_size = 64  # Crops in a step.
+    data.batch_size = 32  # Crops in a step.
     data.normalization = 'unit'
 
     config.model = model = ml_collections.ConfigDict()
@@ -37,7 +37,7 @@ def get_config():
 
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
-    train.num_steps = 6500  # Optimiser steps.
+    train.num_steps = 12_000  # Optimiser steps.
     train.ema_decay = 0.998  # Of the averaged parameters.
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250

@@ -4,6 +4,8 @@ python -m data_prep.hard_pictures.sequences --face_dir=FaceXModel --people=kinds
     --out=data/sequences/embedded.npz
 """
 
+import pathlib
+
 import numpy as np
 from absl import app, flags
 from tqdm import tqdm
@@ -74,6 +76,7 @@ def main(argv):
         flags.FLAGS.num_pictures,
         plain=flags.FLAGS.plain,
     )
+    pathlib.Path(flags.FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
     np.savez(flags.FLAGS.out, **arrays)
 
 
