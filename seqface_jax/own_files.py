@@ -13,7 +13,10 @@ TABLE, STATE = 'frames.csv', 'state.npz'
 # Files of a face that `run_demo` writes; the last are drafts that a killed run may leave.
 FACE_FILES = ('face.ply', 'face.obj', 'face.mtl', 'face_texture.png', 'face.glb', 'face.png')
 FACE_FILES += ('face_animated.glb', 'face_expressions.glb', 'faces.npy')
-_NAMES = (*FACE_FILES, TABLE, STATE, TABLE + '.tmp', 'faces.tmp', 'faces.npy.tmp')
+# What shows and holds a flagship's run besides: see reconstruction/result_files.py.
+RESULT_FILES = ('face.html', 'overlay.jpg', 'overlay.mp4', 'landmarks.json', 'expression.csv')
+RESULT_FILES += ('face_rigged.glb',)
+_NAMES = (*FACE_FILES, *RESULT_FILES, TABLE, STATE, TABLE + '.tmp', 'faces.tmp', 'faces.npy.tmp')
 # Those that the page's save button writes.
 _PATTERNS = ('face_[0-9][0-9][0-9][0-9][0-9]*.*',)
 # A person's own photo may be called so: that one is known by its mark, which earlier versions left
