@@ -8,7 +8,6 @@ import numpy as np
 from data_prep.sources import Skipped, video_frames
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection, photo_file
-from seqface_jax.photos.crops import crop_box, cut_out
 
 JPEG_QUALITY = 95
 
@@ -51,8 +50,8 @@ def crop_photos(frames, *, in_time=True):
                     faceless += 1
                     continue
                 previous = face
-                box = crop_box(face.box)
-                jpeg = encode_jpeg(cut_out(photo, box))
+                box = crops.crop_box(face.box)
+                jpeg = encode_jpeg(crops.cut_out(photo, box))
                 crops.append(Crop(frame.sequence, index, jpeg, box))
         except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
