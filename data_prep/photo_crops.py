@@ -7,7 +7,7 @@ import numpy as np
 
 from data_prep.sources import Skipped, video_frames
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection, photo_file
+from seqface_jax.photos import crops, face_detection, photo_file
 
 JPEG_QUALITY = 95
 
@@ -30,11 +30,11 @@ def crop_photos(frames, *, in_time=True):
             fail. Else only within a video; single photos do not depend on each other.
 
     Returns:
-        crops: list of Crop, in the same order, those of a video with the frame's number as index;
+        found: list of Crop, in the same order, those of a video with the frame's number as index;
         skipped: list of Skipped, one entry for each photo or video that is not used, or not whole.
     """
     detector = face_detection.FaceDetector()
-    crops, skipped = [], []
+    found, skipped = [], []
     previous, sequence = None, None
     for frame in frames:
         if frame.image_path is None:
@@ -52,14 +52,14 @@ def crop_photos(frames, *, in_time=True):
                 previous = face
                 box = crops.crop_box(face.box)
                 jpeg = encode_jpeg(crops.cut_out(photo, box))
-                crops.append(Crop(frame.sequence, index, jpeg, box))
+                found.append(Crop(frame.sequence, index, jpeg, box))
         except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
         skipped += [Skipped('photo', frame.image_path, why) for why in losses]
         if faceless:
             place = 'it' if count == 1 else f'{faceless} of its {count} frames'
             skipped.append(Skipped('photo', frame.image_path, f'no face was found in {place}'))
-    return crops, skipped
+    return found, skipped
 
 
 def _photos(frame, on_loss):

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from data_prep.head_pose import first_look
 from data_prep.work.workers import Workers
 from seqface_jax.models.layers import unwrapping
-from seqface_jax.photos import face_detection
+from seqface_jax.photos import crops, face_detection
 from seqface_jax.photos import pose_regression as pose
 
 _FIRST = 10_000  # Other people than those that the first regressions are learnt from.
@@ -42,7 +42,7 @@ def examples(number, count, ict_dir):
     cv2.setNumThreads(1)  # There is one process per core.
     person, rng = first_look.draw_person(_FIRST + number, _open_kinds(ict_dir))
     detector = face_detection.FaceDetector()
-    crops, answers = [], []
+    pictures, answers = [], []
     for photo, truth in first_look.photos(person, count, rng):
         found = detector.find(photo)
         if found is None:
@@ -51,9 +51,9 @@ def examples(number, count, ict_dir):
         for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
-                crops.append(crops.cut_out(photo, box, pose.CROP_PX))
+                pictures.append(crops.cut_out(photo, box, pose.CROP_PX))
                 answers.append(answer)
-    return np.array(crops).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
+    return np.array(pictures).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
 
 
 def learn(crops, answers, is_left_out, count):

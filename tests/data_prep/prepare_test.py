@@ -380,8 +380,17 @@ def test_a_work_file_that_was_damaged_later_is_named(tmp_path):
     assert not work_files.is_valid(path, 'k') and os.path.exists(path + '.damaged')
 
 
-class _Entries(list):
+class _Entries:
     """A scandir of a list."""
+
+    def __init__(self, entries):
+        self._entries = iter(entries)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self._entries)
 
     def __enter__(self):
         return self

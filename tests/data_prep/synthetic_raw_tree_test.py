@@ -227,4 +227,4 @@ def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
 def test_a_damaged_truth_is_named_and_nothing_is_to_be_removed(tmp_path):
     (tmp_path / 'F001.npz').write_bytes(b'PK\x03\x04 cut')
     with pytest.raises(UserError, match=r'F001.npz: .*is damaged; choose another --out_dir\.$'):
-        raw_tree._check_settings(tmp_path / 'F001.npz', raw_tree.Settings())
+        raw_tree._check_settings(tmp_path / 'F001.npz', _SETTINGS)
