@@ -7,6 +7,7 @@ less than a hundredth of a pixel; config.json and geometry.npz are copied, CARD.
 """
 
 import os
+import pathlib
 import shutil
 import sys
 
@@ -18,6 +19,7 @@ from seqface_jax import checkpoints, errors
 from seqface_jax.reconstruction import flagship
 
 _DROPPED_BITS = 13  # Of the 24 of a float32's significand.
+_MARK = 'commit_success.txt'
 
 
 def rounded(values):
@@ -60,6 +62,8 @@ def package(workdir, output):
     kept = {name: meta[name] for name in ('step', 'validation_loss') if name in meta}
     checkpoints.save(output, 'best_validation', small, kept)
     shutil.copyfile(geometry, flagship.geometry_path(output))
+    for mark in pathlib.Path(output).rglob(_MARK):  # Orbax writes where it was; nobody asks.
+        mark.write_text('Checkpoint commit was successful\n')
     paths = [os.path.join(folder, name) for folder, _, names in os.walk(output) for name in names]
     return sum(os.path.getsize(path) for path in paths)
 
