@@ -16,16 +16,17 @@ EXTRAS = ('data', 'keras', 'view')
 
 def closure(name, extras=()):
     """Returns the names of an installed package and of all that it needs here, sorted."""
-    found, left = set(), [(name, extras)]
+    found, seen, left = set(), set(), [(name, tuple(extras))]
     while left:
         name, extras = left.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
         try:
             distribution = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # For another system, or an extra that is not installed.
         key = distribution.name.lower().replace('_', '-')
-        if key in found and not extras:
-            continue
         found.add(key)
         for line in distribution.requires or ():
             requirement, _, marker = line.partition(';')
@@ -34,8 +35,7 @@ def closure(name, extras=()):
                 continue
             match = re.match(r'([\w.-]+)(?:\[([^\]]*)\])?', requirement.strip())
             inner = tuple(filter(None, (match.group(2) or '').replace(' ', '').split(',')))
-            if match.group(1).lower().replace('_', '-') not in found:
-                left.append((match.group(1), inner))
+            left.append((match.group(1), inner))  # An extra may ask for another of its package.
     return sorted(found)
 
 
