@@ -9,13 +9,12 @@ geometry.npz. Then it prints errors by kind, of the kinds of `--test` too, of wh
 learnt.
 """
 
-import os
 import pathlib
 
 import numpy as np
 from absl import app, flags
 
-from seqface_jax import checkpoints, errors
+from seqface_jax import checkpoints, errors, files
 from seqface_jax.correspondence.crops import Crop
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
@@ -195,7 +194,10 @@ def main(argv):
     if flags.FLAGS.sequences:
         training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
         arrays = calibrated(arrays, stream_of, training)
-    np.savez_compressed(os.path.join(flags.FLAGS.workdir, flagship.GEOMETRY), **arrays)
+    files.write_atomically(
+        flagship.geometry_path(flags.FLAGS.workdir),
+        lambda file: np.savez_compressed(file, **arrays),
+    )
     stream = stream_of(arrays)
     for name, one in measured.items():
         report(name, run_people(stream, one), one, arrays['near'], arrays['mean'])

@@ -7,7 +7,6 @@ import numpy as np
 from data_prep.hard_pictures.template_model import NUM_SKIN
 from data_prep.synthetic.deformation import sample_deformation
 
-KINDS = ('ict', 'makehuman', 'embedded')
 _LARGEST = 3.0  # Modes are cut here, in standard deviations.
 _ICT_SPREAD = (0.6, 1.8)
 _DEFORM_MM = (0.0, 3.0)  # Standard deviation of the smooth deformation of a person.
@@ -55,13 +54,12 @@ def load(model, others):
     return Kinds(model, identity, others, np.stack(bank))
 
 
-def sample(kinds, rng, *, deform=True):
+def sample(kinds, rng):
     """Draws one person.
 
     Args:
         kinds: Kinds.
         rng: numpy Generator.
-        deform: whether to mix kinds and to deform beyond them.
 
     Returns:
         the kind's name, or two joined by '+', and the skin [NUM_SKIN, 3] float32 mm.
@@ -69,8 +67,6 @@ def sample(kinds, rng, *, deform=True):
     names = kinds.names
     name = names[rng.integers(len(names))]
     skin = of_kind(kinds, name, rng)
-    if not deform:
-        return name, skin
     if len(names) > 1 and rng.random() < _MIXED:
         other = rng.choice([n for n in names if n != name])
         share = rng.uniform(-_BEYOND, 0.6)

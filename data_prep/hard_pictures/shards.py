@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 
 from data_prep.hard_pictures import people, picture
+from seqface_jax import files
 
 SHARD = 500  # Pictures in a file.
 PER_PERSON = 7  # Pictures of one person, which follow each other.
@@ -39,7 +40,4 @@ def write(world, folder, index, seed):
     arrays['person'] = np.array(people_of)
     path = path_of(folder, index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix('.partial')
-    with open(partial, 'wb') as file:
-        np.savez(file, **arrays)
-    partial.rename(path)
+    files.write_atomically(path, lambda file: np.savez(file, **arrays))

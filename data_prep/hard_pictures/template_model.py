@@ -6,7 +6,6 @@ licence. Vertex k is the same anatomical place on every face.
 
 import functools
 import json
-import pathlib
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ NUM_FACE = 9409  # Vertices 0 to 9408 are the face, with the ears' front and the
 NUM_SKIN = 11248  # The skin that is seen from outside: face, back of the head, neck.
 NUM_USED = 24591  # Vertices after these are tear fluid and lashes, which are not drawn.
 MM_PER_UNIT = 10.0  # The files are in cm.
-_LEFT_EYE, _RIGHT_EYE = slice(21451, 23021), slice(23021, 24591)
+EYE_SLICES = slice(21451, 23021), slice(23021, 24591)  # Vertices of the eyeballs, left first.
 _MATERIALS = {
     'skin': ('M_Face', 'M_BackHead'),
     'gums': ('M_GumsTongue',),
@@ -72,24 +71,18 @@ def read(folder):
         UserError: the folder is missing or is no FaceXModel.
     """
     folder = ict_facekit.find(folder)
-    cached = pathlib.Path(folder) / 'seqface_template.npz'
     neutral, by_material = ict_facekit.read_mesh(folder / 'generic_neutral_mesh.obj')
     indices = json.loads((folder / 'vertex_indices.json').read_text())
     landmarks = np.array(indices['idx_to_landmark_verts'])
     names = tuple(indices['expressions'])
     modes = sorted(folder.glob('identity[0-9]*.obj'))
-    if cached.is_file():
-        stored = np.load(cached)
-        identity, expressions = stored['identity'], stored['expressions']
-    else:
 
-        def displacement(path):
-            moved = ict_facekit.read_vertices(path, len(neutral)) - neutral
-            return (moved[:NUM_USED] * MM_PER_UNIT).astype(np.float32)
+    def displacement(path):
+        moved = ict_facekit.read_vertices(path, len(neutral)) - neutral
+        return (moved[:NUM_USED] * MM_PER_UNIT).astype(np.float32)
 
-        identity = np.stack([displacement(path) for path in modes])
-        expressions = np.stack([displacement(folder / f'{name}.obj') for name in names])
-        np.savez(cached, identity=identity, expressions=expressions)
+    identity = np.stack([displacement(path) for path in modes])
+    expressions = np.stack([displacement(folder / f'{name}.obj') for name in names])
     mean = (neutral[:NUM_USED] * MM_PER_UNIT).astype(np.float32)
     tip = mean[landmarks[30]]
     mean = mean + np.float32([-0.0, -tip[1], 90.0 - tip[2]])
@@ -111,19 +104,11 @@ def _carried(mean):
     rows = np.repeat(np.arange(len(share)), _NEIGHBOURS)
     shape = (len(share), NUM_SKIN)
     carried = sparse.csr_matrix((share.ravel(), (rows, index.ravel())), shape).tolil()
-    for eye in (_LEFT_EYE, _RIGHT_EYE):  # The mean share of the ball's front, for the whole ball.
+    for eye in EYE_SLICES:  # The mean share of the ball's front, for the whole ball.
         own = np.arange(eye.start, eye.stop) - NUM_SKIN
         front = own[mean[eye, 2] > np.quantile(mean[eye, 2], 0.8)]
         carried[own] = np.repeat(np.asarray(carried[front].mean(0)), len(own), axis=0)
     return carried.tocsr().astype(np.float32)
-
-
-def eyeballs(vertices):
-    """Returns the two eyeballs' vertices, [1570, 3] each, the left one first."""
-    return vertices[_LEFT_EYE], vertices[_RIGHT_EYE]
-
-
-EYE_SLICES = (_LEFT_EYE, _RIGHT_EYE)
 
 
 def read_uv(folder):

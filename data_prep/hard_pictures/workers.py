@@ -17,7 +17,7 @@ def load_world(face_dir, kinds, people_file):
 
     Args:
         face_dir: FaceXModel of ICT-FaceKit.
-        kinds: names out of people.KINDS; 'ict' is always among them.
+        kinds: 'ict', 'makehuman', 'embedded'; 'ict' is always among them.
         people_file: path of the other kinds' file, or None.
     """
     model = template_model.read(face_dir)
@@ -35,15 +35,23 @@ def load_world(face_dir, kinds, people_file):
 
 def canonical_of(people_file, model):
     """Returns a function that carries points [N, 3] of a TemplateModel to the canonical frame."""
-    with np.load(people_file) as file:
-        rotation, translation = file['canonical_rotation'], file['canonical_translation']
-        first = file['template_mean'][0]
-    shift = (first - translation) @ rotation - model.mean[0]
+    rotation, translation, shift = _frame_of(people_file, model)
 
     def canonical(points):
         return ((points + shift) @ rotation.T + translation).astype(np.float32)
 
     return canonical
+
+
+def _frame_of(people_file, model):
+    """Returns rotation [3, 3], translation [3] and shift [3] mm of a TemplateModel's frame.
+
+    A point of it is (point + shift) @ rotation.T + translation in the canonical frame.
+    """
+    with np.load(people_file) as file:
+        rotation, translation = file['canonical_rotation'], file['canonical_translation']
+        first = file['template_mean'][0]
+    return rotation, translation, (first - translation) @ rotation - model.mean[0]
 
 
 def other_kind(people_file, kind, model):
@@ -57,15 +65,11 @@ def other_kind(people_file, kind, model):
     with np.load(people_file) as file:
         if f'{kind}_mean' not in file:
             raise UserError(f'{people_file}: does not hold the kind {kind}.')
-        arrays = {name: file[name] for name in file if name.startswith((kind, 'canonical', 'temp'))}
-    rotation = arrays['canonical_rotation']
-    shift = (
-        model.mean[0] - (arrays['template_mean'][0] - arrays['canonical_translation']) @ rotation
-    )
+        arrays = {name: file[name] for name in file if name.startswith(kind)}
+    rotation, translation, shift = _frame_of(people_file, model)
 
     def to_frame(skin):
-        moved = (skin - arrays['canonical_translation']) @ rotation + shift
-        return moved.astype(np.float32)
+        return ((skin - translation) @ rotation - shift).astype(np.float32)
 
     mean = arrays[f'{kind}_mean']
     if kind == 'embedded':

@@ -213,15 +213,17 @@ def _start(config, model, tx, data, mirror, store):
 
 
 def _validate(eval_fn, variables, held_out, size, mirror):
-    sums, count, layouts = {}, 0, variables['constants']['layouts']
+    sums, count = {}, 0
+    reference, layouts = (
+        np.asarray(variables['constants'][name]) for name in ('layout_mean', 'layouts')
+    )
     for start in range(0, len(held_out), 100):
         rng = np.random.default_rng([0, start])
         indices = np.arange(start, min(start + 100, len(held_out)))
-        reference = np.asarray(variables['constants']['layout_mean'])
         batch = pictures.make_batch(
             held_out, indices, size, mirror, rng, augment=True, reference=reference
         )
-        batch |= objective.draw_starts(rng, len(indices), np.asarray(layouts))
+        batch |= objective.draw_starts(rng, len(indices), layouts)
         terms = jax.device_get(eval_fn(variables, batch))
         sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
         count += 1

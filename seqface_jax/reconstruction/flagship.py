@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence.crops import Crop as Crop
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
@@ -67,7 +66,6 @@ class Geometry(NamedTuple):
     landmarks: np.ndarray
     blendshapes: np.ndarray
     point_blendshapes: np.ndarray
-    shapes_at_points: np.ndarray
     shapes_at_points: np.ndarray
     blendshape_names: tuple
     expressions: np.ndarray

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from seqface_jax import checkpoints
+from seqface_jax.correspondence.crops import Crop
 from seqface_jax.correspondence.sighting import Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
@@ -77,7 +78,7 @@ class PointReconstructor:
             return
         size = self.config.data.image_size
         photo = np.zeros((size, size, 3), np.uint8)
-        sighting = self._stream.finder.look(photo, flagship.Crop(np.full(2, size / 2), float(size)))
+        sighting = self._stream.finder.look(photo, Crop(np.full(2, size / 2), float(size)))
         state, _, _ = self._stream.update(self._stream.initial_state(), photo, sighting)
         self._stream.read(state)
         self._is_compiled = True
@@ -201,11 +202,11 @@ class PointReconstructor:
             return Outcome(*self._stream.update(network, photo, rivals[0]))
         nothing = self._stream.initial_state()
         known = self._stream.coefficients(network)
-        apart = []
-        for sighting in rivals:
-            _, fit, _ = self._stream.update(nothing, photo, sighting)
-            apart.append(self._stream.distance(fit, known))
-        return Outcome(*self._stream.update(network, photo, rivals[int(np.argmin(apart))]))
+        looked = [self._stream.update(nothing, photo, sighting) for sighting in rivals]
+        apart = [self._stream.distance(fit, known) for _, fit, _ in looked]
+        _, _, nearest = looked[int(np.argmin(apart))]
+        # It has been looked at again already.
+        return Outcome(*self._stream.update(network, photo, nearest, refits=0))
 
     def _face(self, network, outcome=None, size=None):
         from seqface_jax.reconstruct import Face
