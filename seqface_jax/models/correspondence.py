@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from seqface_jax.models import fields
-from seqface_jax.models.layers.conv import shifted_views
 from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 STRIDE = 4  # Pixels of the crop to one cell of the features that the corrector reads.
@@ -163,21 +162,13 @@ class ResidualBlock(nn.Module):
     @nn.compact
     def __call__(self, x):
         y = nn.relu(nn.GroupNorm(GROUPS, epsilon=EPSILON, name='norm1')(x))
-        y = MatmulConv(self.width, name='conv1')(y)
+        y = self._convolution('conv1')(y)
         y = nn.relu(nn.GroupNorm(GROUPS, epsilon=EPSILON, name='norm2')(y))
-        return x + MatmulConv(self.width, name='conv2')(y)
+        return x + self._convolution('conv2')(y)
 
-
-class MatmulConv(nn.Module):
-    """A 3 x 3 convolution as nine shifted images and one matrix product: fast on a CPU."""
-
-    width: int
-
-    @nn.compact
-    def __call__(self, x):
-        kernel = self.param('kernel', nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width))
-        views = jnp.concatenate(shifted_views(x, (3, 3)), axis=-1)
-        return views @ kernel.reshape(-1, self.width)
+    def _convolution(self, name):
+        initial = nn.initializers.he_normal()
+        return nn.Conv(self.width, (3, 3), use_bias=False, kernel_init=initial, name=name)
 
 
 def space_to_depth(x, block):
