@@ -16,6 +16,7 @@ def get_config():
     config.data = data = ml_collections.ConfigDict()
     data.dir = 'data/pictures'  # Where the pictures are.
     data.image_size = 128  # Pixels of a crop's side.
+    data.plain_share = 0.5  # Of crops of plain pictures, like own photos; the others are hard.
     data.batch_size = 32  # Crops in a step.
     data.normalization = 'unit'
 

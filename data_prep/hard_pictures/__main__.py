@@ -2,7 +2,8 @@
 
 python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --out_dir=data/pictures
 
-A stopped run goes on where it was; a shard depends on its number, the seed and the kinds alone.
+A stopped run goes on where it was; a shard depends on its number, the seed, the kinds and `--plain`
+alone. `--first` adds plain shards after hard ones.
 """
 
 import multiprocessing
@@ -23,6 +24,7 @@ _OUT_DIR = flags.DEFINE_string('out_dir', None, 'Folder of the pictures.')
 _FIRST = flags.DEFINE_integer('first', 0, 'Number of the first shard.')
 _NUM_SHARDS = flags.DEFINE_integer('num_shards', 120, f'Shards of {shards.SHARD} pictures.')
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
+_PLAIN = flags.DEFINE_bool('plain', False, 'Pictures like own photos: see picture.make.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
 
@@ -34,7 +36,7 @@ def main(argv):
     missing = [n for n in numbers if not shards.path_of(_OUT_DIR.value, n).is_file()]
     pathlib.Path(_OUT_DIR.value).mkdir(parents=True, exist_ok=True)
     workers.write_points(_OUT_DIR.value, _FACE_DIR.value)
-    jobs = [(_OUT_DIR.value, n, _SEED.value) for n in missing]
+    jobs = [(_OUT_DIR.value, n, _SEED.value, _PLAIN.value) for n in missing]
     arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
     with multiprocessing.get_context('spawn').Pool(
         _WORKERS.value, workers.start, arguments

@@ -17,14 +17,15 @@ def path_of(folder, index):
     return pathlib.Path(folder) / f'pictures_{index:05d}.npz'
 
 
-def write(world, folder, index, seed):
+def write(world, folder, index, seed, *, plain=False):
     """Draws one shard and writes it.
 
     Args:
         world: picture.World.
         folder: where to.
         index: number of the shard.
-        seed: of everything; a shard depends on nothing but these two.
+        seed: of everything; a shard depends on nothing but these two and the next.
+        plain: as of picture.make.
     """
     made, people_of = [], []
     for k in range(index * SHARD, (index + 1) * SHARD):
@@ -32,12 +33,13 @@ def write(world, folder, index, seed):
         if not people_of or people_of[-1] != person:
             drawn = people.sample(world.kinds, np.random.default_rng([seed, 1, person]))
             of_one = world._replace(kinds=world.kinds._replace(fixed=drawn))
-        made.append(picture.make(of_one, np.random.default_rng([seed, 2, k])))
+        made.append(picture.make(of_one, np.random.default_rng([seed, 2, k]), plain=plain))
         people_of.append(person)
     arrays = {name: np.array([getattr(one, name) for one in made]) for name in _FIELDS}
     arrays['images'] = np.stack([one.image for one in made])
     arrays['kind'] = np.array([one.kind for one in made])
     arrays['person'] = np.array(people_of)
+    arrays['plain'] = np.full(len(made), plain)
     path = path_of(folder, index)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_atomically(path, lambda file: np.savez(file, **arrays))

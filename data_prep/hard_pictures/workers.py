@@ -99,9 +99,9 @@ def start(*arguments):
 
 
 def draw(job):
-    """Draws one shard; a job is its folder, number and seed."""
-    folder, index, seed = job
-    shards.write(_world, folder, index, seed)
+    """Draws one shard; a job is its folder, number and seed, and whether it is plain."""
+    folder, index, seed, plain = job
+    shards.write(_world, folder, index, seed, plain=plain)
     return index
 
 

@@ -9,9 +9,16 @@ HIDDEN_WEIGHT = (
     0.2  # Of a point that is not seen, in the first answer; the corrector leaves it out.
 )
 DISTANCE_WEIGHT = 0.05  # Of the distance in units of 1 % of the crop, beside the likelihood.
+LAYOUT_WEIGHT = 3.0  # Of the mean error of the principal layouts' coefficients.
+_LAYOUT_SOFT = 0.1  # Standard deviations under which such an error counts by its square.
+_LAYOUT_SIZE = 0.002  # Crop sides: layouts that move points by less than this count less.
 _ROBUST = 3.0  # Standard deviations beyond which an error counts linearly.
 _CORRECTED = 128  # Points of each crop that the corrector is trained at, a step.
-_START_UNITS = 2.5  # Largest standard deviation of where the corrector begins, % of the crop.
+# Where the corrector begins: at the first answer, at that moved, or at the truth moved (shares), as
+# when a fitted face says where to look again. Moves are mixtures of layouts of this deviation.
+_STARTS = (0.5, 0.2, 0.3)
+_MOVED = 0.5
+_START_NOISE = 0.004  # Crop sides.
 
 
 def point_losses(answer, places):
@@ -36,6 +43,25 @@ def point_losses(answer, places):
     diagonal = answer.factor[..., 0, 0] * answer.factor[..., 1, 1] * 1e-4
     distance = 100 * jnp.sqrt(jnp.square(x) + jnp.square(y) + 1e-9)
     return penalty - jnp.log(diagonal), distance
+
+
+def layout_loss(answer, places, layouts):
+    """Returns how far off the coefficients of the principal layouts are, [B], a weighted mean.
+
+    Each coefficient counts in units of its standard deviation among crops. So faces and
+    expressions, which move points little, weigh nearly as much as poses, which move all of them.
+
+    Args:
+        answer: Correspondence of [B, P] points.
+        places: [B, P, 2] true ones, crop sides.
+        layouts: [L, P, 2] orthogonal, each scaled to its standard deviation.
+    """
+    squared_norms = jnp.sum(jnp.square(layouts), (1, 2)) + 1e-12
+    size = jnp.sqrt(squared_norms / layouts.shape[1])
+    weights = size / (size + _LAYOUT_SIZE)
+    off = jnp.einsum('bpd,lpd->bl', answer.places - places, layouts) / squared_norms
+    soft = jnp.sqrt(jnp.square(off) + _LAYOUT_SOFT**2) - _LAYOUT_SOFT
+    return soft @ (weights / jnp.sum(weights))
 
 
 def losses(model, variables, batch):
@@ -66,12 +92,16 @@ def losses(model, variables, batch):
         'distance': _mean(distance, weight),
         'local_nll': _mean(local_nll, local_weight),
         'local_distance': _mean(local_distance, local_weight),
+        'layout': _mean(
+            layout_loss(first, batch['places'], variables['constants']['layouts']), is_face
+        ),
         'seen': _mean(cross_entropy(first.seen, seen), face_rows),
         'local_seen': _mean(cross_entropy(corrected.seen, true_seen), take(face_rows, chosen)),
         'face': jnp.mean(cross_entropy(first.face, is_face)),
     }
     loss = terms['nll'] + terms['local_nll'] + terms['seen'] + terms['local_seen'] + terms['face']
     loss += DISTANCE_WEIGHT * (terms['distance'] + terms['local_distance'])
+    loss += LAYOUT_WEIGHT * terms['layout']
     return loss, terms
 
 
@@ -90,19 +120,19 @@ def draw_starts(rng, batch_size, layouts):
         network's first answer, else at the truth; offset [B, N, 2] crop sides, how far off.
     """
     chosen = rng.integers(0, layouts.shape[1], (batch_size, _CORRECTED)).astype(np.int32)
-    from_answer = rng.random((batch_size, 1, 1)) < 0.6
+    kind = rng.choice(len(_STARTS), batch_size, p=_STARTS)[:, None, None]
     # The first layouts are shift, size and turn of the whole: those are found well before.
-    scale = 0.6 * np.minimum(1.0, np.arange(len(layouts)) / 12.0 + 0.08)
+    scale = _MOVED * np.minimum(1.0, np.arange(len(layouts)) / 12.0 + 0.08)
     weights = rng.standard_normal((batch_size, len(layouts))) * scale
     moved = np.tensordot(weights, layouts, 1)
-    moved = np.take_along_axis(moved, chosen[..., None], 1) * ~from_answer
-    size = 0.01 * _START_UNITS * rng.random((batch_size, 1, 1))
-    noise = size * rng.standard_normal((batch_size, _CORRECTED, 2))
+    moved = np.take_along_axis(moved, chosen[..., None], 1)
+    noise = _START_NOISE * rng.standard_normal((batch_size, _CORRECTED, 2))
     shift = 0.01 * rng.standard_normal((batch_size, 1, 2))
+    offset = np.choose(kind, [0 * moved, 0.5 * moved + noise, moved + noise + shift])
     return {
         'chosen': chosen,
-        'from_answer': from_answer.astype(np.float32),
-        'offset': (moved + noise + shift).astype(np.float32),
+        'from_answer': (kind < 2).astype(np.float32),
+        'offset': offset.astype(np.float32),
     }
 
 

@@ -29,6 +29,7 @@ class Pictures:
         seen: [M, P] bool.
         is_face: [M] bool.
         person: [M] number of the person.
+        plain: [M] bool, pictures like own photos.
     """
 
     def __init__(self, folder, first=0, last=None):
@@ -44,7 +45,7 @@ class Pictures:
                 f'{folder} holds no pictures: draw some with `python -m data_prep.hard_pictures`'
             )
         self.paths = paths
-        self.images, places, seen, is_face, person = [], [], [], [], []
+        self.images, places, seen, is_face, person, plain = [], [], [], [], [], []
         for path in paths:
             with np.load(path) as file:
                 self.images.append(file['images'])
@@ -52,9 +53,12 @@ class Pictures:
                 seen.append(file['seen'])
                 is_face.append(file['is_face'])
                 person.append(file['person'])
+                hard = np.zeros(len(person[-1]), bool)
+                plain.append(file['plain'] if 'plain' in file else hard)
         limits = -_LARGEST_PLACE, _LARGEST_PLACE
         self.places = np.clip(np.nan_to_num(np.concatenate(places)), *limits)
-        self.seen, self.is_face, self.person = map(np.concatenate, (seen, is_face, person))
+        self.seen, self.is_face = np.concatenate(seen), np.concatenate(is_face)
+        self.person, self.plain = np.concatenate(person), np.concatenate(plain)
         self._start = np.cumsum([0, *[len(images) for images in self.images]])
 
     def __len__(self):
@@ -69,6 +73,27 @@ class Pictures:
 def _is_between(path, first, last):
     number = int(path.stem.split('_')[1])
     return number >= first and (last is None or number < last)
+
+
+def draw_indices(pictures, rng, count, plain_share):
+    """Draws pictures for a batch.
+
+    Args:
+        pictures: Pictures.
+        rng: numpy Generator.
+        count: how many.
+        plain_share: probability of a plain one, where there are any.
+
+    Returns:
+        [count] indices.
+    """
+    plain, hard = np.flatnonzero(pictures.plain), np.flatnonzero(~pictures.plain)
+    if not len(plain) or not len(hard):
+        return rng.integers(0, len(pictures), count)
+    is_plain = rng.random(count) < plain_share
+    return np.where(
+        is_plain, plain[rng.integers(0, len(plain), count)], hard[rng.integers(0, len(hard), count)]
+    )
 
 
 def make_batch(pictures, indices, size, mirror, rng, *, augment, reference=None):

@@ -120,7 +120,7 @@ def _loop(config, store, workdir, last_step):
 
     def make(rng):
         count = config.data.batch_size
-        indices = rng.integers(0, len(data), count)
+        indices = pictures.draw_indices(data, rng, count, config.data.plain_share)
         batch = pictures.make_batch(
             data, indices, size, points['mirror'], rng, augment=True, reference=reference
         )

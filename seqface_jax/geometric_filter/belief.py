@@ -113,6 +113,13 @@ def posterior(state, shared, settings):
 
 
 @jax.jit
+def observed(state, shared, settings):
+    """Returns the information.Gaussian of the shape as the network draws it (FrameFit.shape)."""
+    with jax.default_matmul_precision('highest'):
+        return _observed(state, shared, settings)[0]
+
+
+@jax.jit
 def merge(first, second, shared, settings):
     """Adds two States that share no frame; the newest frames of both stay items of their own."""
     with jax.default_matmul_precision('highest'):

@@ -8,15 +8,16 @@ exp(-o' L o / 2 + v' o). From the joint normal equations of o and q, linearised 
 
 where Hqq and gq hold the priors of q, and nothing holds a prior of o.
 
-The observed shape is o = z + c: the person's z ~ N(0, I) and an error c ~ N(mu, S) that *all*
-frames share, which no number of frames averages out. With the gain G = (I + S)^-1 and all the
-frames' information (L, v),
+The observed shape is o = D z + c: the person's z ~ N(0, I); a diagonal gain D, by which the
+network draws what it does not see towards its mean; and an error c ~ N(mu, S) that *all* frames
+share, which no number of frames averages out. With P = D^2 + S, the covariance of o beforehand,
+W = D P^-1, and all the frames' information (L, v),
 
-    o: information A = G + L, mean m = A^-1 (G mu + v)                    (observed)
-    z: mean G (m - mu), covariance I - G + G A^-1 G                       (person)
+    o: information A = P^-1 + L, mean m = A^-1 (P^-1 mu + v)            (observed)
+    z: mean W (m - mu), covariance I - W D + W A^-1 W'                  (person)
 
-because z given o is N(G (o - mu), I - G). Neither L nor S is inverted: both may be singular. Where
-L is large and S is not zero, z keeps the covariance I - G; where S is large, z stays at the mean
+because z given o is N(W (o - mu), I - W D). L is not inverted and may be singular. Where L is large
+and S is not zero, z keeps the covariance I - W D; where S is large or D small, z stays at the mean
 face.
 
 n frames of one view whose errors correlate by rho are worth n / (1 + (n - 1) rho) frames.
@@ -48,38 +49,57 @@ class Posterior(NamedTuple):
 
 
 class SharedError(NamedTuple):
-    """The error that all frames share; made by `make_shared_error`.
+    """What all frames get wrong alike; made by `make_shared_error`.
 
     Attributes:
         mean: [K] mu.
-        gain: [K, K] G = (I + S)^-1.
+        information: [K, K] P^-1.
+        regression: [K, K] W.
+        unseen: [K, K] I - W D, the covariance of z that no number of frames takes away.
     """
 
     mean: jax.Array
-    gain: jax.Array
+    information: jax.Array
+    regression: jax.Array
+    unseen: jax.Array
 
 
-def make_shared_error(mean, covariance):
-    """Returns the SharedError of mean [K] and covariance [K, K]; zeros where there is none.
+def make_shared_error(mean, covariance, gain=None):
+    """Returns the SharedError of a mean, a covariance and a gain.
+
+    Args:
+        mean: [K] mu; zeros where there is none.
+        covariance: [K, K] S; zeros where there is none.
+        gain: [K] diagonal of D, ones if left out.
 
     Raises:
-        UserError: the covariance has another shape, is not symmetric or not positive semidefinite.
+        UserError: the covariance has another shape, is not symmetric or not positive semidefinite,
+            or a coefficient is neither seen nor uncertain.
     """
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
-    if covariance.shape != (len(mean), len(mean)):
+    gain = np.ones(len(mean)) if gain is None else np.asarray(gain, np.float64)
+    if covariance.shape != (len(mean), len(mean)) or gain.shape != mean.shape:
         raise UserError(
             f'the covariance of the shared error has shape {covariance.shape}, its mean has '
-            f'{len(mean)} coefficients: measure both for the same basis'
+            f'{len(mean)} coefficients and its gain {gain.shape}: measure all for the same basis'
         )
-    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    values = np.linalg.eigvalsh((covariance + covariance.T) / 2)
     tolerance = 1e-6 * max(1.0, np.abs(values).max())
     if values.min() < -tolerance or np.abs(covariance - covariance.T).max() > tolerance:
         raise UserError(
             'the covariance of the shared error is not symmetric and positive semidefinite: '
             'compute it as the mean of outer products'
         )
-    gain = (vectors / (1 + np.maximum(values, 0))) @ vectors.T
-    return SharedError(jnp.asarray(mean, jnp.float32), jnp.asarray(gain, jnp.float32))
+    before = np.diag(gain**2) + (covariance + covariance.T) / 2
+    if np.linalg.eigvalsh(before).min() < 1e-9:
+        raise UserError(
+            'a coefficient has neither gain nor error: measure both on more people than one'
+        )
+    inverse = np.linalg.inv(before)
+    regression = gain[:, None] * inverse
+    unseen = np.eye(len(mean)) - regression * gain
+    arrays = mean, inverse, regression, (unseen + unseen.T) / 2
+    return SharedError(*(jnp.asarray(array, jnp.float32) for array in arrays))
 
 
 def factor(matrix):
@@ -138,14 +158,14 @@ def effective_share(count, correlation):
 
 def observed(information, vector, shared):
     """Returns the Gaussian of the observed shape, of all frames' information and vector."""
-    total = shared.gain + information
-    mean = solve(factor(total), shared.gain @ shared.mean + vector)
+    total = shared.information + information
+    mean = solve(factor(total), shared.information @ shared.mean + vector)
     return Gaussian(mean, total)
 
 
 def person(belief, shared):
     """Returns the Posterior of the person's shape, of the Gaussian of the observed shape."""
-    half = whiten(factor(belief.information), shared.gain)
-    identity = jnp.eye(len(belief.mean), dtype=belief.mean.dtype)
-    covariance = identity - shared.gain + half.T @ half
-    return Posterior(shared.gain @ (belief.mean - shared.mean), (covariance + covariance.T) / 2)
+    half = whiten(factor(belief.information), shared.regression.T)
+    covariance = shared.unseen + half.T @ half
+    mean = shared.regression @ (belief.mean - shared.mean)
+    return Posterior(mean, (covariance + covariance.T) / 2)

@@ -18,7 +18,7 @@ from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 STRIDE = 4  # Pixels of the crop to one cell of the features that the corrector reads.
 UNIT = 0.01  # Of the crop's side: places and precisions are told in it inside the network.
-_WINDOW = 4  # Cells read around a place along each axis, for 3 x 3 samples between them.
+REACH = 2  # The corrector reads (2 REACH + 1)^2 samples, one cell apart, around a place.
 _MAX_LOG = 4.0  # Of the precision's factors: at most exp(4) per unit.
 
 
@@ -141,7 +141,7 @@ class CorrespondenceNetwork(nn.Module):
             start: [B, N, 2] places in crop sides.
             chosen: [N] or [B, N] numbers of these points; all if left out.
         """
-        patches = read_patches(local, start)  # [B, N, 9 * C]
+        patches = read_patches(local, start)  # [B, N, 25 * C]
         embedding = self.embedding if chosen is None else self.embedding[chosen]
         embedding = jnp.broadcast_to(embedding, (*start.shape[:2], embedding.shape[-1]))
         x = jnp.concatenate([patches, embedding], axis=-1)
@@ -195,26 +195,26 @@ def precision_factor(raw):
 
 
 def read_patches(local, places):
-    """Reads 3 x 3 samples, one cell apart, around each place, between the cells.
+    """Reads 5 x 5 samples, one cell apart, around each place, between the cells.
 
     Args:
         local: [B, M, M, C] features; cell (0, 0) covers the upper left corner.
         places: [B, N, 2] in sides of the map, x and y. Beyond the rim the rim is read.
 
     Returns:
-        [B, N, 9 * C].
+        [B, N, 25 * C], row by row.
     """
     batch, size, _, channels = local.shape
     at = places * size - 0.5  # In cells; cell k's middle is at k.
     low = jnp.floor(jnp.clip(at, -8.0, size + 7.0))
     share = jnp.clip(at - low, 0.0, 1.0)
-    offsets = jnp.arange(-1, _WINDOW - 1)
-    index = jnp.clip(low[..., None].astype(jnp.int32) + offsets, 0, size - 1)  # [B, N, 2, 4]
-    flat = index[..., 1, :, None] * size + index[..., 0, None, :]  # [B, N, 4, 4], row then column.
+    offsets = jnp.arange(-REACH, REACH + 2)
+    index = jnp.clip(low[..., None].astype(jnp.int32) + offsets, 0, size - 1)  # [B, N, 2, 6]
+    flat = index[..., 1, :, None] * size + index[..., 0, None, :]  # [B, N, 6, 6], row then column.
     flat = flat + (jnp.arange(batch) * size * size)[:, None, None, None]
     # XLA would compute the indices again for every channel.
     flat, share = jax.lax.optimization_barrier((flat, share))
-    patch = local.reshape(-1, channels)[flat]  # [B, N, 4, 4, C]
+    patch = local.reshape(-1, channels)[flat]  # [B, N, 6, 6, C]
     x, y = share[..., 0, None, None, None], share[..., 1, None, None, None]
     patch = patch[:, :, :-1] * (1 - y) + patch[:, :, 1:] * y
     patch = patch[:, :, :, :-1] * (1 - x) + patch[:, :, :, 1:] * x

@@ -95,7 +95,7 @@ def geometry_of(arrays):
 
     Args:
         arrays: dict; `tempering`, `shape_level`, `shared_mean`, `shared_covariance`,
-            `correlation` and `band_scale` may be missing.
+            `shared_gain`, `correlation` and `band_scale` may be missing.
     """
     basis = face_basis.FaceBasis(
         jnp.asarray(arrays['mean'], jnp.float32),
@@ -118,6 +118,7 @@ def geometry_of(arrays):
     shared = information.make_shared_error(
         arrays.get('shared_mean', np.zeros(count)),
         arrays.get('shared_covariance', np.zeros((count, count))),
+        arrays.get('shared_gain', np.ones(count)),
     )
     measured = {
         name: float(arrays[name])
@@ -257,9 +258,9 @@ class Stream:
         return own.eyes.joined(vertices), np.concatenate([deviation, of_eyes])
 
     def coefficients(self, state):
-        """Returns the person's coefficients [K], the posterior mean."""
+        """Returns the coefficients [K] of the person's shape as the network draws it."""
         own = self.geometry
-        return np.asarray(belief.posterior(state, own.shared, own.settings).mean)
+        return np.asarray(belief.observed(state, own.shared, own.settings).mean)
 
     def distance(self, fit, coefficients):
         """Returns how far what a FrameFit says of the shape is from coefficients [K]."""

@@ -32,4 +32,20 @@ def test_starts_are_drawn_alike_for_a_seed_and_lie_near_the_truth():
     one, two = (objective.draw_starts(np.random.default_rng(5), 64, layouts) for _ in range(2))
     np.testing.assert_array_equal(one['offset'], two['offset'])
     assert one['chosen'].max() < 9
-    assert 0.01 < np.abs(one['offset']).mean() < 0.04
+    offsets = np.abs(one['offset']).max((1, 2))
+    from_answer = one['from_answer'][:, 0, 0] > 0
+    assert 0.3 < (offsets == 0).mean() < 0.7  # As the first look ends.
+    assert from_answer[offsets == 0].all()
+    assert 0.005 < offsets[~from_answer].mean() < 0.05
+
+
+def test_layouts_count_in_units_of_their_deviations():
+    rng = np.random.default_rng(0)
+    directions = np.linalg.qr(rng.normal(size=(18, 3)))[0].T.reshape(3, 9, 2)
+    layouts = jnp.asarray(directions * np.array([0.6, 0.06, 0.006])[:, None, None])
+    off = [
+        float(objective.layout_loss(_answer(k[None], None), jnp.zeros((1, 9, 2)), layouts)[0])
+        for k in layouts
+    ]
+    assert off[0] > off[1] > off[2] > 0.4 * off[1]  # Each is one deviation off.
+    np.testing.assert_allclose(sum(off), np.sqrt(1.01) - 0.1, rtol=1e-3)

@@ -51,6 +51,16 @@ def test_half_of_the_crops_are_mirrored_and_their_points_trade_places(folder):
     assert (batch['seen'][:, 0] + batch['seen'][:, 1]).max() == 1
 
 
+def test_a_stated_share_of_a_batch_is_plain(folder):
+    with np.load(folder / 'pictures_00003.npz') as file:
+        np.savez(folder / 'pictures_00004.npz', **file, plain=np.ones(20, bool))
+    data = Pictures(folder)
+    drawn = pictures.draw_indices(data, np.random.default_rng(0), 2000, 0.3)
+    assert 0.25 < data.plain[drawn].mean() < 0.35
+    hard = Pictures(folder, 3, 4)
+    assert len(np.unique(pictures.draw_indices(hard, np.random.default_rng(0), 500, 0.3))) == 20
+
+
 def test_batches_depend_on_seed_and_step_alone():
     def make(rng):
         return rng.random()

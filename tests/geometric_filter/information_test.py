@@ -11,7 +11,8 @@ def random_positive(rng, size, rank=None):
     return factor @ factor.T
 
 
-def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error():
+@pytest.mark.parametrize('gain', [np.ones(5), np.array([1.0, 0.5, 0.1, 0.0, 0.8])])
+def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error(gain):
     rng = np.random.default_rng(0)
     mean, shared_covariance = rng.normal(size=5), random_positive(rng, 5)
     matrix, vector = random_positive(rng, 5, rank=3), rng.normal(size=5)
@@ -19,16 +20,21 @@ def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error():
     both = np.linalg.inv(
         np.block([[np.eye(5), np.zeros((5, 5))], [np.zeros((5, 5)), shared_covariance]])
     )
-    stacked = np.hstack([np.eye(5), np.eye(5)])
+    stacked = np.hstack([np.diag(gain), np.eye(5)])
     joint = both + stacked.T @ matrix @ stacked
     right = stacked.T @ vector + both @ np.concatenate([np.zeros(5), mean])
-    shared = information.make_shared_error(mean, shared_covariance)
+    shared = information.make_shared_error(mean, shared_covariance, gain)
     belief = information.observed(
         jnp.asarray(matrix, jnp.float32), jnp.asarray(vector, jnp.float32), shared
     )
     answer = information.person(belief, shared)
     np.testing.assert_allclose(answer.mean, np.linalg.solve(joint, right)[:5], atol=1e-3)
     np.testing.assert_allclose(answer.covariance, np.linalg.inv(joint)[:5, :5], atol=1e-4)
+
+
+def test_what_is_neither_seen_nor_uncertain_is_refused():
+    with pytest.raises(UserError, match='neither gain nor error'):
+        information.make_shared_error(np.zeros(2), np.zeros((2, 2)), np.array([1.0, 0.0]))
 
 
 def test_elimination_leaves_the_marginal_information():
