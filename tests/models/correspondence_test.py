@@ -46,9 +46,9 @@ def test_the_corrector_sees_nothing_beyond_its_window(network):
 def test_read_patches_reads_a_ramp_exactly_between_cells():
     rows, columns = jnp.meshgrid(jnp.arange(8.0), jnp.arange(8.0), indexing='ij')
     local = jnp.stack([columns, rows], -1)[None]
-    read = correspondence.read_patches(local, jnp.array([[[0.5, 0.45]]])).reshape(3, 3, 2)
-    np.testing.assert_allclose(read[1, 1], [3.5, 3.1], atol=1e-5)  # place * 8 - 0.5.
-    np.testing.assert_allclose(read[0, 2], [4.5, 2.1], atol=1e-5)
+    read = correspondence.read_patches(local, jnp.array([[[0.5, 0.45]]])).reshape(5, 5, 2)
+    np.testing.assert_allclose(read[2, 2], [3.5, 3.1], atol=1e-5)  # place * 8 - 0.5.
+    np.testing.assert_allclose(read[1, 3], [4.5, 2.1], atol=1e-5)
 
 
 def test_a_precision_factor_is_lower_triangular_and_positive():
