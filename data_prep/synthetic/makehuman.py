@@ -1,7 +1,8 @@
 """Heads of MakeHuman: a base mesh and about 460 targets, linear; made by hand, not from scans.
 
 The MakeHuman project, https://github.com/makehumancommunity/makehuman, base.obj and data/targets,
-CC0. The file is a cut of the base mesh at the neck with the targets' displacements there.
+CC0. The file is a cut of the base mesh at the neck with the targets' displacements there;
+makehuman_head.py makes it.
 
 A person is base + weights @ targets. The targets `macrodetails/*` depend on race, sex, age,
 muscle and weight as in MakeHuman: each one's weight is the product of the shares that its name
