@@ -161,7 +161,7 @@ def errors_mm(config, model, variables, frames, seed=0):
     import numpy as np
 
     from seqface_jax.data import input_pipeline
-    from seqface_jax.evaluation import metrics, scoring, streaming
+    from seqface_jax.evaluation import answer_and_truth, metrics, streaming
     from seqface_jax.models.network import make_step
 
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
@@ -179,7 +179,7 @@ def errors_mm(config, model, variables, frames, seed=0):
     predictions, _ = streaming.stream(step, jax.device_put(variables), shown, frames)
 
     def error(found, true_map, mask):
-        truth = scoring.truth_at(true_map, mask.astype(bool), len(found))
+        truth = answer_and_truth.truth_at(true_map, mask.astype(bool), len(found))
         return metrics.vertex_mm(found, *truth)
 
     truths = table['true_position_map'], table['true_mask']

@@ -92,6 +92,12 @@ def test_rows_hold_what_the_format_promises(evaluated):
         assert (row['seconds_per_sequence'] is None) == (row['num_frames'] is None)
 
 
+def test_the_protocol_says_what_every_metric_measures(evaluated):
+    protocol = json.loads((evaluated / 'eval' / 'results.json').read_text())['protocol']
+    for metric in reported_metrics.METRICS + reported_metrics.REGIONS:
+        assert protocol[metric.name] == metric.sentence
+
+
 def test_every_subject_counts_once(evaluated):
     assert {row['split']: row['num_subjects'] for row in _rows(evaluated)} == {
         'train': 3,  # Of five: no more were asked for.
