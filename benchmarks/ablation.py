@@ -44,7 +44,7 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     'no dropout': {'model.dropout': 0.0},
     'no weight decay': {'optimizer.weight_decay': 0.0},
     'no average of weights': {'train.ema_decay': 0.0},
-    'no likelihood in the loss': {'train.uncertainty_weight': 0.0},
+    'no likelihood in the loss': {'train.loss_weights.gaussian_nll': 0.0},
     'trained on single frames': {'data.num_frames': 1, 'data.batch_size': 128},
     'no augmentation': {'data.augmentation.enabled': False},
     'no mirroring': {'data.augmentation.mirror': False},
@@ -129,7 +129,7 @@ def variant_config(family, name, scale='small'):
             'model.decoder': _decoder('resize_conv', 1),
             'optimizer.learning_rate': 1e-3,
             'optimizer.weight_decay': 0.0,
-            'train.uncertainty_weight': 0.0,
+            'train.loss_weights.gaussian_nll': 0.0,
             'data.augmentation.repeat': 0.0,
         }
     changes |= FAMILIES[family][name]

@@ -90,10 +90,11 @@ def our_step(folder, image_size, num_frames, changes):
     from flax import traverse_util
 
     from configs import bu4dfe_thesis
-    from seqface_jax import models, train
+    from seqface_jax import models
     from seqface_jax.training import optimizers
     from seqface_jax.training.devices import AXIS, Devices
     from seqface_jax.training.state import TrainState
+    from seqface_jax.training.steps import train_step
 
     config = bu4dfe_thesis.get_config()
     config.update_from_flattened_dict(changes)
@@ -114,7 +115,7 @@ def our_step(folder, image_size, num_frames, changes):
     state = devices.replicate(state)
     batch |= {'weight': np.ones(batch_size, np.float32), 'row': np.arange(batch_size)}
     batch = devices.deal(batch, config)
-    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    step = devices.map(functools.partial(train_step, config), num_outputs=2, donate=True)
 
     def count():
         return race.gflop(step.lower(state, batch)) * devices.count

@@ -13,7 +13,7 @@ from configs import tiny
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.data import input_pipeline, normalization
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import runs, streaming
+from seqface_jax.evaluation import reported_metrics, runs, streaming
 from seqface_jax.models.network import make_step
 from tests import conftest
 
