@@ -74,10 +74,10 @@ def get_config():
     weights.index_mse = 0.0  # The thesis's, after the last frame.
     weights.weighted_image = 0.0  # PRNet's, in image space; needs data.frame_maps, as the next two.
     weights.image_mse = 0.0  # Lium's, in image space, after the last frame.
-    weights.rotated_views = 0.0  # Of the parts that draw Kwon's side view, besides image_mse.
+    weights.rotated_views = 0.0  # The parts that draw Kwon's side view, besides image_mse.
     weights.voxels = 0.0  # 3D-R2N2's, after the last frame.
     weights.gaussian_nll = 0.0  # Likelihood, for a model that says its variance.
-    weights.frame_l1 = 0.0  # Of the frames' own faces; see configs/expressions.py.
+    weights.frame_l1 = 0.0  # The frames' own faces; see configs/expressions.py.
     train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
     train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.
