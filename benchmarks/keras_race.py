@@ -58,14 +58,14 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     """
     from flax import traverse_util
 
-    from seqface_jax import import_keras
+    from seqface_jax.checkpoints import keras_conversion
     from seqface_jax.data import normalization
     from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)
     model = keras_reference.build(image_size, num_frames)
     keras_reference.randomize(model, rng)
-    _, variables = import_keras.convert(keras_reference.read_layers(model))
+    _, variables = keras_conversion.convert(keras_reference.read_layers(model))
     np.savez(f'{folder}/ours.npz', **traverse_util.flatten_dict(variables, sep='/'))
     np.savez(f'{folder}/keras.npz', *model.get_weights())
     shape = (batch_size, num_frames, image_size, image_size, 3)
