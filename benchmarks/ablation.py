@@ -44,7 +44,7 @@ _FLAGSHIP = {  # What differs from configs/cpu.py.
     'no dropout': {'model.dropout': 0.0},
     'no weight decay': {'optimizer.weight_decay': 0.0},
     'no average of weights': {'train.ema_decay': 0.0},
-    'no likelihood in the loss': {'train.uncertainty_weight': 0.0},
+    'no likelihood in the loss': {'train.loss_weights.gaussian_nll': 0.0},
     'trained on single frames': {'data.num_frames': 1, 'data.batch_size': 128},
     'no augmentation': {'data.augmentation.enabled': False},
     'no mirroring': {'data.augmentation.mirror': False},
@@ -129,7 +129,7 @@ def variant_config(family, name, scale='small'):
             'model.decoder': _decoder('resize_conv', 1),
             'optimizer.learning_rate': 1e-3,
             'optimizer.weight_decay': 0.0,
-            'train.uncertainty_weight': 0.0,
+            'train.loss_weights.gaussian_nll': 0.0,
             'data.augmentation.repeat': 0.0,
         }
     changes |= FAMILIES[family][name]
@@ -161,7 +161,7 @@ def errors_mm(config, model, variables, frames, seed=0):
     import numpy as np
 
     from seqface_jax.data import input_pipeline
-    from seqface_jax.evaluation import metrics, scoring, streaming
+    from seqface_jax.evaluation import answer_and_truth, metrics, streaming
     from seqface_jax.models.network import make_step
 
     split = input_pipeline.open_dataset(config.data).split(config.data.validation_split)
@@ -179,7 +179,7 @@ def errors_mm(config, model, variables, frames, seed=0):
     predictions, _ = streaming.stream(step, jax.device_put(variables), shown, frames)
 
     def error(found, true_map, mask):
-        truth = scoring.truth_at(true_map, mask.astype(bool), len(found))
+        truth = answer_and_truth.truth_at(true_map, mask.astype(bool), len(found))
         return metrics.vertex_mm(found, *truth)
 
     truths = table['true_position_map'], table['true_mask']

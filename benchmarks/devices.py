@@ -29,15 +29,13 @@ TOLERANCE = 1e-4  # Of the loss of the first step, relative.
 def make_batch(config):
     """Returns a batch of random frames and of targets near a sphere of 90 mm."""
     from seqface_jax.geometry import position_map
-    from seqface_jax.training.losses import OF_IMAGE_MAPS
+    from seqface_jax.training import objective
 
-    if config.train.loss in OF_IMAGE_MAPS:
-        raise errors.UserError(f'this benchmark draws no image maps for {config.train.loss}')
     rng = np.random.default_rng(0)
     size, count, num_frames = config.data.image_size, config.data.batch_size, config.data.num_frames
     sphere = 90 * position_map.ray_directions().astype(np.float32)
     maps = sphere * rng.uniform(0.9, 1.1, (count, *sphere.shape[:2], 1)).astype(np.float32)
-    return {
+    batch = {
         'frames': rng.integers(0, 256, (count, num_frames, size, size, 3), np.uint8),
         'position_map': maps,
         'mask': np.ones(maps.shape[:3], bool),
@@ -45,15 +43,20 @@ def make_batch(config):
         'weight': np.ones(count, np.float32),
         'row': np.arange(count, dtype=np.int32),
     }
+    missing = [name for name in objective.batch_fields(config) if name not in batch]
+    if missing:
+        raise errors.UserError(f'this benchmark draws no {" and ".join(missing)}')
+    return batch
 
 
 def compete(config):
     """Serves a training step on all devices of this process."""
     import jax
 
-    from seqface_jax import models, train
+    from seqface_jax import models
     from seqface_jax.training.devices import AXIS, Devices
     from seqface_jax.training.state import create_state
+    from seqface_jax.training.steps import train_step
 
     batch = make_batch(config)
     devices = Devices(config.data.batch_size)
@@ -63,7 +66,7 @@ def compete(config):
     constants = models.constants(config.model, table, lambda count: frames[:count])
     constants = jax.tree.map(np.float32, constants)
     state = devices.replicate(create_state(config, model, constants, 1000))
-    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    step = devices.map(functools.partial(train_step, config), num_outputs=2, donate=True)
     parts = devices.deal(batch, config)
     matmul = race.Matmul()
 

@@ -20,10 +20,11 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import errors, models, train
+from seqface_jax import errors, models
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.training.devices import AXIS, Devices
 from seqface_jax.training.state import create_state
+from seqface_jax.training.steps import train_step
 
 PEOPLE, FRAMES_EACH = 101, 600
 
@@ -68,7 +69,7 @@ def steps(config, split, num_batches):
     constants = models.constants(config.model, split.subjects, split.sample_frames)
     constants = jax.tree.map(np.float32, constants)
     state = devices.replicate(create_state(config, model, constants, split.num_batches()))
-    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    step = devices.map(functools.partial(train_step, config), num_outputs=2, donate=True)
     waits, times = [], []
     batches = split.batches(0, 1)
     for _ in range(num_batches + 1):

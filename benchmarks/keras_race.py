@@ -58,14 +58,14 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     """
     from flax import traverse_util
 
-    from seqface_jax import import_keras
+    from seqface_jax.checkpoints import keras_conversion
     from seqface_jax.data import normalization
     from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)
     model = keras_reference.build(image_size, num_frames)
     keras_reference.randomize(model, rng)
-    _, variables = import_keras.convert(keras_reference.read_layers(model))
+    _, variables = keras_conversion.convert(keras_reference.read_layers(model))
     np.savez(f'{folder}/ours.npz', **traverse_util.flatten_dict(variables, sep='/'))
     np.savez(f'{folder}/keras.npz', *model.get_weights())
     shape = (batch_size, num_frames, image_size, image_size, 3)
@@ -90,10 +90,11 @@ def our_step(folder, image_size, num_frames, changes):
     from flax import traverse_util
 
     from configs import bu4dfe_thesis
-    from seqface_jax import models, train
+    from seqface_jax import models
     from seqface_jax.training import optimizers
     from seqface_jax.training.devices import AXIS, Devices
     from seqface_jax.training.state import TrainState
+    from seqface_jax.training.steps import train_step
 
     config = bu4dfe_thesis.get_config()
     config.update_from_flattened_dict(changes)
@@ -114,7 +115,7 @@ def our_step(folder, image_size, num_frames, changes):
     state = devices.replicate(state)
     batch |= {'weight': np.ones(batch_size, np.float32), 'row': np.arange(batch_size)}
     batch = devices.deal(batch, config)
-    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    step = devices.map(functools.partial(train_step, config), num_outputs=2, donate=True)
 
     def count():
         return race.gflop(step.lower(state, batch)) * devices.count

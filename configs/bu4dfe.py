@@ -47,8 +47,7 @@ def get_config():
     config.optimizer.decay_every_epochs = 8
     config.optimizer.weight_decay = 0.05
 
-    config.train.loss = 'masked_l1'
-    config.train.uncertainty_weight = 0.1
+    config.train.loss_weights.gaussian_nll = 0.1
     config.train.num_epochs = 28
     config.train.ema_decay = 0.99
     config.train.cpu_devices = 0

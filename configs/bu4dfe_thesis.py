@@ -59,7 +59,8 @@ def get_config():
     config.optimizer.weight_decay = 0.0
 
     config.train.num_epochs = 300
-    config.train.loss = 'index_mse'
+    config.train.loss_weights.masked_l1 = 0.0
+    config.train.loss_weights.index_mse = 1.0
     config.train.early_stop_epochs = 30
     config.train.ema_decay = 0.0
     return config

@@ -6,11 +6,9 @@ Draw the pictures first: `python -m data_prep.hard_pictures --face_dir=FaceXMode
 
 import ml_collections
 
-from configs import default
-
 
 def get_config():
-    """Returns the options; the sections are those of default.py, with other fields."""
+    """Returns the options; the sections are those of default.py, with fields of its own."""
     config = ml_collections.ConfigDict()
 
     config.data = data = ml_collections.ConfigDict()
@@ -43,6 +41,17 @@ def get_config():
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250
     train.scan_unroll = 0
+    # How much each loss counts; seqface_jax/correspondence/objective.py has their formulas.
+    train.loss_weights = weights = ml_collections.ConfigDict()
+    weights.nll = 1.0  # Likelihood of the points' places, in the first answer.
+    weights.distance = 0.05  # Their distance in % of the crop.
+    weights.layout = 3.0  # Of the principal layouts' coefficients, each in its own spread.
+    weights.local_nll = 1.0  # Likelihood and distance of the corrected places.
+    weights.local_distance = 0.05
+    weights.seen = 1.0  # Whether a point is seen, in the first answer.
+    weights.local_seen = 1.0  # After the correction.
+    weights.face = 1.0  # Whether the crop shows a face.
 
-    config.eval = default.get_config().eval
+    # `data_prep.hard_pictures.calibrate` evaluates the flagship, with flags of its own.
+    config.eval = ml_collections.ConfigDict()
     return config

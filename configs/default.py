@@ -68,11 +68,16 @@ def get_config():
     # The workdir of a run whose parameters and constants are where training starts; its network
     # must be that of this config.
     train.start_from = ''
-    # After every frame: 'masked_l1', 'weighted_image' (PRNet's); after the last one: 'index_mse'
-    # (the thesis's), 'image_mse' (Lium's), 'rotated_views', 'voxels' (3D-R2N2's).
-    train.loss = 'masked_l1'
-    train.uncertainty_weight = 0.0  # Of the likelihood term, for a model that says its variance.
-    train.frame_weight = 0.0  # Of the error of the frames' own faces; see configs/expressions.py.
+    # How much each loss counts, 0: not at all; seqface_jax/training/losses.py has their formulas.
+    train.loss_weights = weights = ml_collections.ConfigDict()
+    weights.masked_l1 = 1.0  # Distance of the points after every frame, mm.
+    weights.index_mse = 0.0  # The thesis's, after the last frame.
+    weights.weighted_image = 0.0  # PRNet's, in image space; needs data.frame_maps, as the next two.
+    weights.image_mse = 0.0  # Lium's, in image space, after the last frame.
+    weights.rotated_views = 0.0  # The parts that draw Kwon's side view, besides image_mse.
+    weights.voxels = 0.0  # 3D-R2N2's, after the last frame.
+    weights.gaussian_nll = 0.0  # Likelihood, for a model that says its variance.
+    weights.frame_l1 = 0.0  # The frames' own faces; see configs/expressions.py.
     train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
     train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.

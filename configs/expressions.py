@@ -14,5 +14,5 @@ def get_config():
     config.data.frame_maps = True
     config.data.augmentation.jpeg = 0.0  # Its figures are older.
     config.model.expression_size = 24
-    config.train.frame_weight = 1.0
+    config.train.loss_weights.frame_l1 = 1.0
     return config

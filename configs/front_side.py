@@ -40,7 +40,8 @@ def get_config():
     optimizer.decay_every_epochs = 5
     optimizer.clip_norm = 0.0
 
-    config.train.loss = 'image_mse'
+    config.train.loss_weights.masked_l1 = 0.0
+    config.train.loss_weights.image_mse = 1.0
     config.train.num_epochs = 200
     config.train.early_stop_epochs = 20
     return config

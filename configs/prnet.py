@@ -39,5 +39,6 @@ def get_config():
     optimizer.l2 = 2e-4
     optimizer.clip_norm = 0.0
 
-    config.train.loss = 'weighted_image'
+    config.train.loss_weights.masked_l1 = 0.0
+    config.train.loss_weights.weighted_image = 1.0
     return config

@@ -33,5 +33,6 @@ def get_config():
     optimizer.decay_at_steps = (20_000, 60_000)
     optimizer.l2 = 5e-5
 
-    config.train.loss = 'voxels'
+    config.train.loss_weights.masked_l1 = 0.0
+    config.train.loss_weights.voxels = 1.0
     return config

@@ -8,6 +8,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.evaluation import (
     comparisons,
     report,
+    reported_metrics,
     split_evaluation,
     statistics,
     streaming,
@@ -160,12 +161,6 @@ def _protocol(plan, workdirs, runs):
         'intervals': '95 %, bootstrap over subjects',
         'p_value': 'paired sign-flip test against mean_face, on p_metric, two-sided; tables '
         f'show none for fewer than {statistics.MIN_TESTED} people, which nothing tells from chance',
-        'nme_thesis': 'for comparison with the thesis only: a collapsed prediction scores 0',
-        'vertex_mm': 'distance of equal map pixels to the synthetic truth; null without truth, '
-        'or for unordered predictions',
-        'frame_mm': 'as vertex_mm, of the face with the expression of the last frame to that '
-        "frame's own map (a mean face: to the maps of the last frames of all rows); null where no "
-        'network says it',
         'no_expression': "a run's neutral face, taken for that of the last frame: what its "
         'frame_mm must beat',
         'averaged_single_frames': "the mean of a run's answers to each frame alone",
@@ -173,15 +168,9 @@ def _protocol(plan, workdirs, runs):
         'tell nothing new, so neither its error nor sigma_mm should shrink',
         'oracle': "the truth (or the scan's map) projected on a run's linear face space by least "
         'squares: what no evidence can improve on',
-        'coverage_90': 'share of true coordinates inside the stated 90 % band, in the canonical '
-        'frame, without alignment; sigma_mm (stated) and coordinate_rms_mm (true) are root mean '
-        'squares per coordinate, equal where the network is calibrated',
-        'order_spread': 'standard deviation of the error of a subject over '
-        f'{plan.permutations} orders of the same frames, over their mean; averaged over subjects',
-        'regions': 'of the position map (nose, mouth, eyes, cheeks, forehead, chin): '
-        'region_vertex_mm against the truth, region_scan_to_mesh_mm from the scan to the answer',
-        'ced_auc': 'area under the cumulative distribution of the distances from scan points to '
-        'the answer, from 0 to 5 mm, over 5 mm; 1 is best',
+        'permutations': plan.permutations,
         'seconds_per_sequence': 'prediction of all frames, without compiling, per subject of a '
         f'batch of at most {streaming.BATCH_SIZE}',
+        **{metric.name: metric.sentence for metric in reported_metrics.METRICS},
+        **{metric.name: metric.sentence for metric in reported_metrics.REGIONS},
     }

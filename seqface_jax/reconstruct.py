@@ -1,9 +1,7 @@
 """What a person uses: photos go in one by one, the face comes out after each."""
 
 import dataclasses
-import enum
 import functools
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,60 +14,17 @@ from seqface_jax.photos import crops, face_detection, people
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.reconstruction import face_painter, saved_states
 from seqface_jax.reconstruction.face import Face
+from seqface_jax.reconstruction.photo_observation import (
+    Observation,
+    Rejection,
+    State,
+    check_photo,
+)
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 # A followed face might be none, such as a pattern on the wall: so often the whole photo is
 # searched, and the largest central face wins.
 SEARCH_EVERY = 16
-
-
-class State(NamedTuple):
-    """All that is remembered of the photos so far; its size does not grow.
-
-    Attributes:
-        network: the recurrent state, one person; None before the first photo.
-        detection: face_detection.Face of the last photo that was used, or None.
-        num_frames: photos used so far.
-    """
-
-    network: Any
-    detection: Any
-    num_frames: int
-
-
-class Rejection(enum.Enum):
-    """Why a photo is not used; the value says it to a person."""
-
-    NO_FACE = 'no face found'
-    NO_POSE = 'no pose of a face fits'
-    BLURRED = 'blurred'
-
-
-class Observation(NamedTuple):
-    """What a photo shows of one person, before the network sees it.
-
-    Attributes:
-        detection: face_detection.Face, its box in photo pixels; None if there is none.
-        frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
-        sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
-        rejection: a Rejection, or None if the photo can be used.
-        outcome: what the flagship would make of the photo, which `update` takes over; else None.
-    """
-
-    detection: Any
-    frame: Any
-    sharpness: float
-    rejection: Any
-    outcome: Any = None
-
-    @property
-    def reason(self):
-        """A few words: how the face was found, or why the photo is not used."""
-        if self.rejection is None:
-            return self.detection.found_by
-        if self.rejection is Rejection.BLURRED:
-            return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
-        return self.rejection.value
 
 
 class Reconstructor:
@@ -327,15 +282,3 @@ class Reconstructor:
     def _require(self, method, what):
         if not hasattr(self._network.model, method):
             raise UserError(f"the network '{self.config.model.name}' {what}")
-
-
-def check_photo(photo):
-    """Returns a photo as an array.
-
-    Raises:
-        UserError: it is not uint8 RGB [H, W, 3].
-    """
-    photo = np.asarray(photo)
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
-        raise UserError(f'a photo must be uint8 RGB [H, W, 3], got {photo.dtype} {photo.shape}')
-    return photo

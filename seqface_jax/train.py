@@ -1,141 +1,25 @@
-"""Trains a network: state, step, loop.
+"""Trains a network on sequences of frames, or goes on with a training that was stopped.
 
 Batch i of epoch e is a function of (seed, e, i) and every draw on the device one of (seed, step),
 so that a run which is stopped and started again ends with the same parameters.
 """
 
-import contextlib
-import dataclasses
 import functools
 import math
 import os
 import sys
-import time
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-from tqdm import tqdm
 
-from seqface_jax import checkpoints, models
-from seqface_jax.checkpoints.metrics_writer import MetricsWriter
-from seqface_jax.data import augmentation, input_pipeline, normalization
-from seqface_jax.errors import UserError
-from seqface_jax.training import distributed, losses, optimizers
+from seqface_jax import models
+from seqface_jax.data import input_pipeline
+from seqface_jax.training import distributed, objective, optimizers, steps, sums
 from seqface_jax.training.devices import AXIS, Devices
-from seqface_jax.training.objective import last_only, sequence_losses
-from seqface_jax.training.state import (
-    create_state,
-    read_start,
-    restore,
-    training_tree,
-    with_variables,
-)
-
-VALIDATION_EPOCH = 0  # The same sequences at each validation.
-SAMPLED_MAPS = 1024  # Frames of the training split, for the directions of their expressions.
-
-
-def train_step(config, state, batch):
-    """Takes one optimiser step on this device's part of a batch.
-
-    Returns:
-        the new state, and over the whole batch: loss (what was minimised), grad_norm, and the
-        sums over its real examples as of `eval_step`.
-    """
-    key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
-    augmentation_key, dropout_key = jax.random.split(key)
-    if config.data.augmentation.enabled:
-        batch = augmentation.augment(augmentation_key, batch, config.data.augmentation)
-    frames = normalization.normalize_frames(batch['frames'], config.data.normalization)
-    dropout_key = jax.random.fold_in(dropout_key, batch['row'][0])  # Another on each device.
-
-    def loss_fn(params):
-        prediction, updates = state.apply_fn(
-            state.variables(averaged=False) | {'params': params},
-            frames,
-            train=True,
-            last_only=last_only(config),
-            mutable=['batch_stats'],
-            rngs={'dropout': dropout_key},
-        )
-        loss, error_mm = sequence_losses(config, prediction, batch, state.constants)
-        sums = _sums({'loss': loss, 'error_mm': error_mm}, batch['weight'])
-        return loss.mean(), (updates, sums)
-
-    (loss, (updates, sums)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-    loss, grads, batch_stats = jax.lax.pmean(
-        (loss, grads, updates.get('batch_stats', state.batch_stats)), AXIS
-    )
-    state = state.apply_gradients(grads=grads, batch_stats=batch_stats)
-    if state.ema_params is not None:
-        # Short at first, so that the average forgets the random start.
-        decay = jnp.minimum(config.train.ema_decay, state.step / (state.step + 9.0))
-        average = functools.partial(optax.incremental_update, step_size=1 - decay)
-        state = state.replace(ema_params=average(state.params, state.ema_params))
-    metrics = {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
-    return state, metrics | {'sums': jax.lax.psum(sums, AXIS)}
-
-
-def eval_step(config, model, variables, batch):
-    """Returns the sums of loss, error_mm and count over the real examples of a batch.
-
-    Those of `losses.error_and_variance` too, where the network is to be calibrated.
-    """
-    frames = normalization.normalize_frames(batch['frames'], config.data.normalization)
-    prediction = model.apply(variables, frames, train=False, last_only=last_only(config))
-    constants = variables.get('constants', {})
-    loss, error_mm = sequence_losses(config, prediction, batch, constants)
-    examples = {'loss': loss, 'error_mm': error_mm}
-    if models.VARIANCE_SCALE in constants:
-        predicted = prediction.position_map
-        target = losses.ordered_target(batch, config.data.target, predicted.shape[-2])
-        squared_error, variance = losses.error_and_variance(
-            predicted, prediction.log_variance, *target
-        )
-        examples |= {'squared_error': squared_error, 'variance': variance}
-    return jax.lax.psum(_sums(examples, batch['weight']), AXIS)
-
-
-def mean_losses(config, step, devices, split):
-    """Averages what `eval_step` sums up over a split, every real example once.
-
-    Args:
-        config: of the run.
-        step: maps a batch that is split over the devices to its sums, as `eval_step`.
-        devices: Devices.
-        split: input_pipeline.Split.
-
-    Returns:
-        dict of loss and error_mm, and of squared_error and variance where they are summed.
-    """
-    sums = {}
-    for batch in split.batches(config.train.seed, VALIDATION_EPOCH, share=distributed.share()):
-        batch = devices.deal(batch, config)
-        sums = _add(sums, jax.device_get(step(batch)))
-    return _means(sums)
-
-
-def calibrate(variables, validation):
-    """Scales the variances that a network states by how far it is off on people of validation.
-
-    In training dropout and augmentation make a network worse than it is without, and it learns to
-    say so.
-
-    Args:
-        variables: collections of arrays, as for `model.apply`.
-        validation: of `mean_losses`, with those variables.
-
-    Returns:
-        the variables, with another constant VARIANCE_SCALE if they have it.
-    """
-    constants = variables.get('constants', {})
-    if models.VARIANCE_SCALE not in constants:
-        return variables
-    ratio = validation['squared_error'] / validation['variance']
-    scale = constants[models.VARIANCE_SCALE] * np.float32(ratio)
-    return variables | {'constants': constants | {models.VARIANCE_SCALE: scale}}
+from seqface_jax.training.progress_bar import progress_bar
+from seqface_jax.training.run_folder import RunFolder
+from seqface_jax.training.start import start_state
+from seqface_jax.training.steps_in_flight import StepsInFlight
+from seqface_jax.training.validation import calibrate, mean_losses
 
 
 def is_due(count, every):
@@ -157,228 +41,95 @@ def train_and_evaluate(config, workdir, max_seconds=None):
     Raises:
         UserError: the data, the config or the workdir do not allow it, or the loss is not finite.
     """
-    workdir = os.path.abspath(workdir)
-    with contextlib.ExitStack() as stack:
-        if distributed.is_first():
-            stack.enter_context(checkpoints.lock(workdir))
-            checkpoints.write_config(workdir, config)
-        run = stack.enter_context(contextlib.closing(_Run(config, workdir, max_seconds)))
-        return run.until_end()
-
-
-class _Run:
-    """A run in its loop: what is read, what is stepped, where it is written."""
-
-    def __init__(self, config, workdir, max_seconds):
-        self._config = config
-        self._max_seconds = math.inf if max_seconds is None else max_seconds
-        self._devices = Devices(config.data.batch_size)
+    options = config.train
+    max_seconds = math.inf if max_seconds is None else max_seconds
+    limits = options.num_epochs, options.early_stop_epochs, max_seconds
+    with RunFolder(os.path.abspath(workdir), config, objective.term_names(config)) as folder:
+        objective.check(config, None)
+        devices = Devices(config.data.batch_size)
         dataset = input_pipeline.open_dataset(config.data)
-        self._training = dataset.split(config.data.train_split)
-        self._validation = dataset.split(config.data.validation_split)
-        self._num_batches = self._training.num_batches()
-        if config.train.frame_weight:
-            _check_frame_weight(config)
+        training = dataset.split(config.data.train_split)
+        validation = dataset.split(config.data.validation_split)
+        num_batches = training.num_batches()
         model = models.create(
             config.model,
             config.data.image_size,
-            scan_unroll=config.train.scan_unroll,
+            scan_unroll=options.scan_unroll,
             axis_name=AXIS,
         )
-        start = read_start(config)
-        constants = start['constants'] if start else _constants(config, self._training)
-        if config.train.loss == 'index_mse' and 'scale_mm' not in constants:
-            raise UserError(
-                f"train.loss=index_mse needs a model with a scale; '{config.model.name}' has none: "
-                'use masked_l1'
-            )
-        state = create_state(config, model, constants, self._num_batches)
-        if start:
-            state = with_variables(state, start)
-        first = distributed.is_first()
-        self._store = checkpoints.Store(workdir) if first else distributed.Silent()
-        state, self._progress = restore(self._store, state)
-        self._state = self._devices.replicate(state)
-        self._train_step = self._devices.map(
-            functools.partial(train_step, config), num_outputs=2, donate=True
-        )
-        self._eval_step = self._devices.map(
-            functools.partial(eval_step, config, model), num_outputs=1, donate=False
-        )
-        step = self._progress.step
-        self._writer = MetricsWriter(workdir, step) if first else distributed.Silent()
-        self._learning_rate = optimizers.schedule(config.optimizer, self._num_batches)
-        self._pending = []
-        self._started = time.monotonic() - self._progress.seconds
-
-    def describe(self):
-        """Says what is trained on what, and from where."""
-        num_parameters = sum(leaf.size for leaf in jax.tree.leaves(self._state.params))
-        return (
-            f'{len(self._training.subject_ids)} people to train on and '
-            f'{len(self._validation.subject_ids)} to validate, {self._num_batches} steps per '
-            f'epoch, {num_parameters:,} parameters, {self._devices.count} device(s) '
-            f'({self._devices.platform}), from step {self._progress.step}'
-        )
-
-    def until_end(self):
-        """Trains epoch after epoch; returns the Progress."""
-        progress, options = self._progress, self._config.train
-        with _progress_bar(progress.step, options.num_epochs * self._num_batches) as bar:
-            bar.write(self.describe(), file=sys.stderr)
-            while progress.epoch < options.num_epochs and not self._is_over():
-                self._train_epoch(bar)
-                self._end_epoch(bar)
+        state, progress = folder.restore(start_state(config, model, training))
+        state = devices.replicate(state)
+        train_step, eval_step = steps.on_devices(config, model, devices)
+        learning_rate = optimizers.schedule(config.optimizer, num_batches)
+        in_flight = StepsInFlight(devices.platform)
+        with progress_bar(progress.step, options.num_epochs * num_batches) as bar:
+            bar.write(_describe(training, validation, state, devices, progress), file=sys.stderr)
+            while not progress.is_over(*limits):
+                for batch in training.batches(
+                    options.seed, progress.epoch, progress.batch, share=distributed.share()
+                ):
+                    state, metrics = train_step(state, devices.deal(batch, config))
+                    progress.end_step()
+                    in_flight.add(progress.step, metrics)
+                    is_log_due = is_due(progress.step, options.log_every_steps)
+                    if is_log_due or in_flight.is_full:
+                        last = in_flight.collect(progress)
+                        loss = f'{last["loss"]:.4g}'
+                        bar.set_postfix(epoch=progress.epoch + 1, loss=loss, refresh=False)
+                    if is_log_due:
+                        _log_step(folder, progress, last, learning_rate)
+                    bar.update()
+                    is_epoch_end = progress.batch == num_batches
+                    if is_due(progress.step, options.checkpoint_every_steps) and not is_epoch_end:
+                        in_flight.collect(progress)
+                        folder.save_latest(state, progress)
+                in_flight.collect(progress)
+                variables = state.variables(averaged=True)
+                step = functools.partial(eval_step, variables)
+                found = mean_losses(config, step, devices, validation)
+                _end_epoch(folder, progress, variables, found, bar)
+                folder.save_latest(state, progress)
         return progress
 
-    def close(self):
-        self._store.close()
-        self._writer.close()
 
-    def _is_over(self):
-        limit = self._config.train.early_stop_epochs
-        is_stale = 0 < limit <= self._progress.stale_epochs
-        return is_stale or self._progress.seconds >= self._max_seconds
-
-    def _train_epoch(self, bar):
-        progress, options = self._progress, self._config.train
-        batches = self._training.batches(
-            options.seed, progress.epoch, progress.batch, share=distributed.share()
-        )
-        for batch in batches:
-            batch = self._devices.deal(batch, self._config)
-            self._state, metrics = self._train_step(self._state, batch)
-            progress.step += 1
-            progress.batch += 1
-            self._pending.append((progress.step, metrics))
-            is_log_due = is_due(progress.step, options.log_every_steps)
-            # Several steps in flight on forced CPU devices wait for each other for ever.
-            if is_log_due or self._devices.platform == 'cpu' or len(self._pending) >= 20:
-                last = self._collect()
-                bar.set_postfix(epoch=progress.epoch + 1, loss=f'{last["loss"]:.4g}', refresh=False)
-            if is_log_due:
-                self._log_step(last)
-            bar.update()
-            is_epoch_end = progress.batch == self._num_batches
-            if is_due(progress.step, options.checkpoint_every_steps) and not is_epoch_end:
-                self._collect()
-                self._save_latest()
-        self._collect()
-
-    def _collect(self):
-        """Adds the pending steps to the sums of the epoch; returns the last one's metrics."""
-        metrics = None
-        for step, metrics in jax.device_get(self._pending):
-            if not math.isfinite(metrics['loss']) or not math.isfinite(metrics['grad_norm']):
-                raise UserError(
-                    f'the loss or its gradient is not finite at step {step}: lower '
-                    'optimizer.learning_rate, or set optimizer.clip_norm'
-                )
-            self._progress.sums = _add(self._progress.sums, metrics['sums'])
-        self._pending = []
-        return metrics
-
-    def _log_step(self, metrics):
-        weight = float(metrics['sums']['count'])
-        self._write(
-            'step',
-            loss=float(metrics['loss']),
-            error_mm=float(metrics['sums']['error_mm']) / weight,
-            learning_rate=float(self._learning_rate(self._progress.step - 1)),
-            grad_norm=float(metrics['grad_norm']),
-        )
-
-    def _end_epoch(self, bar):
-        """Validates, keeps what is best, and closes the epoch."""
-        progress = self._progress
-        training = _means(progress.sums)
-        validation = self._validate()
-        better_training, better_validation = progress.end_epoch(
-            training['loss'], validation['loss']
-        )
-        self._write('training', loss=training['loss'], error_mm=training['error_mm'])
-        self._write('validation', loss=validation['loss'], error_mm=validation['error_mm'])
-        meta = {'training_loss': training['loss'], 'validation_loss': validation['loss']}
-        variables = calibrate(self._state.variables(averaged=True), validation)
-        if better_validation:
-            self._save_best('best_validation', variables, meta)
-        if better_training:
-            self._save_best('best_training', variables, meta)
-        self._store.wait()  # `latest` says what is best: it comes after.
-        self._save_latest()
-        bar.write(
-            f'epoch {progress.epoch}: loss {training["loss"]:.4g} training, '
-            f'{validation["loss"]:.4g} validation; error {training["error_mm"]:.2f} and '
-            f'{validation["error_mm"]:.2f} mm',
-            file=sys.stderr,
-        )
-
-    def _validate(self):
-        variables = self._state.variables(averaged=True)
-        step = functools.partial(self._eval_step, variables)
-        return mean_losses(self._config, step, self._devices, self._validation)
-
-    def _save_best(self, which, variables, meta):
-        place = {'step': self._progress.step, 'epoch': self._progress.epoch}
-        self._store.save(which, variables, meta | place)
-
-    def _save_latest(self):
-        self._progress.seconds = time.monotonic() - self._started
-        self._store.save(
-            'latest',
-            self._state.variables(averaged=False),
-            dataclasses.asdict(self._progress),
-            training=training_tree(self._state),
-        )
-
-    def _write(self, kind, **values):
-        epoch = self._progress.epoch + (kind == 'step')
-        seconds = round(time.monotonic() - self._started, 3)
-        self._writer.write(kind, step=self._progress.step, epoch=epoch, seconds=seconds, **values)
+def _describe(training, validation, state, devices, progress):
+    """Says what is trained on what, and from where."""
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    return (
+        f'{len(training.subject_ids)} people to train on and {len(validation.subject_ids)} to '
+        f'validate, {training.num_batches()} steps per epoch, {num_parameters:,} parameters, '
+        f'{devices.count} device(s) ({devices.platform}), from step {progress.step}'
+    )
 
 
-def _constants(config, training):
-    """Computes what the network knows of the training split beforehand."""
-    table = training.subjects
-    if config.train.frame_weight:
-        table = table | training.sample_deformations(SAMPLED_MAPS)
-    constants = models.constants(config.model, table, training.sample_frames)
-    return jax.tree.map(np.float32, constants)
+def _log_step(folder, progress, metrics, learning_rate):
+    """Writes the curves of one batch."""
+    rate = float(learning_rate(progress.step - 1))
+    values = sums.means({name: float(value) for name, value in metrics['sums'].items()})
+    values |= {'loss': float(metrics['loss']), 'grad_norm': float(metrics['grad_norm'])}
+    folder.log('step', progress, values | {'learning_rate': rate})
 
 
-def _check_frame_weight(config):
-    """Raises UserError where the data or the network have no faces of single frames."""
-    lacking = []
-    if not config.data.frame_maps:
-        lacking.append('data.frame_maps=True (records prepared with --frame_maps)')
-    if not config.model.get('expression_size', 0):
-        lacking.append('a model.expression_size above 0 (of the model fusion)')
-    if config.data.target != 'position_map':
-        lacking.append('data.target=position_map')
-    if lacking:
-        raise UserError(f'train.frame_weight needs {" and ".join(lacking)}')
+def _end_epoch(folder, progress, variables, validation, bar):
+    """Closes an epoch: writes its curves, and keeps what is best.
 
-
-def _sums(examples, weight):
-    """Adds up each array [B] of a dict over the real examples, and counts these."""
-    sums = {name: jnp.sum(values * weight) for name, values in examples.items()}
-    return sums | {'count': jnp.sum(weight)}
-
-
-def _add(sums, more):
-    """Adds on the host, in float64: the order, and so the result, is that of the batches."""
-    return {name: sums.get(name, 0.0) + float(value) for name, value in more.items()}
-
-
-def _means(sums):
-    return {name: total / sums['count'] for name, total in sums.items() if name != 'count'}
-
-
-def _progress_bar(step, total):
-    """Shows rate and time left; rarely where nobody watches, not at all for other processes."""
-    if not distributed.is_first():
-        return distributed.Silent()
-    interval = 0.5 if sys.stderr.isatty() else 30.0
-    return tqdm(
-        initial=step, total=total, unit='step', mininterval=interval, maxinterval=2 * interval
+    Args:
+        folder, progress, bar: of the run.
+        variables: with averaged parameters, those that were validated.
+        validation: of `mean_losses`.
+    """
+    training = sums.means(progress.sums)
+    better_training, better_validation = progress.end_epoch(training['loss'], validation['loss'])
+    folder.log('training', progress, training)
+    folder.log('validation', progress, validation)
+    variables = calibrate(variables, validation)
+    if better_validation:
+        folder.save_best('best_validation', variables, progress, training, validation)
+    if better_training:
+        folder.save_best('best_training', variables, progress, training, validation)
+    bar.write(
+        f'epoch {progress.epoch}: loss {training["loss"]:.4g} training, '
+        f'{validation["loss"]:.4g} validation; error {training["error_mm"]:.2f} and '
+        f'{validation["error_mm"]:.2f} mm',
+        file=sys.stderr,
     )

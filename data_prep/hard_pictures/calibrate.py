@@ -10,6 +10,7 @@ learnt.
 """
 
 import pathlib
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -125,14 +126,20 @@ def report(name, stream, people, arrays, mean_face):
             deviation = deviation[near, None] / np.sqrt(3)
             inside.append((np.abs(placed - truth[near]) < 1.645 * deviation).mean())
         line += f' {count}: {np.mean(rigid):.2f} ({np.mean(free):.2f}; band {np.mean(inside):.2f})'
-    print(line, flush=True)
+    _say(line)
     angles = []
     for after, true in zip(people, arrays['rotation'], strict=True):
         for found, wanted in zip(after['rotation'], true, strict=False):
             cosine = (np.trace(found @ wanted.T) - 1) / 2
             angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
-    print(f'   head turned wrongly by {np.median(angles):.2f} deg (median), '
-          f'{np.percentile(angles, 90):.2f} (90th percentile)', flush=True)  # fmt: skip
+    median, high = np.percentile(angles, [50, 90])
+    _say(f'   head turned wrongly by {median:.2f} deg (median), {high:.2f} (90th percentile)')
+
+
+def _say(line):
+    """Writes a line of what the command tells, at once."""
+    sys.stdout.write(line + '\n')
+    sys.stdout.flush()
 
 
 class Person(NamedTuple):
@@ -220,7 +227,7 @@ def calibrated(arrays, stream_of, training):
         own = arrays | {'tempering': np.float32(tempering)}
         people = gather(stream_of(own), training, own)
         score = relative_error(people, own, stream_of)
-        print(f'tempering {tempering}: {score:.3f} of the mean face', flush=True)
+        _say(f'tempering {tempering}: {score:.3f} of the mean face')
         if score < best[0]:
             best = score, own, people
     _, arrays, people = best
@@ -260,7 +267,7 @@ def main(argv):
         for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():
-        print(f'{name}: points are off by {point_error(one):.2f} % of the crop', flush=True)
+        _say(f'{name}: points are off by {point_error(one):.2f} % of the crop')
     if flags.FLAGS.sequences:
         training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
         arrays = calibrated(arrays, stream_of, training)

@@ -21,6 +21,7 @@ from flax import traverse_util
 
 from seqface_jax import backend, errors, models
 from seqface_jax.checkpoints import checksums
+from seqface_jax.checkpoints.config_file import FLAGSHIP as FLAGSHIP
 from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
 from seqface_jax.checkpoints.config_file import read_config as read_config
 from seqface_jax.checkpoints.config_file import write_config as write_config
@@ -30,7 +31,6 @@ FORMAT = 2  # Of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
-FLAGSHIP = 'correspondence'  # The name of the flagship's model.
 WHICH = ('best_validation', 'best_training', 'latest')
 _READ_ERRORS = (
     ValueError,

@@ -4,12 +4,16 @@ import functools
 import glob
 import json
 import os
+import runpy
 
 import ml_collections
 from flax import traverse_util
 
 from seqface_jax.errors import UserError
 
+FLAGSHIP = 'correspondence'  # The name of the flagship's model.
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_CONFIGS = os.path.join(os.path.dirname(_PACKAGE), 'configs')  # Beside it, installed or not.
 SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
 # What may differ when a run goes on: none of these changes what has been computed so far.
 FREE_FIELDS = (
@@ -24,17 +28,24 @@ FREE_FIELDS = (
     'train.log_every_steps',
     'train.scan_unroll',
     'train.cpu_devices',
-    'eval.',
+    'eval',
 )
-# Options that a config.json of an older program lacks, with the value that means what it did.
-_ADDED_FIELDS = {
-    'data.on_bad_record': 'fail',
-    'data.frame_maps': False,
-    'data.augmentation.jpeg': 0.0,
-    'data.draw': 'sequences',
-    'train.start_from': '',
-    'train.frame_weight': 0.0,
-    'train.cpu_devices': 1,
+
+
+def _loss_weights(loss):
+    """Returns the weights that train.loss of an older program stands for, by name."""
+    weights = {'masked_l1': 0.0, loss: 1.0}
+    if loss == 'rotated_views':
+        weights = {'masked_l1': 0.0, 'image_mse': 1.0, loss: 1e-3}
+    return {f'train.loss_weights.{name}': weight for name, weight in weights.items()}
+
+
+# Options of older programs that are said otherwise now, each with a function of its value, which
+# returns values of options by name. An option that only lacks has the value of configs/default.py.
+_CHANGED_FIELDS = {
+    'train.loss': _loss_weights,
+    'train.uncertainty_weight': lambda weight: {'train.loss_weights.gaussian_nll': weight},
+    'train.frame_weight': lambda weight: {'train.loss_weights.frame_l1': weight},
 }
 # Options of older programs, each with the values that mean what this program does. Another value
 # changed how the run was trained, not what its network is: such a run is read, but cannot go on.
@@ -89,25 +100,56 @@ def read_config(workdir):
     try:
         with open(path) as file:
             content = json.load(file)
-        config = ml_collections.ConfigDict(_lists_to_tuples(content))
-        missing = [name for name in SECTIONS if name not in config]
+        missing = [name for name in SECTIONS if name not in content]
+        config = ml_collections.ConfigDict(_lists_to_tuples(_with_changed_fields(content)))
     except FileNotFoundError as error:
         raise UserError(f'{workdir} is not the workdir of a run: it has no config.json') from error
     except (ValueError, TypeError, AttributeError, OSError) as error:
         raise UserError(f'{path} cannot be read ({error}): restore it from the run') from error
     if missing:
         raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
-    if 'augmentation' not in config.data:  # Of the correspondence network: no older ones.
-        return config
-    for place, value in _ADDED_FIELDS.items():
-        section, name = _find(config, place)
-        if name not in section:
-            section[name] = value
+    defaults = _defaults(config.model.get('name'))
+    for section in SECTIONS:
+        if section != 'model':  # The class of the network has the defaults of its own fields.
+            _complete(config[section], defaults[section])
     for place in _DROPPED_FIELDS:
         section, name = _find(config, place)
         if name in section:
             del section[name]
     return _complete_fusion(config)
+
+
+def _with_changed_fields(content):
+    """Returns the content of a config.json with _CHANGED_FIELDS said as this program does."""
+    for place, translate in _CHANGED_FIELDS.items():
+        section, name = _find(content, place)
+        if name in section:
+            for new_place, value in translate(section.pop(name)).items():
+                *sections, new_name = new_place.split('.')
+                _make_sections(content, sections)[new_name] = value
+    return content
+
+
+def _make_sections(content, sections):
+    return functools.reduce(lambda found, part: found.setdefault(part, {}), sections, content)
+
+
+def _defaults(model_name):
+    """Returns the config that completes that of an older program.
+
+    It is read by its path: where a person works there may be another package `configs`.
+    """
+    name = 'correspondence.py' if model_name == FLAGSHIP else 'default.py'
+    return runpy.run_path(os.path.join(_CONFIGS, name))['get_config']()
+
+
+def _complete(section, defaults):
+    """Sets the options that a section lacks, in place."""
+    for name, value in defaults.items():
+        if name not in section:
+            section[name] = value
+        elif isinstance(value, ml_collections.ConfigDict):
+            _complete(section[name], value)
 
 
 def _complete_fusion(config):

@@ -1,23 +1,39 @@
 """Where the curves go: metrics.csv, and TensorBoard events if tensorboardX is installed."""
 
 import csv
+import math
 import os
 
-COLUMNS = ('step', 'epoch', 'kind', 'loss', 'error_mm', 'learning_rate', 'grad_norm', 'seconds')
+_PLACE = ('step', 'epoch', 'kind')
+_VALUES = ('loss', 'error_mm', 'learning_rate', 'grad_norm')
+# Of the correspondence network's runs by an older program: a row for each term.
+_LONG = ('step', 'kind', 'term', 'value')
 
 
 class MetricsWriter:
     """Writes rows of metrics; a resumed run goes on without a double row.
 
-    `kind` is 'step' (one training batch), 'training' (mean over an epoch) or 'validation'.
+    `kind` is 'step' (one training batch), 'training' (a mean over an epoch, or over the steps since
+    the row before) or 'validation'. Every term of the loss has a column of its own.
+
+    Attributes:
+        last_seconds: `seconds` of the last row that was kept; 0 where that is not known.
     """
 
-    def __init__(self, workdir, step):
-        """Opens <workdir>/metrics.csv and forgets the rows after `step`."""
+    def __init__(self, workdir, step, terms):
+        """Opens <workdir>/metrics.csv and forgets the rows after `step`.
+
+        Args:
+            workdir: of the run.
+            step: from which it goes on.
+            terms: names of the terms of the loss.
+        """
         self._path = os.path.join(workdir, 'metrics.csv')
+        self._values = (*_VALUES, *(name for name in terms if name not in _VALUES))
+        self._columns = (*_PLACE, *self._values, 'seconds')
         self._keep_until(step)
         self._file = open(self._path, 'a', newline='')
-        self._rows = csv.DictWriter(self._file, COLUMNS)
+        self._rows = csv.DictWriter(self._file, self._columns)
         self._events = _event_writer(workdir, step)
 
     def write(self, kind, *, step, **values):
@@ -25,7 +41,7 @@ class MetricsWriter:
         self._rows.writerow({'step': step, 'kind': kind} | values)
         self._file.flush()
         if self._events is not None:
-            for name in ('loss', 'error_mm', 'learning_rate', 'grad_norm'):
+            for name in self._values:
                 if name in values:
                     self._events.add_scalar(f'{kind}/{name}', values[name], step)
 
@@ -39,9 +55,12 @@ class MetricsWriter:
         rows = [row for row in read(self._path) if int(row['step']) <= step]
         draft = self._path + '.tmp'
         with open(draft, 'w', newline='') as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            # A term that this program does not know is of a loss that it cannot go on with.
+            writer = csv.DictWriter(file, self._columns, extrasaction='ignore')
             writer.writeheader()
             writer.writerows(rows)
+        last = float(rows[-1]['seconds']) if rows else 0.0
+        self.last_seconds = last if math.isfinite(last) else 0.0
         os.replace(draft, self._path)
 
 
@@ -50,8 +69,21 @@ def read(path):
     if not os.path.exists(path):
         return []
     with open(path, newline='') as file:
-        rows = list(csv.DictReader(file))
+        reader = csv.DictReader(file)
+        rows = list(reader)
+    if tuple(reader.fieldnames or ()) == _LONG:
+        return _widen(rows)
     return [row for row in rows if row['seconds']]  # The last may be cut off by a kill.
+
+
+def _widen(rows):
+    """Returns one row for each step and kind of a file with a row for each term."""
+    wide = {}
+    for row in rows:
+        if row['value']:
+            place = {'step': row['step'], 'kind': row['kind'], 'seconds': 'nan'}  # Not known.
+            wide.setdefault((row['step'], row['kind']), place)[row['term']] = row['value']
+    return list(wide.values())
 
 
 def _event_writer(workdir, step):

@@ -8,8 +8,6 @@ import optax
 HIDDEN_WEIGHT = (
     0.2  # Of a point that is not seen, in the first answer; the corrector leaves it out.
 )
-DISTANCE_WEIGHT = 0.05  # Of the distance in units of 1 % of the crop, beside the likelihood.
-LAYOUT_WEIGHT = 3.0  # Of the mean error of the principal layouts' coefficients.
 _LAYOUT_SOFT = 0.1  # Standard deviations under which such an error counts by its square.
 _LAYOUT_SIZE = 0.002  # Crop sides: layouts that move points by less than this count less.
 _ROBUST = 3.0  # Standard deviations beyond which an error counts linearly.
@@ -64,13 +62,14 @@ def layout_loss(answer, places, layouts):
     return soft @ (weights / jnp.sum(weights))
 
 
-def losses(model, variables, batch):
+def losses(model, variables, batch, weights):
     """Returns the loss and its named terms, each a mean over the batch.
 
     Args:
         model: CorrespondenceNetwork.
         variables: its variables.
         batch: dict of `pictures.make_batch` and `draw_starts`, frames as float32 in [0, 1].
+        weights: train.loss_weights of the config: how much each term counts.
     """
     is_face, seen = batch['is_face'], batch['seen']
     local, first = model.apply(variables, batch['frames'], method='look')
@@ -99,10 +98,7 @@ def losses(model, variables, batch):
         'local_seen': _mean(cross_entropy(corrected.seen, true_seen), take(face_rows, chosen)),
         'face': jnp.mean(cross_entropy(first.face, is_face)),
     }
-    loss = terms['nll'] + terms['local_nll'] + terms['seen'] + terms['local_seen'] + terms['face']
-    loss += DISTANCE_WEIGHT * (terms['distance'] + terms['local_distance'])
-    loss += LAYOUT_WEIGHT * terms['layout']
-    return loss, terms
+    return sum(weights[name] * term for name, term in terms.items()), terms
 
 
 def draw_starts(rng, batch_size, layouts):

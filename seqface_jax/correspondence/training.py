@@ -1,24 +1,22 @@
 """Trains the correspondence network; a stopped run goes on where it was."""
 
 import contextlib
-import csv
 import functools
-import math
-import os
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import serialization
-from tqdm import tqdm
 
 from seqface_jax import checkpoints, models
-from seqface_jax.correspondence import objective, pictures
+from seqface_jax.checkpoints.metrics_writer import MetricsWriter
+from seqface_jax.correspondence import objective, supply
 from seqface_jax.correspondence.damage import damage
-from seqface_jax.errors import UserError
+from seqface_jax.correspondence.state import BestLosses, start, variables_of
+from seqface_jax.training import optimizers, sums
+from seqface_jax.training.progress_bar import progress_bar
 
-VALIDATION_SHARDS = 1  # The first ones; no person of theirs is trained on.
 _WARM_UP_STEPS = 150
 # Step decay: the rate is halved at these shares of the run.
 _DECAY_AT = (0.45, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97)
@@ -42,15 +40,15 @@ def optimizer(config):
     )
 
 
-def train_step(model, tx, ema_decay, state, batch, key):
+def train_step(config, model, tx, state, batch, key):
     """Takes one optimiser step.
 
     Args:
+        config: of the run.
         model: CorrespondenceNetwork.
         tx: optax transformation.
-        ema_decay: of the averaged parameters.
-        state: dict of params, ema, opt_state, constants, step.
-        batch: of `pictures.make_batch`.
+        state: of `state.start`.
+        batch: of `Supply.batches`.
         key: of the run; the step is folded in.
 
     Returns:
@@ -62,27 +60,28 @@ def train_step(model, tx, ema_decay, state, batch, key):
 
     def loss_fn(params):
         variables = {'params': params, 'constants': state['constants']}
-        return objective.losses(model, variables, batch)
+        return objective.losses(model, variables, batch, config.train.loss_weights)
 
     (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state['params'])
     updates, opt_state = tx.update(grads, state['opt_state'], state['params'])
     params = optax.apply_updates(state['params'], updates)
-    decay = jnp.minimum(ema_decay, state['step'] / (state['step'] + 9.0))
-    ema = optax.incremental_update(params, state['ema'], 1 - decay)
+    ema = optimizers.moving_average(
+        params, state['ema'], step=state['step'], decay=config.train.ema_decay
+    )
     terms = terms | {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
     step = state['step'] + 1
     return state | {'params': params, 'ema': ema, 'opt_state': opt_state, 'step': step}, terms
 
 
-def eval_step(model, variables, batch):
-    """Returns the named terms of the loss on a batch as it is."""
+def eval_step(config, model, variables, batch):
+    """Returns the loss and its named terms on a batch as it is."""
     batch = batch | {'frames': batch['frames'].astype(jnp.float32) / 255}
-    loss, terms = objective.losses(model, variables, batch)
+    loss, terms = objective.losses(model, variables, batch, config.train.loss_weights)
     return terms | {'loss': loss}
 
 
 def train(config, workdir, stop_after=None):
-    """Trains until config.train.num_steps.
+    """Trains until config.train.num_steps; goes on where it stopped.
 
     Args:
         config: as of configs/correspondence.py.
@@ -92,151 +91,51 @@ def train(config, workdir, stop_after=None):
     Raises:
         UserError: there are no pictures, or the loss is not finite.
     """
-    with checkpoints.lock(workdir):
+    options = config.train
+    last_step = min(options.num_steps, stop_after or options.num_steps)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(checkpoints.lock(workdir))
         checkpoints.write_config(workdir, config)
-        with contextlib.closing(checkpoints.Store(workdir)) as store:
-            _loop(config, store, workdir, min(config.train.num_steps, stop_after or math.inf))
+        store = stack.enter_context(contextlib.closing(checkpoints.Store(workdir)))
+        pictures = supply.read(config.data.dir)
+        model, tx = models.create(config.model, config.data.image_size), optimizer(config)
+        state = start(config, model, tx, pictures, store)
+        first, best = int(state['step']), BestLosses(store)
+        constants = jax.tree.map(np.asarray, state['constants'])
+        step_fn = jax.jit(functools.partial(train_step, config, model, tx), donate_argnums=0)
+        eval_fn = jax.jit(functools.partial(eval_step, config, model))
+        curves = MetricsWriter(workdir, first, options.loss_weights)
+        stack.enter_context(contextlib.closing(curves))
+        began = time.monotonic() - curves.last_seconds
+        bar = stack.enter_context(progress_bar(first, options.num_steps))
+        batches = pictures.batches(config, constants, first)
+        key = jax.random.key(options.seed)
+        logged, since_checkpoint = [], []
+        for step in range(first + 1, last_step + 1):
+            state, metrics = step_fn(state, next(batches), key)
+            metrics = {name: float(value) for name, value in jax.device_get(metrics).items()}
+            sums.require_finite(step, metrics)
+            logged.append(metrics)
+            since_checkpoint.append(metrics['loss'])
+            bar.set_postfix(loss=f'{metrics["loss"]:.3g}', refresh=False)
+            bar.update()
+            if step % options.log_every_steps == 0 or step == last_step:
+                seconds = round(time.monotonic() - began, 3)
+                curves.write('training', step=step, seconds=seconds, **_mean(logged))
+                logged = []
+            if step % options.checkpoint_every_steps == 0 or step == last_step:
+                evaluate = functools.partial(eval_fn, variables_of(state))
+                validation = _mean(map(evaluate, pictures.validation_batches(config, constants)))
+                seconds = round(time.monotonic() - began, 3)
+                curves.write('validation', step=step, seconds=seconds, **validation)
+                training_loss = float(np.mean(since_checkpoint))
+                since_checkpoint = []
+                losses = {'best_validation': validation['loss'], 'best_training': training_loss}
+                best.save(state, step, losses)
+        store.wait()
 
 
-def _loop(config, store, workdir, last_step):
-    folder, size, points = config.data.dir, config.data.image_size, _read_points(config)
-    held_out = pictures.Pictures(folder, 0, VALIDATION_SHARDS)
-    data = pictures.Pictures(folder, VALIDATION_SHARDS)
-    shared = np.isin(data.person, held_out.person)
-    if shared.any():  # The person on the border of two shards is not trained on.
-        data.is_face[shared] = False
-        data.seen[shared] = False
-    model = models.create(config.model, size)
-    tx = optimizer(config)
-    state = _start(config, model, tx, data, points['mirror'], store)
-    step_fn = jax.jit(
-        functools.partial(train_step, model, tx, config.train.ema_decay), donate_argnums=0
-    )
-    eval_fn = jax.jit(functools.partial(eval_step, model))
-    key = jax.random.key(config.train.seed)
-    first = int(state['step'])
-    reference = np.asarray(state['constants']['layout_mean'])
-    layouts = np.asarray(state['constants']['layouts'])
-
-    def make(rng):
-        count = config.data.batch_size
-        indices = pictures.draw_indices(data, rng, count, config.data.plain_share)
-        batch = pictures.make_batch(
-            data, indices, size, points['mirror'], rng, augment=True, reference=reference
-        )
-        return batch | objective.draw_starts(rng, count, layouts)
-
-    supply = pictures.ahead(make, config.train.seed, first)
-    best = {which: _best_loss(store, which) for which in ('best_validation', 'best_training')}
-    bar = tqdm(initial=first, total=config.train.num_steps, unit='step', mininterval=1.0)
-    logged, since_checkpoint = [], []
-    for step in range(first + 1, last_step + 1):
-        state, terms = step_fn(state, next(supply), key)
-        terms = {name: float(value) for name, value in jax.device_get(terms).items()}
-        if not math.isfinite(terms['loss']):
-            raise UserError(
-                f'the loss is not finite at step {step}: lower optimizer.learning_rate and start '
-                'again; the checkpoint before is kept'
-            )
-        logged.append(terms)
-        since_checkpoint.append(terms['loss'])
-        bar.set_postfix(loss=f'{terms["loss"]:.3g}', refresh=False)
-        bar.update()
-        if step % config.train.log_every_steps == 0 or step == last_step:
-            _log(workdir, step, 'training', _mean_terms(logged))
-            logged = []
-        if step % config.train.checkpoint_every_steps == 0 or step == last_step:
-            variables = {'params': state['ema'], 'constants': state['constants']}
-            validation = _validate(eval_fn, variables, held_out, size, points['mirror'])
-            _log(workdir, step, 'validation', validation)
-            losses = {
-                'best_validation': validation['loss'],
-                'best_training': float(np.mean(since_checkpoint)),
-            }
-            since_checkpoint = []
-            meta = {'step': step} | {f'{which}_loss': loss for which, loss in losses.items()}
-            for which, loss in losses.items():
-                if loss < best[which]:
-                    best[which] = loss
-                    store.save(which, variables, meta)
-            training = {name: state[name] for name in ('params', 'ema')}
-            training['opt_state'] = serialization.to_state_dict(state['opt_state'])
-            store.save('latest', variables, meta, training=training)
-    bar.close()
-    store.wait()
-
-
-def _best_loss(store, which):
-    """Returns the loss of a run's best checkpoint so far; infinity if there is none."""
-    restored = store.restore(which)
-    return math.inf if restored is None else restored[2].get(f'{which}_loss', math.inf)
-
-
-def _mean_terms(logged):
-    return {name: np.mean([terms[name] for terms in logged]) for name in logged[0]}
-
-
-def _read_points(config):
-    path = os.path.join(config.data.dir, 'points.npz')
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'{path}: cannot be read ({error}); `python -m data_prep.hard_pictures` writes it '
-            'beside the pictures'
-        ) from error
-
-
-def _start(config, model, tx, data, mirror, store):
-    size = config.data.image_size
-    variables = checkpoints.draw_variables(model, size, config.train.seed)
-    params = variables['params']
-    state = {'params': params, 'ema': jax.tree.map(jnp.copy, params), 'opt_state': tx.init(params)}
-    template = {name: state[name] for name in ('params', 'ema')}
-    template['opt_state'] = serialization.to_state_dict(state['opt_state'])
-    restored = store.restore('latest', variables, template)
-    if restored is None:
-        mean = pictures.mean_layout(data)
-        layouts = pictures.layouts(data, size, mirror, config.model.num_layouts, mean)
-        constants = {'layout_mean': jnp.asarray(mean), 'layouts': jnp.asarray(layouts)}
-        return state | {'constants': constants, 'step': jnp.zeros((), jnp.int32)}
-    variables, training, meta = restored
-    opt_state = serialization.from_state_dict(state['opt_state'], training['opt_state'])
-    return {
-        'params': training['params'],
-        'ema': training['ema'],
-        'opt_state': opt_state,
-        'constants': variables['constants'],
-        'step': jnp.asarray(meta['step'], jnp.int32),
-    }
-
-
-def _validate(eval_fn, variables, held_out, size, mirror):
-    sums, count = {}, 0
-    reference, layouts = (
-        np.asarray(variables['constants'][name]) for name in ('layout_mean', 'layouts')
-    )
-    for start in range(0, len(held_out), 100):
-        rng = np.random.default_rng([0, start])
-        indices = np.arange(start, min(start + 100, len(held_out)))
-        batch = pictures.make_batch(
-            held_out, indices, size, mirror, rng, augment=True, reference=reference
-        )
-        batch |= objective.draw_starts(rng, len(indices), layouts)
-        terms = jax.device_get(eval_fn(variables, batch))
-        sums = {name: sums.get(name, 0.0) + float(value) for name, value in terms.items()}
-        count += 1
-    return {name: value / count for name, value in sums.items()}
-
-
-def _log(workdir, step, kind, terms):
-    """Adds a line for each term of the loss to metrics.csv."""
-    path = os.path.join(workdir, 'metrics.csv')
-    is_new = not os.path.exists(path)
-    with open(path, 'a', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        if is_new:
-            writer.writerow(('step', 'kind', 'term', 'value'))
-        for name, value in sorted(terms.items()):
-            writer.writerow((step, kind, name, f'{value:.6g}'))
+def _mean(metrics):
+    """Returns the mean of each of the metrics of several batches, a dict of float."""
+    metrics = [jax.device_get(own) for own in metrics]
+    return {name: np.mean([float(own[name]) for own in metrics]) for name in metrics[0]}

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from seqface_jax.evaluation import scoring, statistics
+from seqface_jax.evaluation import reported_metrics, scoring, statistics
 
 NO_EXPRESSION = 'no_expression'  # The row of a run's neutral faces, taken for those of the frames.
 MAIN_METRICS = ('vertex_mm', 'scan_to_mesh_mm')
@@ -34,14 +34,14 @@ def make_row(answers, scores, reference, *, seed):
     """
     row = answers.condition._asdict() | {'num_subjects': len(scores)}
     row['fewest_frames'] = answers.fewest_frames
-    names = scoring.METRICS + scoring.REGIONS
-    row |= {name: scoring.mean([own[name] for own in scores]) for name in names}
+    for metric in reported_metrics.METRICS + reported_metrics.REGIONS:
+        row[metric.name] = scoring.mean([own[metric.name] for own in scores])
     row['seconds_per_sequence'] = answers.seconds
     row['intervals'] = {}
-    for name in scoring.METRICS:
-        values = scoring.column(scores, name)
+    for metric in reported_metrics.METRICS:
+        values = scoring.column(scores, metric.name)
         interval = statistics.bootstrap_interval(values, seed=seed) if values else None
-        row['intervals'][name] = interval
+        row['intervals'][metric.name] = interval
     row['p_value'], row['p_metric'] = _p_value(scores, reference, seed)
     row['protocol'] = {
         'alignment': 'rigid, trimmed point-to-plane ICP of the scan crop from the canonical '

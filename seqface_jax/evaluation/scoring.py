@@ -5,14 +5,9 @@ from typing import NamedTuple
 import numpy as np
 
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import calibration, metrics
-from seqface_jax.geometry import face_regions, surface, voxels
-
-SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
-METRICS = ('nme_thesis', 'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm')
-METRICS += ('ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm', 'order_spread')
-METRICS += ('voxel_iou', 'voxel_ap', 'frame_mm')
-REGIONS = ('region_vertex_mm', 'region_scan_to_mesh_mm')  # Dicts: of nose, mouth, ...
+from seqface_jax.evaluation import metrics, reported_metrics
+from seqface_jax.evaluation.answer_and_truth import AnswerAndTruth
+from seqface_jax.geometry import surface
 
 
 class Subjects(NamedTuple):
@@ -78,122 +73,21 @@ def score(subjects, index, answer, frame_maps=()):
             frame_mm is about.
 
     Returns:
-        dict of METRICS (metrics.Summary, float, or None where a metric is not defined; the order
-        spread is not told from one answer), of REGIONS (dict of float or None), and of `ced`, the
-        cumulative distribution of the distances from the scan to the answer
-        (metrics.cumulative_errors).
+        dict of the METRICS and REGIONS of reported_metrics, by name (what their functions return;
+        None for what is not told from one answer), and of `ced`, the cumulative distribution of
+        the distances from the scan to the answer (metrics.cumulative_errors).
     """
-    scan = subjects.scans[index]
-    predicted = surface.Surface(answer.vertices, answer.triangles)
-    transform = metrics.align(scan, predicted)
-    hits = metrics.scan_hits(scan, predicted, transform)
-    ced = metrics.cumulative_errors(hits.distance)
-    return {
-        'nme_thesis': metrics.nme_thesis(answer.vertices, subjects.points[index]),
-        'scan_to_mesh_mm': metrics.scan_to_mesh_mm(hits),
-        'mesh_to_scan_mm': metrics.mesh_to_scan_mm(scan, predicted, transform),
-        'coverage': metrics.coverage(hits),
-        'region_scan_to_mesh_mm': _regions_of_scan(scan, hits),
-        'ced': ced,
-        'ced_auc': metrics.ced_auc(ced),
-        'order_spread': None,
-        'frame_mm': frame_mm(answer, frame_maps),
-        **_score_map(answer, subjects, index),
-        **_score_voxels(answer.voxels, subjects, index),
-    }
+    case = AnswerAndTruth(subjects, index, answer, frame_maps)
+    declared = reported_metrics.METRICS + reported_metrics.REGIONS
+    scores = {own.name: own.function(case) if own.function else None for own in declared}
+    return scores | {'ced': case.cumulative_errors}
 
 
 def error_mm(subjects, index, answer):
     """Returns vertex_mm of one answer; where it is not defined the mean of scan_to_mesh_mm."""
-    truth = _truth(answer, subjects, index)
-    if truth is not None and truth[1].any():
-        return metrics.vertex_mm(answer.position_map, *truth)
-    scan = subjects.scans[index]
-    predicted = surface.Surface(answer.vertices, answer.triangles)
-    hits = metrics.scan_hits(scan, predicted, metrics.align(scan, predicted))
-    return metrics.scan_to_mesh_mm(hits).mean
-
-
-def frame_mm(answer, frame_maps):
-    """Computes how far an answer is from the faces of frames, expression and all.
-
-    As metrics.vertex_mm, of the answer's frame_map; of one that has none, of its neutral face.
-
-    Args: as of `score`.
-
-    Returns:
-        float, mm, the mean over frames that have a map; None if there are none, or the answer is
-        not ordered.
-    """
-    predicted = answer.position_map if answer.frame_map is None else answer.frame_map
-    if predicted is None:
-        return None
-    side, found = len(predicted), []
-    for true_map, mask in frame_maps:
-        found.append(metrics.vertex_mm(predicted, *truth_at(true_map, mask, side)))
-    return mean(found)
-
-
-def truth_at(true_map, mask, side):
-    """Returns a true map [S, S, 3] and its mask [S, S] at the side of a predicted one."""
-    stride = len(true_map) // side
-    return true_map[::stride, ::stride], surface.resize_mask(mask, side)
-
-
-def _truth(answer, subjects, index):
-    """Returns the true map and mask at the size of an answer's map; None if it is not ordered."""
-    if answer.position_map is None:
-        return None
-    side = len(answer.position_map)
-    return truth_at(subjects.true_maps[index], subjects.true_masks[index], side)
-
-
-def _score_map(answer, subjects, index):
-    """Returns what is told by comparing pixel with pixel; None where map or truth is missing."""
-    names = ('vertex_mm', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm')
-    found = dict.fromkeys(names) | {'region_vertex_mm': dict.fromkeys(face_regions.regions())}
-    truth = _truth(answer, subjects, index)
-    if truth is None or not truth[1].any():
-        return found
-    true_map, mask = truth
-    distances = metrics.vertex_distances(answer.position_map, *truth)
-    found['vertex_mm'] = _mean(distances[mask])
-    for name, region in face_regions.regions(len(mask)).items():
-        found['region_vertex_mm'][name] = _mean(distances[region & mask])
-    if answer.log_variance is not None:
-        stated = answer.position_map, answer.log_variance, true_map, mask
-        found['coverage_90'] = calibration.coverage_90(*stated)
-        found['sigma_mm'] = calibration.sigma_mm(answer.log_variance, mask)
-        found['coordinate_rms_mm'] = calibration.coordinate_rms_mm(
-            answer.position_map, true_map, mask
-        )
-    return found
-
-
-def _regions_of_scan(scan, hits):
-    """Returns the mean distance from each region of the scan to the prediction, mm."""
-    region = face_regions.regions_of(metrics.scan_points(scan))
-    return {
-        name: _mean(hits.distance[region == number])
-        for number, name in enumerate(face_regions.regions())
-    }
-
-
-def _mean(values):
-    return float(values.mean()) if len(values) else None
-
-
-def _score_voxels(cells, subjects, index):
-    """Returns voxel_iou and voxel_ap of models.Voxels against the scan; None without voxels."""
-    if cells is None:
-        return {'voxel_iou': None, 'voxel_ap': None}
-    box = cells.corner_mm, cells.cell_mm, len(cells.logits)
-    inside = np.asarray(voxels.occupancy(subjects.maps[index : index + 1], *box))[0]
-    probability = 1 / (1 + np.exp(-np.asarray(cells.logits, np.float64)))
-    return {
-        'voxel_iou': metrics.voxel_iou(probability, inside),
-        'voxel_ap': metrics.voxel_ap(probability, inside),
-    }
+    case = AnswerAndTruth(subjects, index, answer)
+    found = reported_metrics.vertex_mm(case)
+    return metrics.scan_to_mesh_mm(case.hits).mean if found is None else found
 
 
 def column(scores, name):

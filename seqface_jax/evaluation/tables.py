@@ -7,35 +7,17 @@ import os
 import tempfile
 from typing import NamedTuple
 
-from seqface_jax.evaluation import metrics, scoring, statistics
+from seqface_jax.evaluation import metrics, reported_metrics, statistics
 
-_SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
-_COLUMNS = (
+# Columns before and after those of reported_metrics.METRICS: field of a row, title.
+_CONDITION_COLUMNS = (
     ('model', 'model'),
     ('checkpoint', 'checkpoint'),
     ('split', 'split'),
     ('num_frames', 'frames'),
     ('num_subjects', 'subjects'),
-    ('nme_thesis', 'nme_thesis'),
-    ('scan_to_mesh_mm', 'scan to mesh, mm: mean / median / p90'),
-    ('mesh_to_scan_mm', 'mesh to scan, mm: mean / median / p90'),
-    ('coverage', 'coverage'),
-    ('vertex_mm', 'vertex_mm [95 % interval]'),
-    ('frame_mm', 'frame_mm [95 % interval]'),
-    ('ced_auc', 'CED area'),
-    ('coverage_90', '90 % band holds'),
-    ('sigma_mm', 'stated sigma, mm'),
-    ('coordinate_rms_mm', 'true sigma, mm'),
-    ('order_spread', 'order spread'),
-    ('voxel_iou', 'voxel IoU'),
-    ('voxel_ap', 'voxel AP'),
-    ('p_value', 'p against mean_face'),
-    ('seconds_per_sequence', 'seconds'),
 )
-# Columns of models that give voxels or the frames' faces, or say how sure they are; what is not
-# always measured.
-_OPTIONAL = ('voxel_iou', 'voxel_ap', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm')
-_OPTIONAL += ('order_spread', 'frame_mm')
+_LAST_COLUMNS = (('p_value', 'p against mean_face'), ('seconds_per_sequence', 'seconds'))
 _THESIS_CHECKPOINTS = ('best_training', 'best_validation')
 _THESIS_SPLITS = ('train', 'test')
 
@@ -125,13 +107,18 @@ def tables(results):
 
 
 def _rows_table(rows):
-    columns = [
-        (name, title)
-        for name, title in _COLUMNS
-        if name not in _OPTIONAL or any(row.get(name) is not None for row in rows)
+    shown = [
+        metric
+        for metric in reported_metrics.METRICS
+        if not metric.optional or any(row.get(metric.name) is not None for row in rows)
     ]
-    return [[title for _, title in columns]] + [
-        [_cell(row, name) for name, _ in columns] for row in rows
+    head = [title for _, title in _CONDITION_COLUMNS]
+    head += [metric.title for metric in shown] + [title for _, title in _LAST_COLUMNS]
+    return [head] + [
+        [_cell(row, name) for name, _ in _CONDITION_COLUMNS]
+        + [_metric_cell(row, metric) for metric in shown]
+        + [_cell(row, name) for name, _ in _LAST_COLUMNS]
+        for row in rows
     ]
 
 
@@ -200,15 +187,19 @@ def _region_table(rows):
     """Returns the mean error of each region: vertex_mm where it is known, else from the scan."""
     table = []
     for row in rows:
-        vertex, scan = (row.get(name) for name in scoring.REGIONS)
-        found = vertex if vertex and any(value is not None for value in vertex.values()) else scan
-        if not found:
+        known = [
+            metric
+            for metric in reported_metrics.REGIONS
+            if any(value is not None for value in (row.get(metric.name) or {}).values())
+        ]
+        if not known:
             continue
+        metric, found = known[0], row[known[0].name]
         table = table or [['model', 'checkpoint', 'split', 'frames', 'metric', *found]]
         table.append(
             [_cell(row, name) for name in ('model', 'checkpoint', 'split', 'num_frames')]
-            + ['vertex_mm' if found is vertex else 'scan_to_mesh_mm']
-            + ['-' if value is None else f'{value:.2f}' for value in found.values()]
+            + [metric.title]
+            + ['-' if value is None else f'{value:{metric.digits}}' for value in found.values()]
         )
     return table
 
@@ -260,23 +251,30 @@ def _thesis_cell(row):
 
 
 def _cell(row, name):
+    """Returns the text of a field that is no metric."""
     value = row[name]
     if value is None:
         return '-'
     if name == 'p_value':
         return statistics.show_p(value, row['num_subjects'])
-    if name in _SUMMARIES:
-        return f'{value["mean"]:.2f} / {value["median"]:.2f} / {value["p90"]:.2f}'
-    if name in ('vertex_mm', 'frame_mm'):
-        return _with_interval(value, *(row['intervals'].get(name) or (None, None)))
     if name == 'model':
         return _name(row)
     if name == 'split' and row['selection']:
         return f'{value} ({row["selection"]})'
-    digits = {'nme_thesis': '.4f', 'coverage': '.3f', 'ced_auc': '.3f'}
-    digits |= dict.fromkeys(_OPTIONAL, '.3f')
-    digits['seconds_per_sequence'] = '.3g'
-    return format(value, digits[name]) if name in digits else str(value)
+    return f'{value:.3g}' if name == 'seconds_per_sequence' else str(value)
+
+
+def _metric_cell(row, metric):
+    """Returns the text of a reported_metrics.Metric of a row."""
+    value, digits = row[metric.name], metric.digits
+    if value is None:
+        return '-'
+    if metric.summary:
+        return ' / '.join(f'{value[name]:{digits}}' for name in ('mean', 'median', 'p90'))
+    if metric.interval:
+        interval = row['intervals'].get(metric.name) or (None, None)
+        return _with_interval(value, *interval, digits)
+    return format(value, digits)
 
 
 def sentence(value):
@@ -290,15 +288,17 @@ def sentence(value):
 
 def _flat(row):
     """Returns a row without nesting: scan_to_mesh_mm_mean, vertex_mm_low, vertex_mm_high, ..."""
+    summaries = {metric.name for metric in reported_metrics.METRICS if metric.summary}
+    regions = {metric.name for metric in reported_metrics.REGIONS}
     flat = {}
     for name, value in row.items():
-        if name in _SUMMARIES:
-            for statistic in ('mean', 'median', 'std', 'p90'):
+        if name in summaries:
+            for statistic in metrics.Summary._fields:
                 flat[f'{name}_{statistic}'] = value[statistic] if value else None
         elif name == 'intervals':
             for metric, interval in value.items():
                 flat[f'{metric}_low'], flat[f'{metric}_high'] = interval or (None, None)
-        elif name in scoring.REGIONS:
+        elif name in regions:
             flat |= {f'{name}_{region}': mean for region, mean in (value or {}).items()}
         elif name != 'protocol':
             flat[name] = value

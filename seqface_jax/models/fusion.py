@@ -166,7 +166,7 @@ class Fusion(SequenceModel, kw_only=True):
             if 'deformation' not in table:
                 raise fields.ModelConfigError(
                     'model.expression_size needs maps of the frames to learn from: set '
-                    'data.frame_maps=True and a train.frame_weight above 0'
+                    'data.frame_maps=True and a train.loss_weights.frame_l1 above 0'
                 )
             basis = expression_components(table, values['expression_size'])
             constants['expression_basis'] = basis

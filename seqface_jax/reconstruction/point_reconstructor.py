@@ -13,7 +13,14 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.reconstruction import flagship, overlay, result_files, saved_states
+from seqface_jax.reconstruction.face import Face
 from seqface_jax.reconstruction.frame_fit import FrameFit
+from seqface_jax.reconstruction.photo_observation import (
+    Observation,
+    Rejection,
+    State,
+    check_photo,
+)
 from seqface_jax.reconstruction.template_painter import TemplatePainter
 
 # A fit whose points are off by more than this share of the face's width is of something else.
@@ -68,8 +75,6 @@ class PointReconstructor:
 
     def initial_state(self):
         """Returns the State before the first photo."""
-        from seqface_jax.reconstruct import State
-
         return State(None, None, 0)
 
     def compile(self):
@@ -92,19 +97,17 @@ class PointReconstructor:
             video: the photo follows the last one in time: the face is first looked for there.
 
         Returns:
-            reconstruct.Observation, whose `outcome` is an Outcome if the photo can be used.
+            Observation, whose `outcome` is an Outcome if the photo can be used.
 
         Raises:
             UserError: the photo is not uint8 RGB.
         """
-        from seqface_jax import reconstruct
-
-        reconstruct.check_photo(photo)
+        check_photo(photo)
         self.compile()
         network = self._network(state)
         sightings = self._stream.finder.find(photo, state.detection if video else None)
         if not sightings:
-            return reconstruct.Observation(None, None, 0.0, reconstruct.Rejection.NO_FACE)
+            return Observation(None, None, 0.0, Rejection.NO_FACE)
         outcome = self._of_person(network, photo, sightings, state.num_frames)
         sighting, fit = outcome.sighting, outcome.fit
         frame = sighting.crop.cut(photo, self.config.data.image_size)
@@ -112,15 +115,13 @@ class PointReconstructor:
         rejection = None
         width = np.ptp(sighting.places[:, 0]) + 1e-6
         if float(fit.error_px) > MAX_ERROR * width or float(fit.inlier_share) < MIN_INLIERS:
-            rejection = reconstruct.Rejection.NO_POSE
+            rejection = Rejection.NO_POSE
         elif sharp < self._min_sharpness:
-            rejection = reconstruct.Rejection.BLURRED
-        return reconstruct.Observation(sighting, frame, sharp, rejection, outcome)
+            rejection = Rejection.BLURRED
+        return Observation(sighting, frame, sharp, rejection, outcome)
 
     def update(self, state, photo, observation=None):
         """Takes one more photo into account; see reconstruct.Reconstructor.update."""
-        from seqface_jax.reconstruct import State
-
         observation = observation or self.examine(state, photo)
         if observation.rejection is not None:
             return state, None
@@ -140,8 +141,6 @@ class PointReconstructor:
 
     def merge(self, first, second):
         """Joins two states of one person, such as of the two halves of a video."""
-        from seqface_jax.reconstruct import State
-
         if first.network is None or second.network is None:
             return second if first.network is None else first
         own = self.geometry
@@ -158,8 +157,6 @@ class PointReconstructor:
         Raises:
             UserError: the file is missing, no state, damaged, or of another run.
         """
-        from seqface_jax.reconstruct import State
-
         network = jax.eval_shape(self._stream.initial_state)
         return State(*saved_states.load(path, network, self._fingerprint))
 
@@ -209,8 +206,6 @@ class PointReconstructor:
         return Outcome(*self._stream.update(network, photo, nearest, refits=0))
 
     def _face(self, network, outcome=None, size=None):
-        from seqface_jax.reconstruct import Face
-
         own = self.geometry
         vertices, deviation = self._stream.read(network)
         frame, moved = None, None

@@ -4,10 +4,9 @@ import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqface_jax.errors import UserError
-from seqface_jax.training import losses
+from seqface_jax.training import objective
 
 AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
-_TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
 
 class Devices:
@@ -43,11 +42,7 @@ class Devices:
 
     def deal(self, batch, config):
         """Deals this process's rows of a batch to its devices, without the unused targets."""
-        kept = ['frames', 'weight', 'row', *_TARGETS[config.data.target]]
-        if config.train.loss in losses.OF_IMAGE_MAPS:
-            kept += ['image_map', 'image_mask']
-        if config.train.frame_weight:
-            kept += ['frame_map', 'frame_mask']
+        kept = ['frames', 'weight', 'row', *objective.batch_fields(config)]
         batch = {name: batch[name] for name in kept}
         count = self.count // jax.process_count()
         parts = jax.tree.map(lambda a: a.reshape(count, -1, *a.shape[1:]), batch)

@@ -1,15 +1,10 @@
-"""What training minimises: one function per term, one number per sequence.
+"""The formulas that training minimises: one function per term, one number per sequence.
 
 A prediction may be coarser than the target (side S < 128): the target is then strided.
 """
 
 import jax
 import jax.numpy as jnp
-
-NAMES = ('masked_l1', 'index_mse', 'weighted_image', 'image_mse', 'rotated_views', 'voxels')
-OF_LAST_ANSWER = ('index_mse', 'image_mse', 'rotated_views', 'voxels')  # Others: of every one.
-VIEWS_WEIGHT = 1e-3  # Of the fit and of the drawn view beside the answer, which they do not move.
-OF_IMAGE_MAPS = ('weighted_image', 'image_mse', 'rotated_views')  # They need data.frame_maps.
 
 
 def ordered_target(batch, kind, side):

@@ -64,6 +64,19 @@ def schedule(config_optimizer, steps_per_epoch):
     return lambda step: by_epoch(step) * by_step(step)
 
 
+def moving_average(params, average, *, step, decay):
+    """Returns the exponential average of the parameters after a step.
+
+    Args:
+        params: after the step.
+        average: before it.
+        step: steps taken, this one included or not.
+        decay: how much of the average stays; less at first, so that the random start is forgotten.
+    """
+    decay = jnp.minimum(decay, step / (step + 9.0))
+    return optax.incremental_update(params, average, step_size=1 - decay)
+
+
 def _is_kernel(params):
     """Tells the weights of a network from its biases and gains."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)

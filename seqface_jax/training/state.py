@@ -11,7 +11,6 @@ from flax import serialization
 from flax.training import train_state
 
 from seqface_jax import checkpoints
-from seqface_jax.errors import UserError
 from seqface_jax.training import distributed, optimizers
 
 
@@ -43,7 +42,7 @@ class Progress:
         step: optimiser steps taken.
         epoch: epochs finished.
         batch: batches taken of the current epoch.
-        sums: of loss, error_mm and count over the examples of the current epoch so far.
+        sums: of loss, error_mm, its terms and count over the examples of the current epoch so far.
         best_validation, best_training: lowest epoch loss, None before the first.
         stale_epochs: epochs since either of them fell.
         seconds: spent so far.
@@ -57,6 +56,16 @@ class Progress:
     best_training: float | None = None
     stale_epochs: int = 0
     seconds: float = 0.0
+
+    def end_step(self):
+        """Counts a step."""
+        self.step += 1
+        self.batch += 1
+
+    def is_over(self, num_epochs, early_stop_epochs, max_seconds):
+        """Returns whether there is no further epoch; early_stop_epochs 0: no loss is too stale."""
+        is_stale = 0 < early_stop_epochs <= self.stale_epochs
+        return self.epoch >= num_epochs or is_stale or self.seconds >= max_seconds
 
     def end_epoch(self, training_loss, validation_loss):
         """Closes an epoch; returns whether each of its two losses is the lowest so far.
@@ -96,39 +105,6 @@ def create_state(config, model, constants, steps_per_epoch):
         constants=constants,
         ema_params=jax.tree.map(jnp.copy, params) if config.train.ema_decay else None,
     ).replace(step=jnp.zeros((), jnp.int32))
-
-
-def read_start(config):
-    """Returns the variables of the run that training starts from; {}: it starts from none.
-
-    Raises:
-        UserError: there is no such run, or it has another network than the config.
-    """
-    workdir = config.train.start_from
-    if not workdir:
-        return {}
-    its_config, _, variables = checkpoints.load_recurrent(workdir, 'best_validation')
-    differing = [
-        name.removeprefix('model.')
-        for name in checkpoints.differing_fields(its_config, config)
-        if name.startswith('model.') or name == 'data.image_size'
-    ]
-    if differing:
-        raise UserError(
-            f'train.start_from: the network of {workdir} differs from that of the config in '
-            f'{", ".join(differing)}: set them as {workdir}/config.json has them'
-        )
-    return variables
-
-
-def with_variables(state, variables):
-    """Returns a state with the parameters and statistics of another run."""
-    params = jax.tree.map(jnp.asarray, variables['params'])
-    return state.replace(
-        params=params,
-        batch_stats=variables.get('batch_stats', {}),
-        ema_params=None if state.ema_params is None else jax.tree.map(jnp.copy, params),
-    )
 
 
 def restore(store, state):

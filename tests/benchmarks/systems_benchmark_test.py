@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks import systems
 from seqface_jax import models
-from seqface_jax.training import losses
+from seqface_jax.training import objective
 
 
 @pytest.mark.parametrize('scale', systems.SCALES)
@@ -10,8 +10,7 @@ from seqface_jax.training import losses
 def test_every_system_has_a_network_at_every_scale(name, scale):
     config = systems.system_config(name, scale)
     assert models.create(config.model, config.data.image_size)
-    assert config.train.loss in losses.NAMES
-    assert config.data.frame_maps or config.train.loss not in losses.OF_IMAGE_MAPS
+    objective.check(config, None)
 
 
 def _row(model, num_frames, mm, of=None):

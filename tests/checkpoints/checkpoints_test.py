@@ -3,12 +3,15 @@ import glob
 import json
 import os
 import shutil
+import sys
+import types
 
 import jax
 import numpy as np
 import pytest
 
 from benchmarks.torture import flip
+from configs import correspondence
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from tests.helpers import toy_model
@@ -154,12 +157,52 @@ def test_a_config_that_cannot_be_read_is_a_clear_error(workdir, content, complai
 
 def test_a_config_of_an_older_program_is_completed_with_what_that_program_did(workdir, config):
     content = json.loads(config.to_json())
-    del content['data']['on_bad_record'], content['train']['frame_weight']
+    del content['data']['on_bad_record'], content['data']['augmentation']['jpeg']
+    del content['train']['loss_weights']
+    content['train'] |= {'loss': 'masked_l1', 'uncertainty_weight': 0.0}
     with open(f'{workdir}/config.json', 'w') as file:
         json.dump(content, file)
     completed = checkpoints.read_config(workdir)
-    assert completed.data.on_bad_record == 'fail' and completed.train.frame_weight == 0
+    assert completed.data.on_bad_record == 'fail' and completed.data.augmentation.jpeg == 0
+    assert completed.train.loss_weights == config.train.loss_weights
+    assert 'loss' not in completed.train
     checkpoints.write_config(workdir, config)  # That run may go on.
+
+
+@pytest.mark.parametrize(
+    'older, weights',
+    [
+        ({'loss': 'masked_l1', 'uncertainty_weight': 0.25}, {'masked_l1': 1, 'gaussian_nll': 0.25}),
+        ({'loss': 'index_mse', 'uncertainty_weight': 0.0}, {'index_mse': 1}),
+        ({'loss': 'rotated_views'}, {'image_mse': 1, 'rotated_views': 1e-3}),
+        ({'loss': 'masked_l1', 'frame_weight': 2.0}, {'masked_l1': 1, 'frame_l1': 2}),
+    ],
+)
+def test_the_loss_of_an_older_program_is_said_in_weights(workdir, config, older, weights):
+    content = json.loads(config.to_json())
+    del content['train']['loss_weights']
+    content['train'] |= older
+    with open(f'{workdir}/config.json', 'w') as file:
+        json.dump(content, file)
+    found = checkpoints.read_config(workdir).train.loss_weights
+    assert {name: value for name, value in found.items() if value} == weights
+
+
+def test_an_older_run_of_the_flagship_is_completed_with_its_own_options_and_goes_on(tmp_path):
+    config = correspondence.get_config()
+    content = json.loads(config.to_json())
+    del content['train']['loss_weights']
+    content['eval'] = {'num_frames': [1, 2], 'seed': 0}
+    os.makedirs(tmp_path / 'checkpoints' / 'latest' / '250')
+    (tmp_path / 'config.json').write_text(json.dumps(content))
+    completed = checkpoints.read_config(str(tmp_path))
+    assert completed.train.loss_weights.distance == 0.05 and 'frame_maps' not in completed.data
+    checkpoints.write_config(str(tmp_path), config)
+
+
+def test_another_package_named_configs_where_a_person_works_does_no_harm(workdir, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'configs', types.ModuleType('configs'))
+    assert checkpoints.read_config(workdir).data.draw == 'sequences'
 
 
 def _write_older(workdir, config, changes):

@@ -1,3 +1,4 @@
+import functools
 import glob
 import importlib
 import os
@@ -9,7 +10,7 @@ import pytest
 
 from configs import default
 from seqface_jax import checkpoints, models
-from seqface_jax.training import losses, optimizers
+from seqface_jax.training import objective, optimizers
 from tests import conftest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -52,9 +53,14 @@ def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
     prediction = jax.eval_shape(lambda v: model.apply(v, frames, train=False), variables)
     side = prediction.position_map.shape[-2]
     assert prediction.position_map.shape == (2, 3, side, side, 3)
-    losses.ordered_target(table, config.data.target, side)
-    assert config.train.loss in losses.NAMES
-    assert config.train.loss != 'index_mse' or 'scale_mm' in constants
+    objective.check(config, constants)
+    batch = {name: jnp.repeat(value, 2, axis=0) for name, value in table.items()}
+    batch |= {name: jnp.ones((2, 3, 128, 128, 3)) for name in ('image_map', 'frame_map')}
+    batch |= {name: jnp.ones((2, 3, 128, 128), bool) for name in ('image_mask', 'frame_mask')}
+    batch = {name: batch[name] for name in objective.batch_fields(config)}
+    given = functools.partial(objective.sequence_losses, config)
+    loss, terms, _ = jax.eval_shape(given, prediction, batch, constants)
+    assert loss.shape == (2,) and list(terms) == objective.term_names(config)
 
 
 @pytest.mark.parametrize('name', RECORD_NAMES)

@@ -11,6 +11,7 @@ import pytest
 
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, import_keras
+from seqface_jax.checkpoints import keras_file
 from seqface_jax.errors import UserError
 from tests.helpers.compiling import quick_jit
 
@@ -101,7 +102,7 @@ def test_names_cut_into_parts_are_joined(copy):
 
 def change_config(path, old, new):
     with h5py.File(path, 'a') as file:
-        text = import_keras._text(file.attrs['model_config'])
+        text = keras_file.decode_text(file.attrs['model_config'])
         assert old in text
         file.attrs['model_config'] = text.replace(old, new)
 
@@ -174,7 +175,7 @@ def test_a_run_that_is_there_is_not_overwritten_by_another_network(imported):
 def weight(file):
     """Returns the group and the name of the first array of a file."""
     layer = next(name for name in file['model_weights'] if name.startswith('conv_lst'))
-    name = import_keras._read_names(file['model_weights'][layer].attrs, 'weight_names')[0]
+    name = keras_file.read_names(file['model_weights'][layer].attrs, 'weight_names')[0]
     place, _, last = name.rpartition('/')
     return file['model_weights'][layer][place], last
 

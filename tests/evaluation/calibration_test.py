@@ -7,6 +7,7 @@ from seqface_jax import checkpoints, models, train
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import calibration
 from seqface_jax.geometry import position_map
+from seqface_jax.training import steps, validation
 from seqface_jax.training.devices import Devices
 
 
@@ -62,9 +63,9 @@ def test_the_best_checkpoint_states_the_variance_that_people_of_validation_have(
     split = input_pipeline.open_dataset(config.data).split('validation')
     devices = Devices(config.data.batch_size)
     step = devices.map(
-        functools.partial(train.eval_step, config, model), num_outputs=1, donate=False
+        functools.partial(steps.eval_step, config, model), num_outputs=1, donate=False
     )
-    found = train.mean_losses(config, functools.partial(step, variables), devices, split)
+    found = validation.mean_losses(config, functools.partial(step, variables), devices, split)
     np.testing.assert_allclose(found['variance'], found['squared_error'], rtol=1e-4)
     # What goes on from `latest` is what was trained.
     latest = checkpoints.load(tmp_path, 'latest')[2]

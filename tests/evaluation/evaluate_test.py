@@ -13,7 +13,7 @@ from configs import tiny
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.data import input_pipeline, normalization
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import runs, streaming
+from seqface_jax.evaluation import reported_metrics, runs, streaming
 from seqface_jax.models.network import make_step
 from tests import conftest
 
@@ -90,6 +90,12 @@ def test_rows_hold_what_the_format_promises(evaluated):
         assert low <= row['vertex_mm'] <= high
         assert (row['p_value'] is None) == (row['model'] == 'mean_face')
         assert (row['seconds_per_sequence'] is None) == (row['num_frames'] is None)
+
+
+def test_the_protocol_says_what_every_metric_measures(evaluated):
+    protocol = json.loads((evaluated / 'eval' / 'results.json').read_text())['protocol']
+    for metric in reported_metrics.METRICS + reported_metrics.REGIONS:
+        assert protocol[metric.name] == metric.sentence
 
 
 def test_every_subject_counts_once(evaluated):

@@ -74,13 +74,13 @@ def randomize(model, rng):
 
 
 def read_layers(model, values=None):
-    """Returns the layers as `import_keras` would read them from a file.
+    """Returns the layers as `keras_file` would read them from a file.
 
     Args:
         model: of `build`.
         values: arrays by path of the weight, in place of the weights' own, or None.
     """
-    from seqface_jax.import_keras import KerasLayer  # Not where Keras runs on TensorFlow.
+    from seqface_jax.checkpoints.keras_file import KerasLayer  # Not where Keras runs on TensorFlow.
 
     return [
         KerasLayer(

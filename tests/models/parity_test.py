@@ -13,7 +13,8 @@ import pytest
 from flax import traverse_util
 
 from configs import bu4dfe_thesis
-from seqface_jax import import_keras, models
+from seqface_jax import models
+from seqface_jax.checkpoints import keras_conversion
 from tests.helpers import keras_reference
 from tests.helpers.compiling import quick_jit
 
@@ -27,7 +28,7 @@ def pair():
     with keras_reference.float64():
         reference = keras_reference.build(IMAGE_SIZE, NUM_FRAMES)
         keras_reference.randomize(reference, rng)
-        _, variables = import_keras.convert(keras_reference.read_layers(reference))
+        _, variables = keras_conversion.convert(keras_reference.read_layers(reference))
     variables['constants'] = {'scale_mm': np.float64(1), 'offset_mm': np.zeros(3)}
     model = models.create(bu4dfe_thesis.get_config().model, IMAGE_SIZE)
     frames = rng.random((1, NUM_FRAMES, IMAGE_SIZE, IMAGE_SIZE, 3), dtype=np.float32)
@@ -51,7 +52,7 @@ def keras_training(pair):
     after = zip(reference.non_trainable_variables, fixed_after, strict=True)
     moving = {w.path: np.asarray(value) for w, value in after}
     values |= moving
-    converted = import_keras.convert(keras_reference.read_layers(reference, values))[1]
+    converted = keras_conversion.convert(keras_reference.read_layers(reference, values))[1]
     return np.asarray(points), converted['params'], converted['batch_stats'], moving
 
 
@@ -86,7 +87,7 @@ def test_the_thesis_config_has_43_348_523_parameters_and_16384_points():
 
 
 def test_the_config_is_the_network_that_keras_builds(pair):
-    fields, _ = import_keras.convert(keras_reference.read_layers(pair[0]))
+    fields, _ = keras_conversion.convert(keras_reference.read_layers(pair[0]))
     assert models.create({'name': 'seqface'} | fields, IMAGE_SIZE).side == pair[1].side
     for part in ('encoder', 'decoder'):
         ours = [_with_defaults(layer) for layer in getattr(pair[1], part)]
@@ -107,7 +108,7 @@ def test_outputs_in_use_equal_those_of_keras(pair, keras_training):
     change = np.abs(expected - of_darker).max()
     assert change > 0.01  # Not a comparison of constants.
     values = {w.path: value for w, value in zip(moving, fixed, strict=True)}
-    converted = import_keras.convert(keras_reference.read_layers(reference, values))[1]
+    converted = keras_conversion.convert(keras_reference.read_layers(reference, values))[1]
     apply = quick_jit(functools.partial(model.apply, train=False, last_only=True))
     single = jax.tree.map(np.float32, (variables | converted, frames))  # As it is used.
     points = np.asarray(apply(*single).position_map).reshape(expected.shape)

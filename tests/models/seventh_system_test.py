@@ -35,7 +35,7 @@ def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(tiny_recor
     config.data.update(frame_maps=True, draw='pairs', num_frames=2)
     config.data.update(front_max_yaw_deg=15.0, side_min_yaw_deg=15.0)
     config.model = {'name': 'tests.helpers.seventh_system:ShiftedPair'}
-    config.train.loss = 'image_mse'
+    config.train.loss_weights.update(masked_l1=0.0, gaussian_nll=0.0, image_mse=1.0)
     workdir = str(tmp_path / 'pairs')
     progress = train.train_and_evaluate(config, workdir)
     assert progress.step == 8  # 5 people, 3 frontal frames each, 2 pairs a step.

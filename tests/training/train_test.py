@@ -12,9 +12,11 @@ from seqface_jax import checkpoints, models, train
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
+from seqface_jax.training import steps
 from seqface_jax.training.devices import AXIS, Devices
 from seqface_jax.training.objective import sequence_losses
 from seqface_jax.training.state import Progress, create_state
+from seqface_jax.training.validation import mean_losses
 from tests.helpers import toy_model
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -159,9 +161,9 @@ def make_state(config, split):
     model = models.create(config.model, config.data.image_size, axis_name=AXIS)
     constants = models.constants(config.model, split.subjects, split.sample_frames)
     state = create_state(config, model, constants, split.num_batches())
-    step = devices.map(functools.partial(train.train_step, config), num_outputs=2, donate=True)
+    step = devices.map(functools.partial(steps.train_step, config), num_outputs=2, donate=True)
     eval_step = devices.map(
-        functools.partial(train.eval_step, config, model), num_outputs=1, donate=False
+        functools.partial(steps.eval_step, config, model), num_outputs=1, donate=False
     )
     return devices, step, devices.replicate(state), eval_step
 
@@ -184,20 +186,21 @@ def test_validation_counts_every_example_once_whatever_the_batch(tiny_records, l
     for batch_size in (2, 4):  # 6 sequences: without and with a filled-up last batch.
         config = toy_model.get_config(tiny_records)
         config.data.batch_size = batch_size
-        config.train.loss = loss
+        config.train.loss_weights.masked_l1 = 0.0
+        config.train.loss_weights[loss] = 1.0
         config.data.target = 'points' if loss == 'index_mse' else 'position_map'
         split = input_pipeline.open_dataset(config.data).split('validation')
         devices, _, state, eval_step = make_state(config, split)
         assert bool(split.batch(0, 0, split.num_batches() - 1)['weight'].all()) == (batch_size == 2)
         step = functools.partial(eval_step, state.variables(averaged=True))
-        means.append(train.mean_losses(config, step, devices, split))
+        means.append(mean_losses(config, step, devices, split))
     np.testing.assert_allclose(means[0]['loss'], means[1]['loss'], rtol=1e-6)
     np.testing.assert_allclose(means[0]['error_mm'], means[1]['error_mm'], rtol=1e-6)
 
 
 def test_the_likelihood_term_trains_the_variance(tiny_records):
     config = toy_model.get_config(tiny_records)
-    config.train.uncertainty_weight = 1.0
+    config.train.loss_weights.gaussian_nll = 1.0
     split = input_pipeline.open_dataset(config.data).split('train')
     devices, step, state, _ = make_state(config, split)
     state, _ = step(state, devices.deal(split.batch(0, 0, 0), config))
@@ -206,7 +209,7 @@ def test_the_likelihood_term_trains_the_variance(tiny_records):
 
 def test_the_faces_of_frames_count_by_their_weight(tiny_records):
     config = toy_model.get_config(tiny_records)
-    config.data.frame_maps, config.train.frame_weight = True, 2.0
+    config.data.frame_maps, config.train.loss_weights.frame_l1 = True, 2.0
     batch = input_pipeline.open_dataset(config.data).split('train').batch(0, 0, 0)
     batch = jax.tree.map(lambda leaf: leaf[0], Devices(4).deal(batch, config))
     batch['frame_mask'] = np.ones_like(batch['frame_mask'])  # One frame has no map.
@@ -214,19 +217,20 @@ def test_the_faces_of_frames_count_by_their_weight(tiny_records):
     batch['frame_map'] = batch['frame_map'] + np.float32([0, 0.5, 0])
     predicted = np.repeat(batch['position_map'][:, None], 3, axis=1) + 9
     moved = models.Prediction(predicted, frame_map=predicted + np.float32([0, 2, 0]))
-    with_faces, error_mm = sequence_losses(config, moved, batch, {})
-    config.train.frame_weight = 0.0
-    without, _ = sequence_losses(config, moved, batch, {})
-    np.testing.assert_allclose(with_faces - without, 2 * 1.5, rtol=1e-4)
+    loss, terms, error_mm = sequence_losses(config, moved, batch, {})
+    np.testing.assert_allclose(terms['frame_l1'], 1.5, rtol=1e-4)
+    np.testing.assert_allclose(loss, terms['masked_l1'] + 2 * 1.5, rtol=1e-4)
     np.testing.assert_allclose(error_mm, 9 * 3**0.5, rtol=1e-4)
 
 
 def test_faces_of_frames_without_maps_or_a_head_are_refused(tiny_records, tmp_path):
     config = toy_model.get_config(tiny_records)
-    config.train.frame_weight = 1.0
-    wanted = r'train\.frame_weight needs data\.frame_maps=True.* and a model\.expression_size'
-    with pytest.raises(UserError, match=wanted):
-        train.train_and_evaluate(config, str(tmp_path))
+    config.train.loss_weights.frame_l1 = 1.0
+    with pytest.raises(UserError, match=r'loss_weights\.frame_l1 needs data\.frame_maps=True'):
+        train.train_and_evaluate(config, str(tmp_path / 'without_maps'))
+    config.data.frame_maps = True
+    with pytest.raises(UserError, match='needs a network that answers with frame_map'):
+        train.train_and_evaluate(config, str(tmp_path / 'without_a_head'))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tiny_records, tmp_path):

@@ -1,0 +1,69 @@
+"""What a Reconstructor remembers of a person's photos, and what one photo shows."""
+
+import enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqface_jax.errors import UserError
+
+
+class State(NamedTuple):
+    """All that is remembered of the photos so far; its size does not grow.
+
+    Attributes:
+        network: the recurrent state, one person; None before the first photo.
+        detection: face_detection.Face of the last photo that was used, or None.
+        num_frames: photos used so far.
+    """
+
+    network: Any
+    detection: Any
+    num_frames: int
+
+
+class Rejection(enum.Enum):
+    """Why a photo is not used; the value says it to a person."""
+
+    NO_FACE = 'no face found'
+    NO_POSE = 'no pose of a face fits'
+    BLURRED = 'blurred'
+
+
+class Observation(NamedTuple):
+    """What a photo shows of one person, before the network sees it.
+
+    Attributes:
+        detection: face_detection.Face, its box in photo pixels; None if there is none.
+        frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
+        sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
+        rejection: a Rejection, or None if the photo can be used.
+        outcome: what the flagship would make of the photo, which `update` takes over; else None.
+    """
+
+    detection: Any
+    frame: Any
+    sharpness: float
+    rejection: Any
+    outcome: Any = None
+
+    @property
+    def reason(self):
+        """A few words: how the face was found, or why the photo is not used."""
+        if self.rejection is None:
+            return self.detection.found_by
+        if self.rejection is Rejection.BLURRED:
+            return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
+        return self.rejection.value
+
+
+def check_photo(photo):
+    """Returns a photo as an array.
+
+    Raises:
+        UserError: it is not uint8 RGB [H, W, 3].
+    """
+    photo = np.asarray(photo)
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
+        raise UserError(f'a photo must be uint8 RGB [H, W, 3], got {photo.dtype} {photo.shape}')
+    return photo

@@ -1,0 +1,64 @@
+"""Rules of the source tree that no other test sees."""
+
+import ast
+import functools
+import pathlib
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGES = ('seqface_jax', 'data_prep', 'configs')
+
+
+@functools.cache
+def _sources():
+    """Returns the syntax tree of every module that is installed, by its dotted name."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob('*.py')]
+    paths += ROOT.glob('run_*.py')
+    found = {}
+    for path in paths:
+        name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
+        found[name.removesuffix('.__init__')] = ast.parse(path.read_text())
+    return found
+
+
+def _imported(tree):
+    """Yields the dotted names that a module imports, at its top or inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                name = f'{node.module}.{alias.name}'
+                yield name if name in _sources() else node.module
+
+
+def test_one_module_alone_touches_orbax():
+    users = {
+        name
+        for name, tree in _sources().items()
+        if any(imported.split('.')[0] == 'orbax' for imported in _imported(tree))
+    }
+    assert users == {'seqface_jax.checkpoints'}
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count: they hide a circle, and do not cut it."""
+    sources = _sources()
+    arrows = {name: set(_imported(tree)) & sources.keys() for name, tree in sources.items()}
+    while True:
+        ends = {name for name, targets in arrows.items() if not targets & arrows.keys()}
+        if not ends:
+            break
+        arrows = {name: targets for name, targets in arrows.items() if name not in ends}
+    assert not arrows, f'a circle is among {sorted(arrows)}'
+
+
+def test_commands_write_to_the_streams_and_nothing_prints():
+    printing = [
+        f'{name}:{node.lineno}'
+        for name, tree in _sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ('print', 'exit', 'quit')
+    ]
+    assert not printing
