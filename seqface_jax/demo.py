@@ -105,7 +105,7 @@ def run(
             ordered=opened.kind != 'photos',
             keep_keyframes=animate,
         )
-        results = reconstructor.result_files(output, opened.kind)
+        results = reconstructor.result_files(output, opened.kind, opened.rate)
         with record, results or contextlib.nullcontext():
             total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
             bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
@@ -162,7 +162,15 @@ def _show(results, moment):
         results.skip(frame.name, frame.photo, moment.detail)
     else:
         band_mm = float((1 / face.confidence - 1).mean())
-        results.use(frame.name, frame.photo, face.frame, band_mm, face.vertices)
+        results.use(
+            frame.name,
+            frame.photo,
+            face.frame,
+            band_mm,
+            face.vertices,
+            scale=frame.scale,
+            seconds=frame.seconds,
+        )
 
 
 def _close_up(moment):

@@ -178,15 +178,16 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     _, model, variables = checkpoints.load(flags.FLAGS.workdir, 'best_validation')
-    with np.load(flags.FLAGS.space) as file:
-        arrays = dict(file)
+    advice = '`python -m data_prep.hard_pictures.shape_space` writes it'
+    arrays = files.read_arrays(flags.FLAGS.space, advice)
 
     def stream_of(own):
         return flagship.Stream(model, variables, flagship.geometry_of(own))
 
     finder = stream_of(arrays).finder
+    advice = '`python -m data_prep.hard_pictures.sequences` writes it'
     measured = {
-        pathlib.Path(path).stem: see(finder, dict(np.load(path)))
+        pathlib.Path(path).stem: see(finder, files.read_arrays(path, advice))
         for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():

@@ -13,7 +13,7 @@ import optax
 from flax import serialization
 from tqdm import tqdm
 
-from seqface_jax import checkpoints, models
+from seqface_jax import checkpoints, files, models
 from seqface_jax.correspondence import objective, pictures
 from seqface_jax.correspondence.damage import damage
 from seqface_jax.errors import UserError
@@ -178,14 +178,8 @@ def _mean_terms(logged):
 
 def _read_points(config):
     path = os.path.join(config.data.dir, 'points.npz')
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'{path}: cannot be read ({error}); `python -m data_prep.hard_pictures` writes it '
-            'beside the pictures'
-        ) from error
+    advice = '`python -m data_prep.hard_pictures` writes it beside the pictures'
+    return files.read_arrays(path, advice)
 
 
 def _start(config, model, tx, data, mirror, store):

@@ -53,6 +53,16 @@ def angles_deg(fit):
     return np.degrees(Rotation.from_matrix(_UPRIGHT @ fit.rotation).as_euler('YXZ'))
 
 
+def rescaled(fit, factor):
+    """Returns the FrameFit for the same picture with `factor` times as many pixels along a side."""
+    return dataclasses.replace(
+        fit,
+        focal_px=fit.focal_px * factor,
+        center_px=np.asarray(fit.center_px) * factor,
+        reprojection_px=fit.reprojection_px * factor,
+    )
+
+
 def in_crop(fit, square, side_px):
     """Returns the FrameFit for a picture that shows only a square of the photo.
 

@@ -20,7 +20,7 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
 TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
-_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4.
+_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4, where the source does not say it.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -172,11 +172,14 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
-    def result_files(self, output, kind):
-        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'."""
+    def result_files(self, output, kind, rate=None):
+        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
+
+        `rate` is that of a video, frames a second; None where it does not say it.
+        """
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
-        rate = None if kind == 'photos' else _FRAMES_PER_SECOND
+        rate = None if kind == 'photos' else rate or _FRAMES_PER_SECOND
         return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
 
     def final_face(self, face):
