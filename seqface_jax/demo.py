@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqface_jax import checkpoints, reconstruct
+from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
 from seqface_jax.reconstruction import demo_record, viewer
@@ -127,7 +127,8 @@ def run(
             lines = record.lines(stop.is_set())
             lines += record.write(reconstructor)
             if results is not None:
-                title = f'{record.num_used} of {record.num_frames} frames of {source}'
+                title = f'{record.num_used} of {record.num_frames} frames of '
+                title += files.printable(source)
                 paths = results.write(title, reconstructor.final_face(record.face))
                 lines += [f'wrote {path}' for path in paths]
             if page is not None and record.face.texture is not None:

@@ -119,7 +119,12 @@ def of_path(path):
 
 
 def promises_photo(path):
-    """Returns whether a file is meant as a photo, by its ending."""
+    """Returns whether a file is meant as a photo, by its ending.
+
+    macOS puts a companion ._a.jpg without a picture beside a.jpg on foreign disks.
+    """
+    if os.path.basename(path).startswith('._'):
+        return False
     return os.path.splitext(path)[1].lower() in PHOTO_ENDINGS
 
 

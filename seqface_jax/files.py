@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files of arrays that may be anything."""
+"""Files that are there whole or not at all; their names; files of arrays that may be damaged."""
 
 import os
 import tempfile
@@ -12,6 +12,11 @@ from seqface_jax import errors
 # What NumPy and zipfile raise on a file of arrays that was changed or cut.
 DAMAGED_ARRAYS = (ValueError, KeyError, EOFError, NotImplementedError)
 DAMAGED_ARRAYS += (zipfile.BadZipFile, zlib.error)
+
+
+def printable(text):
+    """Returns a text as it can be written: names of files may hold bytes that are no UTF-8."""
+    return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
 def read_arrays(path, advice, names=None):

@@ -14,7 +14,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from data_prep.hard_pictures import shards, workers
-from seqface_jax import errors
+from seqface_jax import command_line, errors
 
 _FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
 _PEOPLE = flags.DEFINE_string(
@@ -55,5 +55,5 @@ def main(argv):
 
 
 if __name__ == '__main__':
-    flags.mark_flags_as_required(['face_dir', 'out_dir'])
-    app.run(main)
+    command_line.require(face_dir='FaceXModel of ICT-FaceKit', out_dir='FOLDER to write')
+    app.run(main, flags_parser=command_line.parse)

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import app, flags
 
-from seqface_jax import checkpoints, errors, files
+from seqface_jax import checkpoints, command_line, errors, files
 from seqface_jax.correspondence.crops import Crop
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
@@ -206,5 +206,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['workdir', 'space'])
-    app.run(main)
+    command_line.require(workdir='RUN, the folder of a flagship', space='FILE of shape_space')
+    app.run(main, flags_parser=command_line.parse)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from data_prep.hard_pictures import people, picture, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
-from seqface_jax import errors, files
+from seqface_jax import command_line, errors, files
 
 
 def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
@@ -84,5 +84,10 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['face_dir', 'people', 'kind', 'out'])
-    app.run(main)
+    command_line.require(
+        face_dir='FaceXModel of ICT-FaceKit',
+        people='FILE of template_kinds',
+        kind='ict, makehuman or embedded',
+        out='FILE to write, .npz',
+    )
+    app.run(main, flags_parser=command_line.parse)

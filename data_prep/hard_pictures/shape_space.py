@@ -13,7 +13,7 @@ from absl import app, flags, logging
 
 from data_prep.hard_pictures import people, points, template_eyes, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
-from seqface_jax import errors, files
+from seqface_jax import command_line, errors, files
 from seqface_jax.geometry import alignment
 
 _COMPONENTS = 128
@@ -164,5 +164,9 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['face_dir', 'people', 'out'])
-    app.run(main)
+    command_line.require(
+        face_dir='FaceXModel of ICT-FaceKit',
+        people='FILE of template_kinds',
+        out='FILE to write, .npz',
+    )
+    app.run(main, flags_parser=command_line.parse)

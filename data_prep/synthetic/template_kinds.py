@@ -23,7 +23,7 @@ from data_prep.synthetic import (
     template_transfer,
 )
 from data_prep.synthetic.face import face_model
-from seqface_jax import errors, files
+from seqface_jax import command_line, errors, files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.
 _LIP_MM = 0.8  # From the embedded seam of the lips down to the landmarks of the lower lip.
@@ -188,5 +188,7 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['ict_dir', 'makehuman', 'out'])
-    app.run(main)
+    command_line.require(
+        ict_dir='FaceXModel of ICT-FaceKit', makehuman='head.npz', out='FILE to write, .npz'
+    )
+    app.run(main, flags_parser=command_line.parse)

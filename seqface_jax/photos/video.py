@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import file_kinds, own_files
+from seqface_jax import file_kinds, files, own_files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import photo_file, video_geometry
 
@@ -24,7 +24,7 @@ class Frame(NamedTuple):
     """One frame of a source, or a file of a folder that holds none.
 
     Attributes:
-        name: path of the photo, or number of the frame, from 0.
+        name: path of the photo as it can be written, or number of the frame, from 0.
         photo: [H, W, 3] uint8 RGB, upright; None if it cannot be read.
         problem: str, why it cannot be read; None if it can.
         reason: str, a few words that are the same for all files with this problem.
@@ -163,14 +163,15 @@ def _photos(paths, count):
 
 def _photo(path):
     """Returns the Frame of a file, whatever it is."""
+    name = files.printable(path)
     if os.path.isdir(path):
-        return Frame(path, None, 'a folder: what is in it is not looked at', photo_file.NO_PHOTO)
+        return Frame(name, None, 'a folder: what is in it is not looked at', photo_file.NO_PHOTO)
     if own_files.is_own(path):
-        return Frame(path, None, 'written by this program, not a photo', photo_file.OWN)
+        return Frame(name, None, 'written by this program, not a photo', photo_file.OWN)
     try:
-        return Frame(path, photo_file.read(path))
+        return Frame(name, photo_file.read(path))
     except photo_file.PhotoError as error:
-        return Frame(path, None, str(error), error.reason)
+        return Frame(name, None, files.printable(error), error.reason)
 
 
 def _video(path):

@@ -111,6 +111,8 @@ class Record:
         if moment.face is None:
             self._skip(moment)
             row = (moment.frame.name, 'skipped', moment.detail, *self._found(moment))
+            if moment.observation is not None and moment.observation.outcome is not None:
+                row += (f'{moment.observation.outcome.confidence:.3f}',)
             row += ('',) * (len(_COLUMNS) - len(row))
         else:
             pose, why_none = self._use(moment)

@@ -24,6 +24,7 @@ class FrameFit:
         expression: [E] in [0, 1], weights of the blendshapes.
         reprojection_px: error of the measured points, root mean square.
         score: in [0, 1], the network's word that this is a face.
+        confidence: in [0, 1], how far its points on this photo can be believed.
     """
 
     rotation: np.ndarray
@@ -34,6 +35,7 @@ class FrameFit:
     expression: np.ndarray
     reprojection_px: float
     score: float
+    confidence: float
 
 
 def camera_points(fit, points):

@@ -8,7 +8,7 @@ import numpy as np
 
 from seqface_jax import checkpoints
 from seqface_jax.correspondence.crops import Crop
-from seqface_jax.correspondence.sighting import Sighting
+from seqface_jax.correspondence.sighting import MIN_CONFIDENCE, Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
@@ -37,6 +37,23 @@ class Outcome(NamedTuple):
     state: Any
     fit: Any
     sighting: Sighting
+
+    @property
+    def has_pose(self):
+        """Whether the fitted face lies where the network has seen its points."""
+        width = np.ptp(self.sighting.places[:, 0]) + 1e-6
+        is_near = float(self.fit.error_px) <= MAX_ERROR * width
+        return is_near and float(self.fit.inlier_share) >= MIN_INLIERS
+
+    @property
+    def is_convincing(self):
+        """Whether the photo can be used, blurred or not."""
+        return self.has_pose and self.confidence >= MIN_CONFIDENCE
+
+    @property
+    def confidence(self):
+        """In [0, 1], how far the photo can be believed; see Sighting."""
+        return self.sighting.confidence
 
 
 class PointReconstructor:
@@ -101,21 +118,25 @@ class PointReconstructor:
 
         reconstruct.check_photo(photo)
         self.compile()
-        network = self._network(state)
-        sightings = self._stream.finder.find(photo, state.detection if video else None)
-        if not sightings:
+        network, outcome = self._network(state), None
+        for sightings in self._stream.finder.ways(photo, state.detection if video else None):
+            other = self._of_person(network, photo, sightings, state.num_frames)
+            if outcome is None or other.confidence > outcome.confidence:
+                outcome = other
+            if outcome.is_convincing:
+                break
+        if outcome is None:
             return reconstruct.Observation(None, None, 0.0, reconstruct.Rejection.NO_FACE)
-        outcome = self._of_person(network, photo, sightings, state.num_frames)
-        sighting, fit = outcome.sighting, outcome.fit
-        frame = sighting.crop.cut(photo, self.config.data.image_size)
-        sharp = sharpness(sighting.crop.cut(photo, 256))
-        rejection = None
-        width = np.ptp(sighting.places[:, 0]) + 1e-6
-        if float(fit.error_px) > MAX_ERROR * width or float(fit.inlier_share) < MIN_INLIERS:
+        crop = outcome.sighting.crop
+        sharp, rejection = sharpness(crop.cut(photo, 256)), None
+        if not outcome.has_pose:
             rejection = reconstruct.Rejection.NO_POSE
+        elif not outcome.is_convincing:
+            rejection = reconstruct.Rejection.DOUBTFUL
         elif sharp < self._min_sharpness:
             rejection = reconstruct.Rejection.BLURRED
-        return reconstruct.Observation(sighting, frame, sharp, rejection, outcome)
+        frame = crop.cut(photo, self.config.data.image_size)
+        return reconstruct.Observation(outcome.sighting, frame, sharp, rejection, outcome)
 
     def update(self, state, photo, observation=None):
         """Takes one more photo into account; see reconstruct.Reconstructor.update."""
@@ -243,6 +264,7 @@ class PointReconstructor:
             expression=weights,
             reprojection_px=float(fit.error_px),
             score=outcome.sighting.score,
+            confidence=outcome.confidence,
         )
 
     @functools.cached_property
