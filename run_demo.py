@@ -6,7 +6,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import command_line, errors
+from seqface_jax import command_line, errors, files
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
 _INPUT = flags.DEFINE_string(
@@ -55,7 +55,7 @@ def main(argv):
             animate=_ANIMATE.value,
             page=page,
         )
-        sys.stdout.write('\n'.join(lines) + '\n')
+        sys.stdout.write(files.printable('\n'.join(lines)) + '\n')
         sys.stdout.flush()
         if page is not None:
             demo.keep_page(page)

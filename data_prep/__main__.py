@@ -21,7 +21,7 @@ import sys
 from absl import app, flags
 
 from data_prep import sources
-from seqface_jax import extras
+from seqface_jax import command_line, extras, files
 from seqface_jax.errors import UserError, exit_on_user_error
 
 _RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners distribute it.')
@@ -170,7 +170,7 @@ def _prepare(dataset):
         with_maps=_FRAME_MAPS.value,
         beam_options=_BEAM.value,
     )
-    sys.stdout.write(prepare.summary(report, up_to_date))
+    sys.stdout.write(files.printable(prepare.summary(report, up_to_date)))
 
 
 def _write_synthetic():
@@ -223,4 +223,4 @@ def _num_workers():
 
 
 if __name__ == '__main__':
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

@@ -17,6 +17,7 @@ from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject
 from data_prep.work import work_files
+from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
 
@@ -68,7 +69,7 @@ def read(task):
     info = {
         'usable': reason is None,
         'neutral': frame and [frame.sequence, frame.index],
-        'neutral_path': frame and os.path.relpath(frame.scan_path, task.raw_dir),
+        'neutral_path': frame and files.printable(os.path.relpath(frame.scan_path, task.raw_dir)),
         'residual_mm': residual_mm,
         'num_frames': len(crops),
         'skipped': [entry._asdict() for entry in skipped],

@@ -15,6 +15,8 @@ from absl import flags
 _ABSENT = re.compile(r'^\s*flag --[\w.]+=None: ', re.MULTILINE)  # What absl puts before a message.
 _FIELD = re.compile(r'--?(?:no)?config\.([\w.]+)')
 
+_HOME = re.compile(r'^(--?[\w.]+=)(~.*)')
+
 
 def require(**examples):
     """Makes flags required.
@@ -29,12 +31,20 @@ def require(**examples):
 
 
 def parse(argv):
-    """Parses the flags; returns what is none. A mistake ends the program with one sentence."""
+    """Parses the flags; returns what is none. A mistake ends the program with one sentence.
+
+    A path that begins with ~ lies in the home folder: shells leave that of `--flag=~/x` as it is,
+    and a folder named ~ would be written.
+    """
     try:
-        return flags.FLAGS(argv)
+        return flags.FLAGS([_HOME.sub(_at_home, argument) for argument in argv])
     except flags.Error as error:
         sentences = _ABSENT.sub('', str(error)).strip().splitlines()
         _end('; '.join(sentence.strip() for sentence in sentences))
+
+
+def _at_home(match):
+    return match.group(1) + os.path.expanduser(match.group(2))
 
 
 def parse_with_config(argv):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tqdm
 
-from seqface_jax import checkpoints, reconstruct
+from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
 from seqface_jax.reconstruction import demo_record, viewer
@@ -105,7 +105,7 @@ def run(
             ordered=opened.kind != 'photos',
             keep_keyframes=animate,
         )
-        results = reconstructor.result_files(output, opened.kind)
+        results = reconstructor.result_files(output, opened.kind, opened.rate)
         with record, results or contextlib.nullcontext():
             total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
             bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
@@ -127,7 +127,8 @@ def run(
             lines = record.lines(stop.is_set())
             lines += record.write(reconstructor)
             if results is not None:
-                title = f'{record.num_used} of {record.num_frames} frames of {source}'
+                title = f'{record.num_used} of {record.num_frames} frames of '
+                title += files.printable(source)
                 paths = results.write(title, reconstructor.final_face(record.face))
                 lines += [f'wrote {path}' for path in paths]
             if page is not None and record.face.texture is not None:
@@ -162,7 +163,15 @@ def _show(results, moment):
         results.skip(frame.name, frame.photo, moment.detail)
     else:
         band_mm = float((1 / face.confidence - 1).mean())
-        results.use(frame.name, frame.photo, face.frame, band_mm, face.vertices)
+        results.use(
+            frame.name,
+            frame.photo,
+            face.frame,
+            band_mm,
+            face.vertices,
+            scale=frame.scale,
+            seconds=frame.seconds,
+        )
 
 
 def _close_up(moment):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import errors, extras
+from seqface_jax import command_line, errors, extras
 from seqface_jax.errors import UserError
 
 WORKS, MISSING, BROKEN = '+', '-', 'x'
@@ -365,4 +365,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

@@ -17,6 +17,12 @@ PHOTO_KINDS = ('JPEG', 'PNG', 'BMP', 'TIFF', 'WebP', 'GIF', 'PPM', 'JPEG 2000', 
 # Endings that promise a photo: such a file is a damaged one, whatever its bytes say.
 PHOTO_ENDINGS = ('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.tif', '.tiff', '.webp', '.gif')
 PHOTO_ENDINGS += ('.ppm', '.pgm', '.pbm', '.pnm', '.jp2', '.j2k', '.avif', '.heic', '.heif')
+PHOTO_ENDINGS += ('.hif', '.jpx', '.jpf', '.j2c', '.jpc', '.dib', '.apng')
+_STREAM_ENDINGS = ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
+# Endings that promise a video.
+VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
+VIDEO_ENDINGS += ('.mts', '.m2ts', '.ts', '.3gp', '.3g2', '.flv', '.ogv', '.vob', '.asf', '.dv')
+VIDEO_ENDINGS += _STREAM_ENDINGS
 _HEAD_BYTES = 4096
 _STREAM_BYTES = 1 << 25  # Bytes in which a bare stream of JPEG pictures shows at least three.
 _HEIC_BRANDS = {b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'hevm', b'hevs'}
@@ -84,7 +90,6 @@ _COLOUR_FILTER_ARRAY, _LINEAR_RAW = 32803, 34892
 # A segment's marker within a JPEG file; 0 and restarts follow FF within coded data.
 _JPEG_MARKER = re.compile(rb'\xff([^\x00\xd0-\xd7\xff])')
 _JPEG_END = 0xD9
-_STREAM_ENDINGS = ('.mjpg', '.mjpeg')
 
 
 class Kind(NamedTuple):
@@ -114,8 +119,18 @@ def of_path(path):
 
 
 def promises_photo(path):
-    """Returns whether a file is meant as a photo, by its ending."""
+    """Returns whether a file is meant as a photo, by its ending.
+
+    macOS puts a companion ._a.jpg without a picture beside a.jpg on foreign disks.
+    """
+    if os.path.basename(path).startswith('._'):
+        return False
     return os.path.splitext(path)[1].lower() in PHOTO_ENDINGS
+
+
+def promises_video(path):
+    """Returns whether a file is meant as a video, by its ending."""
+    return os.path.splitext(path)[1].lower() in VIDEO_ENDINGS
 
 
 def of_bytes(data, name=''):

@@ -1,7 +1,46 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all; their names; files of arrays that may be damaged."""
 
 import os
 import tempfile
+import zipfile
+import zlib
+
+import numpy as np
+
+from seqface_jax import errors
+
+# What NumPy and zipfile raise on a file of arrays that was changed or cut.
+DAMAGED_ARRAYS = (ValueError, KeyError, EOFError, NotImplementedError)
+DAMAGED_ARRAYS += (zipfile.BadZipFile, zlib.error)
+
+
+def printable(text):
+    """Returns a text as it can be written: names of files may hold bytes that are no UTF-8."""
+    return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
+
+
+def read_arrays(path, advice, names=None):
+    """Reads a .npz file.
+
+    Args:
+        path: of the file.
+        advice: what to do where it cannot be read, for the message.
+        names: of the arrays that are read; all if left out.
+
+    Returns:
+        {name: array}.
+
+    Raises:
+        UserError: it is missing, damaged, another file, or lacks one of the arrays.
+    """
+    try:
+        with np.load(path) as file:
+            if isinstance(file, np.ndarray):
+                raise ValueError('it holds a single array')
+            return {name: file[name] for name in names or file.files}
+    except (OSError, *DAMAGED_ARRAYS) as error:
+        why = errors.unread(error) or getattr(error, 'strerror', None) or f'damaged: {error}'
+        raise errors.UserError(f'{path}: cannot be read ({why}); {advice}') from error
 
 
 def write_atomically(path, write):

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import checkpoints, errors
+from seqface_jax import checkpoints, command_line, errors
 from seqface_jax.reconstruction import flagship
 
 _DROPPED_BITS = 13  # Of the 24 of a float32's significand.
@@ -85,5 +85,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['workdir', 'output'])
-    app.run(main)
+    command_line.require(workdir='RUN, the folder of a flagship', output='FOLDER to write')
+    app.run(main, flags_parser=command_line.parse)

@@ -11,7 +11,7 @@ import sys
 import cv2
 from absl import app, flags
 
-from seqface_jax import errors
+from seqface_jax import command_line, errors
 from seqface_jax.errors import UserError
 
 _FOLDER = os.path.join(os.path.dirname(__file__), 'samples')
@@ -51,7 +51,7 @@ def write(output):
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_string('output', None, 'Folder for the photographs, a folder per person.')
-    flags.mark_flags_as_required(['output'])
+    command_line.require(output='FOLDER to write')
 
 
 @errors.exit_on_user_error
@@ -63,4 +63,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

@@ -9,11 +9,13 @@ alone. `--first` adds plain shards after hard ones.
 import multiprocessing
 import os
 import pathlib
+from concurrent import futures
 
 from absl import app, flags
 from tqdm import tqdm
 
 from data_prep.hard_pictures import shards, workers
+from seqface_jax import command_line, errors
 
 _FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
 _PEOPLE = flags.DEFINE_string(
@@ -28,23 +30,32 @@ _PLAIN = flags.DEFINE_bool('plain', False, 'Pictures like own photos: see pictur
 _SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
 
+@errors.exit_on_user_error
 def main(argv):
     """Draws what is missing."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    # Here first: a worker that cannot load it would be started again for ever.
+    arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
+    workers.load_world(*arguments)
     numbers = range(_FIRST.value, _FIRST.value + _NUM_SHARDS.value)
     missing = [n for n in numbers if not shards.path_of(_OUT_DIR.value, n).is_file()]
     pathlib.Path(_OUT_DIR.value).mkdir(parents=True, exist_ok=True)
     workers.write_points(_OUT_DIR.value, _FACE_DIR.value)
     jobs = [(_OUT_DIR.value, n, _SEED.value, _PLAIN.value) for n in missing]
-    arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
-    with multiprocessing.get_context('spawn').Pool(
-        _WORKERS.value, workers.start, arguments
-    ) as pool:
-        for _ in tqdm(pool.imap_unordered(workers.draw, jobs), total=len(jobs), unit='shard'):
-            pass
+    spawn = multiprocessing.get_context('spawn')
+    try:
+        with futures.ProcessPoolExecutor(_WORKERS.value, spawn, workers.start, arguments) as pool:
+            drawn = [pool.submit(workers.draw, job) for job in jobs]
+            for done in tqdm(futures.as_completed(drawn), total=len(jobs), unit='shard'):
+                done.result()
+    except futures.process.BrokenProcessPool as error:
+        raise errors.UserError(
+            'a process that draws died, perhaps out of memory: run the same command again, with '
+            'fewer --workers'
+        ) from error
 
 
 if __name__ == '__main__':
-    flags.mark_flags_as_required(['face_dir', 'out_dir'])
-    app.run(main)
+    command_line.require(face_dir='FaceXModel of ICT-FaceKit', out_dir='FOLDER to write')
+    app.run(main, flags_parser=command_line.parse)

@@ -17,7 +17,7 @@ import numpy as np
 from absl import app, flags
 
 from data_prep.hard_pictures import shared_error
-from seqface_jax import checkpoints, errors, files
+from seqface_jax import checkpoints, command_line, errors, files
 from seqface_jax.correspondence.crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
@@ -255,15 +255,16 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     _, model, variables = checkpoints.load(flags.FLAGS.workdir, 'best_validation')
-    with np.load(flags.FLAGS.space) as file:
-        arrays = dict(file)
+    advice = '`python -m data_prep.hard_pictures.shape_space` writes it'
+    arrays = files.read_arrays(flags.FLAGS.space, advice)
 
     def stream_of(own):
         return flagship.Stream(model, variables, flagship.geometry_of(own))
 
     finder = stream_of(arrays).finder
+    advice = '`python -m data_prep.hard_pictures.sequences` writes it'
     measured = {
-        pathlib.Path(path).stem: see(finder, dict(np.load(path)))
+        pathlib.Path(path).stem: see(finder, files.read_arrays(path, advice))
         for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():
@@ -284,5 +285,5 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['workdir', 'space'])
-    app.run(main)
+    command_line.require(workdir='RUN, the folder of a flagship', space='FILE of shape_space')
+    app.run(main, flags_parser=command_line.parse)

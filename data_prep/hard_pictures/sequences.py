@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from data_prep.hard_pictures import people, picture, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
+from seqface_jax import command_line, errors, files
 
 
 def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
@@ -62,6 +63,7 @@ def define_flags():
     flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')
 
 
+@errors.exit_on_user_error
 def main(argv):
     """Writes the file."""
     del argv
@@ -77,10 +79,15 @@ def main(argv):
         plain=flags.FLAGS.plain,
     )
     pathlib.Path(flags.FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
-    np.savez(flags.FLAGS.out, **arrays)
+    files.write_atomically(flags.FLAGS.out, lambda file: np.savez(file, **arrays))
 
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['face_dir', 'people', 'kind', 'out'])
-    app.run(main)
+    command_line.require(
+        face_dir='FaceXModel of ICT-FaceKit',
+        people='FILE of template_kinds',
+        kind='ict, makehuman or embedded',
+        out='FILE to write, .npz',
+    )
+    app.run(main, flags_parser=command_line.parse)

@@ -13,6 +13,7 @@ from absl import app, flags, logging
 
 from data_prep.hard_pictures import people, points, template_eyes, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
+from seqface_jax import command_line, errors, files
 from seqface_jax.geometry import alignment
 
 _COMPONENTS = 128
@@ -135,8 +136,8 @@ def build(face_dir, kinds, people_file):
 
 def eyes_of(model, canonical, people_file, mean, uv):
     """Returns the arrays of template_eyes.eyes, moved to the mean face [V, 3] mm of the space."""
-    with np.load(people_file) as file:
-        rims = [file['left_eye_rim'], file['right_eye_rim']]
+    names = ('left_eye_rim', 'right_eye_rim')
+    rims = list(files.read_arrays(people_file, workers.PEOPLE_ADVICE, names).values())
     face = canonical(model.mean[:NUM_FACE])
     arrays = template_eyes.eyes(model, canonical, rims, face, uv)
     for side, rim in enumerate(rims):
@@ -153,14 +154,19 @@ def define_flags():
     flags.DEFINE_string('out', None, 'File to write, .npz.')
 
 
+@errors.exit_on_user_error
 def main(argv):
     """Writes the file."""
     del argv
     arrays = build(flags.FLAGS.face_dir, tuple(flags.FLAGS.kinds), flags.FLAGS.people)
-    np.savez_compressed(flags.FLAGS.out, **arrays)
+    files.write_atomically(flags.FLAGS.out, lambda file: np.savez_compressed(file, **arrays))
 
 
 if __name__ == '__main__':
     define_flags()
-    flags.mark_flags_as_required(['face_dir', 'people', 'out'])
-    app.run(main)
+    command_line.require(
+        face_dir='FaceXModel of ICT-FaceKit',
+        people='FILE of template_kinds',
+        out='FILE to write, .npz',
+    )
+    app.run(main, flags_parser=command_line.parse)

@@ -7,8 +7,15 @@ import numpy as np
 from data_prep.hard_pictures import looks, painter, people, picture, points, shards, template_model
 from data_prep.synthetic import makehuman
 from data_prep.synthetic.face import face_model
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
+PEOPLE_ADVICE = '`python -m data_prep.synthetic.template_kinds` writes the file of --people'
+# Names of each kind's arrays in that file, after the kind's own.
+_ARRAYS = {
+    'makehuman': ('mean', 'deltas', 'names', 'mean_weights'),
+    'embedded': ('mean', 'identity'),
+}
 _world = None
 
 
@@ -48,9 +55,10 @@ def _frame_of(people_file, model):
 
     A point of it is (point + shift) @ rotation.T + translation in the canonical frame.
     """
-    with np.load(people_file) as file:
-        rotation, translation = file['canonical_rotation'], file['canonical_translation']
-        first = file['template_mean'][0]
+    names = ('canonical_rotation', 'canonical_translation', 'template_mean')
+    arrays = files.read_arrays(people_file, PEOPLE_ADVICE, names)
+    rotation, translation = arrays['canonical_rotation'], arrays['canonical_translation']
+    first = arrays['template_mean'][0]
     return rotation, translation, (first - translation) @ rotation - model.mean[0]
 
 
@@ -62,10 +70,10 @@ def other_kind(people_file, kind, model):
         kind: 'makehuman' or 'embedded'.
         model: TemplateModel, whose frame the skin is told in.
     """
-    with np.load(people_file) as file:
-        if f'{kind}_mean' not in file:
-            raise UserError(f'{people_file}: does not hold the kind {kind}.')
-        arrays = {name: file[name] for name in file if name.startswith(kind)}
+    if kind not in _ARRAYS:
+        raise UserError(f'there is no kind of people {kind}: choose of ict, {", ".join(_ARRAYS)}')
+    names = [f'{kind}_{name}' for name in _ARRAYS[kind]]
+    arrays = files.read_arrays(people_file, PEOPLE_ADVICE, names)
     rotation, translation, shift = _frame_of(people_file, model)
 
     def to_frame(skin):
@@ -110,4 +118,7 @@ def write_points(folder, face_dir):
     model = template_model.read(face_dir)
     chosen = points.choose(model)
     mirror = points.mirrored(model, chosen)
-    np.savez(pathlib.Path(folder) / 'points.npz', vertices=chosen, mirror=mirror)
+    files.write_atomically(
+        pathlib.Path(folder) / 'points.npz',
+        lambda file: np.savez(file, vertices=chosen, mirror=mirror),
+    )

@@ -24,6 +24,7 @@ from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.camera import Camera
 from data_prep.synthetic.person import Person, rotation_matrix
+from seqface_jax import command_line, errors
 from seqface_jax.geometry import alignment, position_map
 from seqface_jax.photos import crops, face_detection
 from seqface_jax.photos import pose_regression as pose
@@ -179,6 +180,7 @@ def define_flags():
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")
 
 
+@errors.exit_on_user_error
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
@@ -190,4 +192,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

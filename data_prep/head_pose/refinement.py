@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from data_prep.head_pose import first_look
 from data_prep.work.workers import Workers
+from seqface_jax import command_line, errors
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.photos import crops, face_detection
 from seqface_jax.photos import pose_regression as pose
@@ -119,6 +120,7 @@ def define_flags():
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")
 
 
+@errors.exit_on_user_error
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
@@ -136,4 +138,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=command_line.parse)

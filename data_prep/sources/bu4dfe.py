@@ -8,12 +8,12 @@ beside its subjects, in truth/F001.npz.
 
 import os
 import re
-import zipfile
 
 import numpy as np
 
 from data_prep import splits
 from data_prep.sources import Frame, Subject, layout
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
@@ -61,7 +61,7 @@ class Source:
         try:
             with np.load(path) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, *files.DAMAGED_ARRAYS) as error:
             raise UserError(
                 f'the truth {path} cannot be read ({error}): write the tree again, in another '
                 '--out_dir, restore the file from a copy, or move it elsewhere to go without'

@@ -14,7 +14,7 @@ import re
 
 from data_prep import splits
 from data_prep.sources import Frame, Skipped, Subject, layout
-from seqface_jax import own_files
+from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
 
 _SUBJECT = re.compile(r'[^.].*')
@@ -32,10 +32,11 @@ class Source:
         found = layout.subject_folders(raw_dir, _SUBJECT, 'the subjects', _EXAMPLE)
         self.passed_over = layout.unused(raw_dir, found.values(), "it lies in no subject's folder")
         self._subjects, self._neutral = [], {}
-        for subject_id, folder in sorted(found.items()):
-            files, passed_over = _files(folder)
+        for name, folder in sorted(found.items()):
+            subject_id = files.printable(name)
+            kinds, passed_over = _files(folder)
             self.passed_over += passed_over
-            frames, neutral = _frames(subject_id, files)
+            frames, neutral = _frames(subject_id, kinds)
             self._subjects.append(Subject(subject_id, tuple(frames), in_time=False))
             self._neutral[subject_id] = neutral
         below = [entry.where for entry in self.passed_over if entry.what == 'folder']
@@ -85,17 +86,18 @@ def _is_own(path):
         return _OWN_SCAN in file.read(_HEAD_BYTES)
 
 
-def _frames(subject_id, files):
+def _frames(subject_id, kinds):
     """Returns the frames of one subject, and (sequence, index) of the neutral one or None."""
-    photos, scans = _by_stem(files[layout.PHOTO]), _by_stem(files[layout.SCAN])
+    photos, scans = _by_stem(kinds[layout.PHOTO]), _by_stem(kinds[layout.SCAN])
     frames, neutral = [], []
     for name in sorted(photos.keys() | scans.keys(), key=_natural):
         for photo, scan in itertools.zip_longest(photos.get(name, ()), scans.get(name, ())):
             neutral += [(name, len(frames))] if scan else []
             frames.append(Frame(subject_id, 'photos', len(frames), photo, scan))
     neutral.sort(key=lambda named: not named[0].lower().startswith('neutral'))
-    for path in files[layout.VIDEO]:
-        frames.append(Frame(subject_id, f'video {os.path.basename(path)}', 0, path, None))
+    for path in kinds[layout.VIDEO]:
+        sequence = files.printable(f'video {os.path.basename(path)}')
+        frames.append(Frame(subject_id, sequence, 0, path, None))
     return frames, ('photos', neutral[0][1]) if neutral else None
 
 

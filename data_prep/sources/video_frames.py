@@ -1,12 +1,10 @@
 """A subject's video as photos: up to MAX_FRAMES of its frames, spread evenly over all of it."""
 
-import os
-
 import cv2
 
 from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
-from seqface_jax.photos import video, video_geometry
+from seqface_jax.photos import video_geometry
 
 MAX_FRAMES = 100  # Of a video of any length: its neighbours show the same face again.
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
@@ -18,8 +16,8 @@ def is_video(path):
         group = file_kinds.of_path(path).group
     except OSError:
         group = file_kinds.OTHER
-    named = os.path.splitext(path)[1].lower() in video.VIDEO_ENDINGS
-    return group == file_kinds.VIDEO or (named and group == file_kinds.OTHER)
+    is_damaged = group == file_kinds.OTHER and file_kinds.promises_video(path)
+    return group == file_kinds.VIDEO or is_damaged
 
 
 def read(path, on_loss=lambda sentence: None):

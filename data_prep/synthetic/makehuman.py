@@ -17,6 +17,7 @@ import pathlib
 import numpy as np
 
 from data_prep.synthetic import subdivision, template_transfer
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 _FILE = 'head.npz'
@@ -105,7 +106,7 @@ def read(path):
             base, triangles, deltas, names = (
                 arrays[name] for name in ('vertices', 'triangles', 'deltas', 'names')
             )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *files.DAMAGED_ARRAYS) as error:
         raise UserError(
             f'{path}: is no head of MakeHuman; give the head.npz with vertices, triangles, deltas '
             'and names.'

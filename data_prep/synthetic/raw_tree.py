@@ -11,7 +11,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import zipfile
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +23,7 @@ from data_prep.synthetic import appearance, deformation, expressions, faces, ren
 from data_prep.synthetic.camera import studio_camera
 from data_prep.synthetic.person import Person, pose_over_time
 from data_prep.work.workers import Workers
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 _MISSING = range(27, 32)  # F027-F031 are missing in many copies of BU-4DFE, and here.
@@ -142,7 +142,7 @@ def _check_settings(truth, settings):
     try:
         with np.load(truth) as arrays:
             written = json.loads(str(arrays['settings']))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, *files.DAMAGED_ARRAYS):
         written = None
     if not isinstance(written, dict):
         raise UserError(

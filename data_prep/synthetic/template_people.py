@@ -14,6 +14,7 @@ import numpy as np
 from data_prep.registration.canonical import vertex_normals
 from data_prep.synthetic import identity, makehuman
 from data_prep.synthetic.deformation import sample_deformation
+from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import alignment
 
@@ -143,9 +144,9 @@ def load_kind(name, path, deformation_mm=0.0):
                 arrays['template_pockets'],
             )
             mean, fields, draw = _READERS[name](arrays)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, *files.DAMAGED_ARRAYS) as error:
         raise UserError(
-            f'{path}: holds no people of the kind {name}; write it with '
+            f'{path}: is missing or damaged, or holds no people of the kind {name}; write it with '
             'python -m data_prep.synthetic.template_kinds.'
         ) from error
     return Kind(name, mean, fields, draw, frame, deformation_mm)

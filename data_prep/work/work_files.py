@@ -4,15 +4,11 @@ import contextlib
 import hashlib
 import json
 import os
-import zipfile
-import zlib
 
 import numpy as np
 
 from seqface_jax.errors import UserError
-
-# What NumPy and zipfile raise on a file of arrays that was changed or cut.
-_DAMAGED = (ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+from seqface_jax.files import DAMAGED_ARRAYS
 
 
 def key_of(*parts):
@@ -49,7 +45,7 @@ def is_valid(path, key):
     try:
         with np.load(path) as arrays:
             return str(arrays['key']) == key
-    except (OSError, *_DAMAGED):
+    except (OSError, *DAMAGED_ARRAYS):
         return False
 
 
@@ -58,7 +54,7 @@ def load(path, names=None):
     try:
         with np.load(path) as arrays:
             return {name: arrays[name] for name in names or arrays.files if name != 'key'}
-    except _DAMAGED as error:
+    except DAMAGED_ARRAYS as error:
         with contextlib.suppress(OSError):
             os.replace(path, f'{path}.damaged')
         raise UserError(

@@ -6,6 +6,7 @@ from concurrent import futures
 import cv2
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.correspondence import crops
 from seqface_jax.errors import UserError
 
@@ -18,6 +19,14 @@ _SHIFT = 0.03
 _RECENTRED = 0.75  # Share of such crops.
 _CENTRED_SHIFT, _CENTRED_GROWTH, _CENTRED_TURN_DEG = 0.045, 0.08, 8.0
 _LARGEST_PLACE = 3.0  # Sides of the crop; places of points behind the camera are cut here.
+_FIELDS = (
+    'images',
+    'places',
+    'seen',
+    'is_face',
+    'person',
+    'plain',
+)  # Arrays of a shard that are read.
 
 
 class Pictures:
@@ -47,14 +56,14 @@ class Pictures:
         self.paths = paths
         self.images, places, seen, is_face, person, plain = [], [], [], [], [], []
         for path in paths:
-            with np.load(path) as file:
-                self.images.append(file['images'])
-                places.append(file['places'] / file['images'].shape[1])
-                seen.append(file['seen'])
-                is_face.append(file['is_face'])
-                person.append(file['person'])
-                hard = np.zeros(len(person[-1]), bool)
-                plain.append(file['plain'] if 'plain' in file else hard)
+            advice = 'move it away and run `python -m data_prep.hard_pictures`, which draws it anew'
+            file = files.read_arrays(path, advice, _FIELDS)
+            self.images.append(file['images'])
+            places.append(file['places'] / file['images'].shape[1])
+            seen.append(file['seen'])
+            is_face.append(file['is_face'])
+            person.append(file['person'])
+            plain.append(file['plain'])
         limits = -_LARGEST_PLACE, _LARGEST_PLACE
         self.places = np.clip(np.nan_to_num(np.concatenate(places)), *limits)
         self.seen, self.is_face = np.concatenate(seen), np.concatenate(is_face)

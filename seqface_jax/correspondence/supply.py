@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.correspondence import objective, pictures
-from seqface_jax.errors import UserError
 
 VALIDATION_SHARDS = 1  # The first ones; no person of theirs is trained on.
 _VALIDATION_BATCH = 100  # Crops.
@@ -85,12 +85,5 @@ def read(folder):
 
 
 def _read_points(folder):
-    path = os.path.join(folder, 'points.npz')
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'{path}: cannot be read ({error}); `python -m data_prep.hard_pictures` writes it '
-            'beside the pictures'
-        ) from error
+    advice = '`python -m data_prep.hard_pictures` writes it beside the pictures'
+    return files.read_arrays(os.path.join(folder, 'points.npz'), advice)

@@ -2,21 +2,20 @@
 
 import collections
 import os
+import time
 from collections.abc import Iterator
+from concurrent import futures
 from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import file_kinds, own_files
+from seqface_jax import file_kinds, files, own_files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import photo_file, video_geometry
 
-# Endings by which raw data sets name their videos; what a person names is told by its content.
-VIDEO_ENDINGS = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv')
-VIDEO_ENDINGS += ('.mts', '.m2ts', '.ts', '.3gp', '.3g2', '.flv', '.ogv', '.vob', '.asf', '.dv')
-VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
 # Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
 MAX_VIDEO_SIDE = 1280
+_MAX_RATE, _USUAL_RATE = 1000, 30.0  # Frames a second: more is no rate; where none is said.
 _CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
 _FEW = 3  # Files that a message names.
 
@@ -25,11 +24,12 @@ class Frame(NamedTuple):
     """One frame of a source, or a file of a folder that holds none.
 
     Attributes:
-        name: path of the photo, or number of the frame, from 0.
+        name: path of the photo as it can be written, or number of the frame, from 0.
         photo: [H, W, 3] uint8 RGB, upright; None if it cannot be read.
         problem: str, why it cannot be read; None if it can.
         reason: str, a few words that are the same for all files with this problem.
         scale: pixels of `photo` per pixel of the frame as the file shows it.
+        seconds: when it was taken, from the first one on; None of a photo.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Frame(NamedTuple):
     problem: Any = None
     reason: str = photo_file.UNREADABLE
     scale: float = 1.0
+    seconds: float | None = None
 
     @property
     def is_photo(self):
@@ -51,12 +52,14 @@ class Source(NamedTuple):
         kind: 'photos', 'video' or 'camera'.
         count: of the frames, in a video as it announces, of a folder without the files that are
             no photos; None for a camera, which has no end.
-        frames: iterator of Frame; only one is in memory. Closing it frees the file or camera.
+        frames: iterator of Frame; at most two are in memory. Closing it frees the file or camera.
+        rate: frames a second of a video, on average; None where nothing says it.
     """
 
     kind: str
     count: int | None
     frames: Iterator[Frame]
+    rate: float | None = None
 
 
 def open_source(source):
@@ -160,14 +163,15 @@ def _photos(paths, count):
 
 def _photo(path):
     """Returns the Frame of a file, whatever it is."""
+    name = files.printable(path)
     if os.path.isdir(path):
-        return Frame(path, None, 'a folder: what is in it is not looked at', photo_file.NO_PHOTO)
+        return Frame(name, None, 'a folder: what is in it is not looked at', photo_file.NO_PHOTO)
     if own_files.is_own(path):
-        return Frame(path, None, 'written by this program, not a photo', photo_file.OWN)
+        return Frame(name, None, 'written by this program, not a photo', photo_file.OWN)
     try:
-        return Frame(path, photo_file.read(path))
+        return Frame(name, photo_file.read(path))
     except photo_file.PhotoError as error:
-        return Frame(path, None, str(error), error.reason)
+        return Frame(name, None, files.printable(error), error.reason)
 
 
 def _video(path):
@@ -185,7 +189,10 @@ def _video(path):
         raise
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = announced if announced > 0 else None
-    return Source('video', count, _read_on(capture, first, count, geometry))
+    rate = capture.get(cv2.CAP_PROP_FPS)
+    rate = rate if 0 < rate < _MAX_RATE else None
+    frames = _read_on(capture, first, count, geometry, _times(capture, rate))
+    return Source('video', count, _ahead(frames), rate)
 
 
 def _camera(number):
@@ -198,18 +205,51 @@ def _camera(number):
             '`python -m seqface_jax.doctor` lists those it finds'
         )
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # A slow machine skips frames and stays live.
-    return Source('camera', None, _read_on(capture, first, None, video_geometry.UPRIGHT))
+    times = iter(time.monotonic, None)
+    frames = _read_on(capture, first, None, video_geometry.UPRIGHT, times)
+    return Source('camera', None, frames)
 
 
-def _read_on(capture, image, count, geometry):
+def _times(capture, rate):
+    """Yields when the frame that was just read is shown, s, ever later.
+
+    Phones film at a rate that changes; what has no times has them from its rate.
+    """
+    last = None
+    while True:
+        told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        is_later = last is None or told > last
+        last = told if is_later else last + 1 / (rate or _USUAL_RATE)
+        yield last
+
+
+def _read_on(capture, image, count, geometry, times):
     try:
-        number, is_read = 0, True
+        number, is_read, first = 0, True, None
         while is_read:
+            now = next(times)
+            first = now if first is None else first
             photo, scale = geometry.apply(image, MAX_VIDEO_SIDE)
-            yield Frame(str(number), photo, scale=scale)
+            yield Frame(str(number), photo, scale=scale, seconds=now - first)
             number += 1
             is_read, image = capture.read()
         if count and number < _CUT_SHORT * count:
             yield Frame(str(number), None, f'the video breaks off here, of {count} frames')
     finally:
         capture.release()
+
+
+def _ahead(frames):
+    """Yields what a generator yields; a thread makes the next one meanwhile.
+
+    To decode and shrink a large frame takes as long as to find the face on a small one.
+    """
+    end = object()
+    try:
+        with futures.ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(next, frames, end)
+            while (frame := coming.result()) is not end:
+                coming = pool.submit(next, frames, end)
+                yield frame
+    finally:
+        frames.close()

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seqface_jax import files
+from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import frame_fit, overlay
 
@@ -134,6 +134,7 @@ def save_picture(path, picture):
     ending = os.path.splitext(path)[1]
     options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if ending == '.jpg' else []
     data = cv2.imencode(ending, picture[..., ::-1], options)[1].tobytes()
+    data = own_files.marked_jpeg(data) if ending == '.jpg' else data
     files.write_atomically(path, lambda file: file.write(data))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
-from seqface_jax.reconstruction import export, frame_tables
+from seqface_jax.reconstruction import export, frame_fit, frame_tables
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
@@ -85,14 +85,17 @@ class Record:
         Returns:
             str, what to add to the sentence that tells why there is none.
         """
-        old = [name for name in own_files.FACE_FILES if os.path.exists(self._path(name))]
+        old = own_files.products(self._output)
         if self._is_settled or not old:
             return ''
         self._is_settled = True
         folder = self._path(_PREVIOUS)
-        os.makedirs(folder, exist_ok=True)
-        for name in old:
-            os.replace(self._path(name), os.path.join(folder, name))
+        for path in own_files.products(folder):
+            os.remove(path)
+        for path in old:
+            moved = os.path.join(folder, os.path.relpath(path, self._output))
+            os.makedirs(os.path.dirname(moved), exist_ok=True)
+            os.replace(path, moved)
         return f'; the face of an earlier run is in {folder} now'
 
     def add(self, moment):
@@ -105,32 +108,39 @@ class Record:
         self.num_frames += 1
         self.num_readable += moment.frame.photo is not None
         self.problem = self.problem or moment.frame.problem
-        result = 'skipped' if moment.face is None else 'used'
-        measured = ('',) * 10
-        if moment.observation is not None and moment.observation.detection is not None:
-            # In pixels of the file, whatever was looked at.
-            box = np.asarray(moment.observation.detection.box) / moment.frame.scale
-            box = (f'{value:.1f}' for value in box)
-            measured = (f'{moment.observation.sharpness:.3f}', *box, *('',) * 5)
         if moment.face is None:
-            problem = moment.frame.reason if moment.observation is None else None
-            self._reasons[problem or moment.observation.rejection.value] += 1
-            if len(self._first_skipped) < _LONGEST_LIST:
-                self._first_skipped.append(f'{moment.frame.name}: skipped: {moment.detail}')
+            self._skip(moment)
+            row = (moment.frame.name, 'skipped', moment.detail, *self._found(moment))
+            if moment.observation is not None and moment.observation.outcome is not None:
+                row += (f'{moment.observation.outcome.confidence:.3f}',)
+            row += ('',) * (len(_COLUMNS) - len(row))
         else:
-            pose = self._use(moment)
+            pose, why_none = self._use(moment)
             jitter = f'{self._jitters[-1]:.4f}' if self._jitters else ''
-            angles = ('',) * 3
-            if pose is not None:
-                angles = [f'{value:.1f}' for value in np.degrees(pose.angles_rad)]
-            confidence = f'{moment.face.confidence.mean():.3f}'
-            measured = (*measured[:5], confidence, jitter, *angles)
-        fit = self._fit_values(moment.face) if self._names else ()
-        self._rows.writerow((moment.frame.name, result, moment.detail, *measured, *fit))
+            angles = ('',) * 3 if pose is None else [f'{value:.1f}' for value in pose]
+            detail = moment.detail + (f'; {why_none}' if pose is None else '')
+            row = (moment.frame.name, 'used', detail, *self._found(moment))
+            row += (f'{_confidence(moment.face):.3f}', jitter, *angles)
+        fit = self._fit_values(moment) if self._names else ()
+        self._rows.writerow((*row, *fit))
         self._table.flush()
 
+    def _found(self, moment):
+        """Returns sharpness and box as str, in pixels of the file, whatever was looked at."""
+        observation = moment.observation
+        if observation is None or observation.detection is None:
+            return ('',) * 5
+        box = np.asarray(observation.detection.box) / moment.frame.scale
+        return f'{observation.sharpness:.3f}', *(f'{value:.1f}' for value in box)
+
+    def _skip(self, moment):
+        problem = moment.frame.reason if moment.observation is None else None
+        self._reasons[problem or moment.observation.rejection.value] += 1
+        if len(self._first_skipped) < _LONGEST_LIST:
+            self._first_skipped.append(f'{moment.frame.name}: skipped: {moment.detail}')
+
     def _use(self, moment):
-        """Returns the head's pose.Pose in the frame, or None if it was not sought or found."""
+        """Returns the head's yaw, pitch, roll in degrees; or None and a few words why."""
         self.face, self._state = moment.face, moment.state
         self._last.append(moment.face.vertices)
         if len(self._last) == 3 and self.ordered:
@@ -148,9 +158,10 @@ class Record:
             self._keep_expression(moment.face)
         return self._paint(moment)
 
-    def _fit_values(self, face):
+    def _fit_values(self, moment):
         """Returns the values of _FIT_COLUMNS and the weights as str; empty ones without a face."""
-        frame = None if face is None else face.frame
+        face = moment.face
+        frame = None if face is None else frame_fit.rescaled(face.frame, 1 / moment.frame.scale)
         band = None if face is None else float((1 / face.confidence - 1).mean())
         values = dict(zip(frame_tables.FIT_COLUMNS, frame_tables.fit_row(frame, band), strict=True))
         weights = frame_tables.weight_row(frame, self._names)
@@ -165,16 +176,21 @@ class Record:
             self._expressions, self._express_every = self._expressions[::2], 2 * self._express_every
 
     def _paint(self, moment):
+        """Paints the face, of a long video fewer and fewer frames; returns what `_use` does."""
+        fit = moment.face.frame
+        angles = None if fit is None else frame_fit.angles_deg(fit)
         if self._painter is None:
-            return None
+            return angles, 'no pose: the points of this network have no order'
         every = 2 ** max(0, int(np.log2(self._num_used / _PAINTED)))
         if self._num_used % every:
-            return None
+            return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         box = moment.observation.detection.box
         pose = self._painter.add(moment.frame.photo, box, moment.face)
         self._num_sought += 1
         self._num_posed += pose is not None
-        return pose
+        if pose is not None and fit is None:
+            angles = np.degrees(pose.angles_rad)
+        return angles, 'no pose: none fits well'
 
     def lines(self, stopped):
         """Returns what to tell a person, a list of str."""
@@ -234,13 +250,15 @@ class Record:
         return lines + [f'wrote {path}' for path in paths]
 
     def _remove_old(self, paths):
-        """Removes files of an earlier run's face that this run has not written again."""
+        """Removes what an earlier run made of its face and this run has not written again."""
         written = {os.path.basename(path) for path in paths}
         if self.face.texture is not None:
             written |= {'face.mtl', 'face_texture.png'}
-        for name in set(own_files.FACE_FILES) - written:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(self._path(name))
+        for path in own_files.products(self._output):
+            if os.path.basename(path) not in written:
+                os.remove(path)
+        with contextlib.suppress(OSError):  # Where it is empty now.
+            os.rmdir(self._path(own_files.OVERLAYS))
 
     def _colour(self):
         """Gives the face its texture; returns what to tell of it, a list of str."""
@@ -260,6 +278,11 @@ class Record:
 
     def _path(self, name):
         return os.path.join(self._output, name)
+
+
+def _confidence(face):
+    """Returns how far a used photo can be believed, where its network says; else the face."""
+    return face.confidence.mean() if face.frame is None else face.frame.confidence
 
 
 def jitter(vertices):

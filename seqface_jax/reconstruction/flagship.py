@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
@@ -79,15 +80,12 @@ def read_geometry(path):
     Raises:
         UserError: it is missing or is something else.
     """
+    advice = 'copy the geometry from the run that the checkpoint is of'
+    arrays = files.read_arrays(path, advice)
     try:
-        with np.load(path) as file:
-            arrays = dict(file)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f'{path}: the geometry of the run cannot be read ({error}): copy it from the run that '
-            'the checkpoint is of'
-        ) from error
-    return geometry_of(arrays)
+        return geometry_of(arrays)
+    except KeyError as error:
+        raise UserError(f'{path} holds no {error} of a geometry: {advice}') from error
 
 
 def geometry_of(arrays):

@@ -24,6 +24,7 @@ class FrameFit:
         expression: [E] in [0, 1], weights of the blendshapes.
         reprojection_px: error of the measured points, root mean square.
         score: in [0, 1], the network's word that this is a face.
+        confidence: in [0, 1], how far its points on this photo can be believed.
     """
 
     rotation: np.ndarray
@@ -34,6 +35,7 @@ class FrameFit:
     expression: np.ndarray
     reprojection_px: float
     score: float
+    confidence: float
 
 
 def camera_points(fit, points):
@@ -51,6 +53,16 @@ def project(fit, points):
 def angles_deg(fit):
     """Returns yaw (to the subject's left), pitch (down) and roll (to the subject's right), [3]."""
     return np.degrees(Rotation.from_matrix(_UPRIGHT @ fit.rotation).as_euler('YXZ'))
+
+
+def rescaled(fit, factor):
+    """Returns the FrameFit for the same picture with `factor` times as many pixels along a side."""
+    return dataclasses.replace(
+        fit,
+        focal_px=fit.focal_px * factor,
+        center_px=np.asarray(fit.center_px) * factor,
+        reprojection_px=fit.reprojection_px * factor,
+    )
 
 
 def in_crop(fit, square, side_px):

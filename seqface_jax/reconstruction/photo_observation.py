@@ -27,6 +27,7 @@ class Rejection(enum.Enum):
 
     NO_FACE = 'no face found'
     NO_POSE = 'no pose of a face fits'
+    DOUBTFUL = 'too little of a face to be sure of'
     BLURRED = 'blurred'
 
 
@@ -54,6 +55,8 @@ class Observation(NamedTuple):
             return self.detection.found_by
         if self.rejection is Rejection.BLURRED:
             return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
+        if self.rejection is Rejection.DOUBTFUL:
+            return f'{self.rejection.value} (confidence {self.outcome.confidence:.2f})'
         return self.rejection.value
 
 

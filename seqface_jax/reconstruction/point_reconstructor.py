@@ -8,7 +8,7 @@ import numpy as np
 
 from seqface_jax import checkpoints
 from seqface_jax.correspondence.crops import Crop
-from seqface_jax.correspondence.sighting import Sighting
+from seqface_jax.correspondence.sighting import MIN_CONFIDENCE, Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
@@ -27,7 +27,7 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
 TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
-_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4.
+_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4, where the source does not say it.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -44,6 +44,23 @@ class Outcome(NamedTuple):
     state: Any
     fit: Any
     sighting: Sighting
+
+    @property
+    def has_pose(self):
+        """Whether the fitted face lies where the network has seen its points."""
+        width = np.ptp(self.sighting.places[:, 0]) + 1e-6
+        is_near = float(self.fit.error_px) <= MAX_ERROR * width
+        return is_near and float(self.fit.inlier_share) >= MIN_INLIERS
+
+    @property
+    def is_convincing(self):
+        """Whether the photo can be used, blurred or not."""
+        return self.has_pose and self.confidence >= MIN_CONFIDENCE
+
+    @property
+    def confidence(self):
+        """In [0, 1], how far the photo can be believed; see Sighting."""
+        return self.sighting.confidence
 
 
 class PointReconstructor:
@@ -104,21 +121,25 @@ class PointReconstructor:
         """
         check_photo(photo)
         self.compile()
-        network = self._network(state)
-        sightings = self._stream.finder.find(photo, state.detection if video else None)
-        if not sightings:
+        network, outcome = self._network(state), None
+        for sightings in self._stream.finder.ways(photo, state.detection if video else None):
+            other = self._of_person(network, photo, sightings, state.num_frames)
+            if outcome is None or other.confidence > outcome.confidence:
+                outcome = other
+            if outcome.is_convincing:
+                break
+        if outcome is None:
             return Observation(None, None, 0.0, Rejection.NO_FACE)
-        outcome = self._of_person(network, photo, sightings, state.num_frames)
-        sighting, fit = outcome.sighting, outcome.fit
-        frame = sighting.crop.cut(photo, self.config.data.image_size)
-        sharp = sharpness(sighting.crop.cut(photo, 256))
-        rejection = None
-        width = np.ptp(sighting.places[:, 0]) + 1e-6
-        if float(fit.error_px) > MAX_ERROR * width or float(fit.inlier_share) < MIN_INLIERS:
+        crop = outcome.sighting.crop
+        sharp, rejection = sharpness(crop.cut(photo, 256)), None
+        if not outcome.has_pose:
             rejection = Rejection.NO_POSE
+        elif not outcome.is_convincing:
+            rejection = Rejection.DOUBTFUL
         elif sharp < self._min_sharpness:
             rejection = Rejection.BLURRED
-        return Observation(sighting, frame, sharp, rejection, outcome)
+        frame = crop.cut(photo, self.config.data.image_size)
+        return Observation(outcome.sighting, frame, sharp, rejection, outcome)
 
     def update(self, state, photo, observation=None):
         """Takes one more photo into account; see reconstruct.Reconstructor.update."""
@@ -169,11 +190,14 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
-    def result_files(self, output, kind):
-        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'."""
+    def result_files(self, output, kind, rate=None):
+        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
+
+        `rate` is that of a video, frames a second; None where it does not say it.
+        """
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
-        rate = None if kind == 'photos' else _FRAMES_PER_SECOND
+        rate = None if kind == 'photos' else rate or _FRAMES_PER_SECOND
         return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
 
     def final_face(self, face):
@@ -235,6 +259,7 @@ class PointReconstructor:
             expression=weights,
             reprojection_px=float(fit.error_px),
             score=outcome.sighting.score,
+            confidence=outcome.confidence,
         )
 
     @functools.cached_property

@@ -6,14 +6,17 @@ overlay.mp4 (of a video), landmarks.json, expression.csv, face_rigged.glb and fa
 
 import dataclasses
 import os
+import shutil
 
 import numpy as np
 
+from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import (
     contact_sheet,
     export,
     face_page,
+    frame_fit,
     frame_tables,
     overlay,
     rigged_glb,
@@ -52,7 +55,8 @@ class FinalFace:
 class ResultFiles:
     """Collects the frames of one run, in memory that hardly grows, and writes its files.
 
-    A context: overlay.mp4 is whole when it is left.
+    A context: overlay.mp4 is whole when it is left. Until `write`, nothing of an earlier run is
+    touched.
     """
 
     def __init__(self, output, mesh_overlay, blendshape_names, *, frames_per_second=None):
@@ -74,7 +78,8 @@ class ResultFiles:
         try:
             os.makedirs(output, exist_ok=True)
             if frames_per_second is None:
-                os.makedirs(os.path.join(output, 'overlay'), exist_ok=True)
+                shutil.rmtree(self._draft, ignore_errors=True)  # Of a killed run.
+                os.makedirs(self._draft)
         except OSError as error:
             raise UserError(
                 f'cannot write to {output} ({error.strerror}): choose another --output'
@@ -89,8 +94,9 @@ class ResultFiles:
 
     def __exit__(self, *error):
         self._video.__exit__(*error)
+        shutil.rmtree(self._draft, ignore_errors=True)
 
-    def use(self, name, photo, fit, band_mm=None, neutral=None):
+    def use(self, name, photo, fit, band_mm=None, neutral=None, *, scale=1.0, seconds=None):
         """Takes note of a frame that was used.
 
         Args:
@@ -99,6 +105,8 @@ class ResultFiles:
             fit: frame_fit.FrameFit of the photo.
             band_mm: standard deviation of the face after this frame, mean over its vertices.
             neutral: [V, 3] mm, the neutral face as known after this frame.
+            scale: pixels of `photo` per pixel of the frame as its file shows it.
+            seconds: when the frame was taken, from the first one on; None: by the rate.
         """
         longest = contact_sheet.VIDEO_PX if self._rate else _PHOTO_PX
         drawn = self._overlay.draw(*overlay.whole(photo, fit, longest))
@@ -106,14 +114,15 @@ class ResultFiles:
             self._video.add(drawn)
         else:
             stem = os.path.splitext(os.path.basename(name))[0]
-            path = os.path.join('overlay', f'{len(self._frames) + 1:04d}_{stem}.jpg')
-            contact_sheet.save_picture(self._path(path), drawn)
+            path = os.path.join(self._draft, f'{len(self._frames) + 1:04d}_{stem}.jpg')
+            contact_sheet.save_picture(path, drawn)
+        told = frame_fit.rescaled(fit, 1 / scale)  # In pixels of the file, whatever was looked at.
         if self._overlay.landmark_indices is not None:
             indices = self._overlay.landmark_indices
-            self._entries.append(frame_tables.landmark_entry(name, fit, indices))
-        seconds = self._seconds()
+            self._entries.append(frame_tables.landmark_entry(name, told, indices))
+        seconds = self._seconds() if seconds is None else seconds
         self._expressions.append((seconds, name, np.asarray(fit.expression)))
-        frame = face_page.PageFrame(name, fit, band_mm=band_mm, neutral=neutral)
+        frame = face_page.PageFrame(name, told, band_mm=band_mm, neutral=neutral)
         self._add(frame, lambda: self._close_up(photo, fit))
 
     def skip(self, name, photo, reason):
@@ -154,6 +163,8 @@ class ResultFiles:
         Returns:
             list of str, the paths of what was written (of the video: will be), the page first.
         """
+        if not self._rate:
+            self._place_overlays()
         sheet = self._path('overlay.jpg')
         contact_sheet.save_picture(sheet, self._sheet(title))
         files = []
@@ -171,8 +182,20 @@ class ResultFiles:
         shown = {name: getattr(face, name) for name in ('vertices', 'triangles', 'uv', 'texture')}
         shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
         face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
-        place = self._path('overlay.mp4' if self._rate else 'overlay')
+        place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
         return [page, sheet, place, *files]
+
+    def _place_overlays(self):
+        """Puts the overlays of this run in the place of an earlier one's."""
+        os.makedirs(self._path(own_files.OVERLAYS), exist_ok=True)
+        for path in own_files.overlays(self._output):
+            os.remove(path)
+        for name in os.listdir(self._draft):
+            os.replace(os.path.join(self._draft, name), self._path(f'{own_files.OVERLAYS}/{name}'))
+
+    @property
+    def _draft(self):
+        return self._path(own_files.OVERLAYS_DRAFT)
 
     def _write_rig(self, path, face):
         mesh = export.make_mesh(

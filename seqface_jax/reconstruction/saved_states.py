@@ -1,7 +1,6 @@
 """The state of a reconstruction on disk: .npz without pickled objects, of one network."""
 
 import hashlib
-import zipfile
 
 import jax
 import numpy as np
@@ -89,7 +88,7 @@ def _read(path):
         content |= {name: content[name].item() for name in ('format', 'fingerprint', 'num_frames')}
     except FileNotFoundError as error:
         raise UserError(f'there is no saved state {path}') from error
-    except (OSError, ValueError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, AttributeError, *files.DAMAGED_ARRAYS) as error:
         reason = errors.unread(error)
         if reason is not None:
             raise UserError(f'cannot read the state {path}: {reason}') from error

@@ -17,7 +17,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometry import alignment
 from seqface_jax.photos import pose_fitting, video
 from seqface_jax.reconstruct import Face, Reconstructor
-from seqface_jax.reconstruction import demo_record
+from seqface_jax.reconstruction import contact_sheet, demo_record
 from tests.helpers import small_run
 from tests.helpers.small_raw_tree import draw_face
 
@@ -299,14 +299,26 @@ def test_an_output_among_the_photos_gives_the_same_face_each_time(restored, phot
         assert rows[name]['detail'] == 'written by this program, not a photo'
 
 
+def _earlier_products(output):
+    """Writes what an earlier run of another network would have left."""
+    (output / 'overlay').mkdir()
+    contact_sheet.save_picture(str(output / 'overlay' / '0001_a.jpg'), _draw())
+    for name in ('overlay.mp4', 'landmarks.json', 'face.html'):
+        (output / name).write_text('of an earlier run')
+
+
 def test_a_run_that_fails_leaves_no_old_face_beside_its_table(restored, photos, film, tmp_path):
     output = tmp_path / 'out'
     demo.run(None, film, str(output), max_frames=2, texture=False)
     face = (output / 'face.ply').read_bytes()
+    _earlier_products(output)
     with pytest.raises(UserError, match='the face of an earlier run is in .*previous now'):
         demo.run(None, os.path.join(photos, '0.jpg'), str(output))
     assert not list(output.glob('face*')) and len(_rows(output)) == 1
     assert (output / 'previous' / 'face.ply').read_bytes() == face
+    assert (output / 'previous' / 'overlay' / '0001_a.jpg').exists()
+    assert (output / 'previous' / 'overlay.mp4').exists()
+    assert not list(output.glob('overlay*/*')) and not list(output.glob('overlay.*'))
 
 
 def test_a_face_without_texture_leaves_no_old_texture(restored, film, tmp_path, monkeypatch):
@@ -314,9 +326,11 @@ def test_a_face_without_texture_leaves_no_old_texture(restored, film, tmp_path, 
     output = tmp_path / 'out'
     demo.run(None, film, str(output), max_frames=2, animate=True)
     assert (output / 'face_texture.png').exists() and (output / 'face_animated.glb').exists()
+    _earlier_products(output)
     demo.run(None, film, str(output), max_frames=2, texture=False)
     left = {path.name for path in output.glob('face*')}
     assert left == {'face.ply', 'face.obj', 'face.glb', 'face.png'}
+    assert not list(output.glob('overlay*')) and not (output / 'landmarks.json').exists()
 
 
 def test_without_texture_the_table_still_has_the_poses(restored, film, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ def folder(tmp_path):
     np.savez(
         tmp_path / 'pictures_00003.npz', images=images, places=places.astype(np.float32),
         seen=np.ones((20, 4), bool), is_face=np.arange(20) != 7, person=np.arange(20) // 2,
+        plain=np.zeros(20, bool),
     )  # fmt: skip
     return tmp_path
 
@@ -53,7 +54,7 @@ def test_half_of_the_crops_are_mirrored_and_their_points_trade_places(folder):
 
 def test_a_stated_share_of_a_batch_is_plain(folder):
     with np.load(folder / 'pictures_00003.npz') as file:
-        np.savez(folder / 'pictures_00004.npz', **file, plain=np.ones(20, bool))
+        np.savez(folder / 'pictures_00004.npz', **(dict(file) | {'plain': np.ones(20, bool)}))
     data = Pictures(folder)
     drawn = pictures.draw_indices(data, np.random.default_rng(0), 2000, 0.3)
     assert 0.25 < data.plain[drawn].mean() < 0.35

@@ -19,7 +19,7 @@ def _write_pictures(folder, shards=3, count=16, points=10):
         np.savez(
             folder / f'pictures_{shard:05d}.npz', images=images, places=places,
             seen=np.ones((count, points), bool), is_face=np.arange(count) % 8 != 0,
-            person=np.arange(count) // 4 + shard * count,
+            person=np.arange(count) // 4 + shard * count, plain=np.zeros(count, bool),
         )  # fmt: skip
     np.savez(folder / 'points.npz', vertices=np.arange(points), mirror=np.arange(points))
 

@@ -35,6 +35,7 @@ def make(yaw_deg=0.0, expression=(0.0, 0.0), **changes):
         expression=np.array(expression),
         reprojection_px=1.25,
         score=0.9,
+        confidence=0.7,
     )
     return dataclasses.replace(fit, **changes)
 

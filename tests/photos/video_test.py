@@ -1,4 +1,5 @@
 import struct
+import time
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image, PngImagePlugin
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import photo_file, video, video_geometry
+from seqface_jax.reconstruction import contact_sheet
 
 
 def _film(path, count, codec='MJPG'):
@@ -57,6 +59,40 @@ def test_a_video_that_breaks_off_says_so(tmp_path, monkeypatch):
     (tmp_path / 'x.mp4').write_bytes(b'\0\0\0\x18ftypisom')
     frames = list(video.open_source(str(tmp_path / 'x.mp4')).frames)
     assert len(frames) == 4 and frames[3].problem == 'the video breaks off here, of 10 frames'
+    assert camera.is_released
+
+
+def test_frames_have_their_times_and_a_video_its_rate(tmp_path):
+    source = video.open_source(_film(tmp_path / 'x.avi', 4))
+    assert source.rate == pytest.approx(25)
+    seconds = [frame.seconds for frame in source.frames]
+    np.testing.assert_allclose(seconds, [0, 0.04, 0.08, 0.12], atol=1e-3)
+
+
+def _watched(tmp_path, monkeypatch, told):
+    """Returns the Source of a video whose every property is `told`, and its Camera."""
+    camera = Camera(50)
+    camera.get = lambda what: told
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda path: camera)
+    monkeypatch.setattr(video_geometry, 'read', lambda *capture: video_geometry.UPRIGHT)
+    (tmp_path / 'x.mp4').write_bytes(b'\0\0\0\x18ftypisom')
+    return video.open_source(str(tmp_path / 'x.mp4')), camera
+
+
+def test_a_video_whose_clock_stands_still_goes_on_at_its_rate(tmp_path, monkeypatch):
+    source, _ = _watched(tmp_path, monkeypatch, 20.0)
+    seconds = [frame.seconds for frame in source.frames][:3]
+    np.testing.assert_allclose(seconds, [0, 1 / 20, 2 / 20])
+
+
+def test_the_next_frame_of_a_video_is_made_while_one_is_looked_at(tmp_path, monkeypatch):
+    source, camera = _watched(tmp_path, monkeypatch, 20.0)
+    next(source.frames)
+    end = time.monotonic() + 20
+    while camera.left > 48 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert camera.left == 48  # One is out, one is ready, and no more.
+    source.frames.close()
     assert camera.is_released
 
 
@@ -178,6 +214,15 @@ def test_an_old_picture_of_ours_is_known_by_its_name_and_its_librarys_mark(tmp_p
         _marked(tmp_path / name, 'Matplotlib version3.9, https://matplotlib.org/')
     face, photo = video.open_source(str(tmp_path)).frames
     assert face.reason == photo_file.OWN and photo.photo is not None
+
+
+def test_an_overlay_among_the_photos_is_known_by_its_mark(tmp_path):
+    picture = np.full((40, 60, 3), 90, np.uint8)
+    contact_sheet.save_picture(str(tmp_path / 'renamed.jpg'), picture)
+    cv2.imwrite(str(tmp_path / 'plain.jpg'), picture)
+    plain, ours = video.open_source(str(tmp_path)).frames
+    assert plain.photo is not None
+    assert ours.photo is None and ours.reason == photo_file.OWN
 
 
 @pytest.mark.parametrize('name, codec', [('x.dat', 'MJPG'), ('x.jpg', 'MJPG'), ('x', 'mp4v')])

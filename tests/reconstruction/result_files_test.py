@@ -119,3 +119,47 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write to .*file/out.*choose another --output'):
         _files(tmp_path / 'file' / 'out')
+
+
+def test_overlays_of_an_earlier_run_go_and_a_person_s_own_pictures_stay(tmp_path):
+    for count in (3, 1):
+        with _files(tmp_path) as files:
+            for number in range(count):
+                files.use(f'{number}.jpg', small_fit.photo(), small_fit.make())
+            files.write('A face', _face())
+            cv2.imwrite(str(tmp_path / 'overlay' / '0007_own.jpg'), small_fit.photo())
+    names = sorted(path.name for path in (tmp_path / 'overlay').iterdir())
+    assert names == ['0001_0.jpg', '0007_own.jpg']
+    assert not (tmp_path / 'overlay.draft').exists()
+
+
+def test_a_run_that_breaks_off_touches_no_overlay(tmp_path):
+    with _files(tmp_path) as files:
+        files.use('a.jpg', small_fit.photo(), small_fit.make())
+        files.write('A face', _face())
+    with pytest.raises(ZeroDivisionError), _files(tmp_path) as files:
+        files.use('b.jpg', small_fit.photo(), small_fit.make())
+        raise ZeroDivisionError
+    assert [path.name for path in (tmp_path / 'overlay').iterdir()] == ['0001_a.jpg']
+    assert not (tmp_path / 'overlay.draft').exists()
+
+
+def test_landmarks_of_a_shrunk_frame_lie_on_the_frame_of_the_file(tmp_path):
+    for scale in (1.0, 0.5):
+        with _files(tmp_path / str(scale)) as files:
+            files.use('a', small_fit.photo(), small_fit.make(), scale=scale)
+            files.write('A face', _face())
+    plain, shrunk = (
+        json.loads((tmp_path / name / 'landmarks.json').read_text())['frames'][0]['px']
+        for name in ('1.0', '0.5')
+    )
+    np.testing.assert_allclose(shrunk, 2 * np.array(plain), atol=0.02)
+
+
+def test_times_of_frames_are_those_of_the_video(tmp_path):
+    with _files(tmp_path, frames_per_second=30) as files:
+        for seconds in (0.0, 0.5, 0.75):
+            files.use('0', small_fit.photo(), small_fit.make(), seconds=seconds)
+        files.write('A face', _face())
+    rows = list(csv.DictReader((tmp_path / 'expression.csv').open()))
+    assert [float(row['seconds']) for row in rows] == [0.0, 0.5, 0.75]

@@ -22,7 +22,7 @@ def _face(vertices, triangles, uv, distance=800.0):
     frame = FrameFit(
         rotation=np.diag([1.0, -1.0, -1.0]), translation=np.array([0.0, 0.0, distance]),
         focal_px=500.0, center_px=np.array([64.0, 64.0]), vertices=vertices,
-        expression=np.zeros(0), reprojection_px=0.3, score=1.0,
+        expression=np.zeros(0), reprojection_px=0.3, score=1.0, confidence=1.0,
     )  # fmt: skip
     confidence = np.full(len(vertices), 0.5, np.float32)
     return Face(vertices, triangles, confidence, uv=uv, frame_vertices=vertices, frame=frame)

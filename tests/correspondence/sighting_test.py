@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from seqface_jax.correspondence import sighting
+from seqface_jax.correspondence.crops import Crop
+
+
+class _Finder(sighting.FaceFinder):
+    """Sees a face of a score in each Crop of the cascades and of the search; counts searches."""
+
+    def __init__(self, detected, searched):
+        self.scores = {10.0 + k: score for k, score in enumerate([*detected, *searched])}
+        sides = [Crop(np.full(2, 40.0 * k), side) for k, side in enumerate(self.scores)]
+        self.detected, self.searched = sides[: len(detected)], sides[len(detected) :]
+        self.num_searches = 0
+
+    def look(self, photo, crop, rounds=sighting.ROUNDS):
+        return sighting.Sighting(crop, None, None, None, self.scores[crop.side])
+
+    def _detected(self, photo):
+        return self.detected
+
+    def _searched(self, photo):
+        self.num_searches += 1
+        return self.searched
+
+
+_PHOTO = np.zeros((200, 200, 3), np.uint8)
+
+
+def test_the_whole_photo_is_searched_only_where_a_caller_is_not_convinced():
+    finder = _Finder([1.0], [1.0, 1.0])
+    ways = finder.ways(_PHOTO)
+    assert len(next(ways)) == 1 and finder.num_searches == 0
+    assert len(next(ways)) == 2 and finder.num_searches == 1
+    assert next(ways, None) is None
+
+
+def test_find_goes_on_to_the_search_where_no_box_is_vouched_for():
+    finder = _Finder([0.5], [1.0])
+    assert len(finder.find(_PHOTO)) == 1 and finder.num_searches == 1
+    assert _Finder([0.5], [0.98]).find(_PHOTO) == []  # The search asks for more.
+
+
+@pytest.mark.parametrize('score, searches', [(1.0, 0), (0.1, 1)])
+def test_a_frame_of_a_video_is_searched_only_where_nothing_else_is_found(score, searches):
+    finder = _Finder([score], [1.0])
+    previous = finder.look(_PHOTO, finder.detected[0])
+    assert list(finder.ways(_PHOTO, previous)) and finder.num_searches == searches
+
+
+def _sighting(error_px, seen, side=100.0):
+    factor = np.eye(2) / np.array(error_px)[:, None, None] * np.sqrt(2)  # Of both axes together.
+    return sighting.Sighting(Crop(np.zeros(2), side), None, factor, np.array(seen), 1.0)
+
+
+def test_the_expected_error_is_of_the_points_seen_in_sides_of_the_crop():
+    assert _sighting([3.0, 4.0], [1.0, 1.0]).expected_error == pytest.approx(0.125**0.5 / 10)
+    assert _sighting([3.0, 40.0], [1.0, 0.0]).expected_error == pytest.approx(0.03, rel=1e-2)
+
+
+def test_a_photo_is_half_believed_at_an_expected_error_of_a_twentieth_and_less_beyond():
+    values = [_sighting([error], [1.0]).confidence for error in (0.1, 2.0, 5.0, 20.0)]
+    assert values[0] > 0.99 and values[2] == pytest.approx(0.5)
+    assert values == sorted(values, reverse=True) and values[3] < 0.1
