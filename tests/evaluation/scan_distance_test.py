@@ -40,7 +40,7 @@ def test_a_larger_face_is_at_no_distance_up_to_scale_only(face):
     assert scan_distance.fit(face, points, tip).distance.mean() > 0.3
     scaled = scan_distance.fit(face, points, tip, scaled=True)
     assert scaled.distance.mean() < 0.05
-    assert scaled.to_face.scale == pytest.approx(1 / 1.06, abs=2e-3)
+    assert scaled.to_face.scale == pytest.approx(1 / 1.06, abs=5e-3)
 
 
 def test_a_face_without_its_left_half_is_far_from_the_scan_there(face):
