@@ -1,5 +1,7 @@
 """MediaPipe's face mesh as a child process: its environment, its landmarks, its triangles."""
 
+import collections
+import itertools
 import os
 import subprocess
 import sys
@@ -103,7 +105,8 @@ def find(python, pictures):
 def triangles_of(edges, layout):
     """Returns the triangles of a mesh that is known by its edges.
 
-    Three edges that close a circle are a triangle of the mesh if no other vertex lies inside.
+    Three edges that close a circle are a triangle of the mesh, unless each of them has two
+    triangles besides: then the circle only runs around others.
 
     Args:
         edges: [E, 2].
@@ -122,13 +125,20 @@ def triangles_of(edges, layout):
         for two in near[one]
         for three in near[one] & near[two]
     }
-    triangles = np.array(sorted(circles), np.int32)
-    corners = layout[triangles]
+    uses = collections.Counter(
+        edge for circle in circles for edge in itertools.combinations(circle, 2)
+    )
+    triangles = np.array(
+        sorted(
+            circle
+            for circle in circles
+            if min(uses[edge] for edge in itertools.combinations(circle, 2)) < 3
+        ),
+        np.int32,
+    )
     area = signed_areas(layout, triangles)
     triangles[area < 0] = triangles[area < 0][:, ::-1]
-    corners = layout[triangles]
-    empty = np.array([not _inside(layout, own).any() for own in corners])
-    return triangles[empty]
+    return triangles
 
 
 def signed_areas(places, triangles):
@@ -154,12 +164,3 @@ def is_seen(places, depth, triangles):
         for values in (facing, area)
     ]
     return sums[0] > _TURNED_AWAY * np.maximum(sums[1], 1e-9)
-
-
-def _inside(points, corners):
-    """Returns which points [V, 2] lie strictly inside a triangle [3, 2], [V] bool."""
-    edge = np.roll(corners, -1, axis=0) - corners
-    away = points[:, None] - corners
-    side = edge[:, 0] * away[:, :, 1] - edge[:, 1] * away[:, :, 0]
-    scale = np.abs(edge).max() ** 2
-    return (side > 1e-9 * scale).all(1) | (side < -1e-9 * scale).all(1)

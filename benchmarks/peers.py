@@ -95,7 +95,7 @@ def run_kind(kind, peer_of, stream, region, triangles):
 
     Args:
         kind: peer_methods.Kind.
-        peer_of: function of a person's index that returns the peer_methods.Peer that has not learnt from them.
+        peer_of: function of a person's index that returns the Peer that has not learnt from them.
         stream: flagship.Stream.
         region: peer_methods.Region; triangles: [F, 3] of the template's face.
 
