@@ -108,7 +108,7 @@ def _with_worth(peer, kinds, people, arrays):
         for kind in kinds:
             for person in people[kind.name]:
                 truth, near = kind.arrays['faces'][person], arrays['near']
-                faces, _ = filter_faces(tried, kind, person)
+                faces, _ = filter_faces(tried, kind, person, last_only=True)
                 own = calibrate.aligned_error(faces[-1], truth, near)[0].mean()
                 ratios.append(own / calibrate.aligned_error(arrays['mean'], truth, near)[0].mean())
         errors_by[tempering] = np.mean(ratios)
@@ -131,8 +131,12 @@ def lens_of(arrays, person, number):
     return flagship.Lens(arrays['middle'][person, number], focal, calibrate._FOCAL_DEVIATION)
 
 
-def filter_faces(peer, kind, person):
+def filter_faces(peer, kind, person, *, last_only=False):
     """Streams one person's landmarks through the filter.
+
+    Args:
+        peer: Peer; kind: Kind; person: its index.
+        last_only: whether only the last face is wanted; the others are then the mean face.
 
     Returns:
         list of the face [V, 3] mm after each picture, and seconds [T] of the filter alone. A
@@ -142,10 +146,10 @@ def filter_faces(peer, kind, person):
     pictures = kind.arrays['images'][person]
     first = person * len(pictures)
     rows = range(first, first + len(pictures))
-    return stream_landmarks(peer, kind.found, rows, pictures, lenses)
+    return stream_landmarks(peer, kind.found, rows, pictures, lenses, last_only=last_only)
 
 
-def stream_landmarks(peer, found, rows, pictures, lenses):
+def stream_landmarks(peer, found, rows, pictures, lenses, *, last_only=False):
     """Streams landmarks of pictures through the filter; see `filter_faces`.
 
     Args:
@@ -165,9 +169,12 @@ def stream_landmarks(peer, found, rows, pictures, lenses):
             seen = mediapipe_mesh.is_seen(places, depth, peer.triangles)
             sighting = landmark_model.sighting(places, seen, peer.model)
             state, _, _ = stream.update(state, pictures[number], sighting, lenses(number), refits=0)
-            face = stream.read(state)[0][:count]
+            if not last_only:
+                face = stream.read(state)[0][:count]
         seconds.append(time.perf_counter() - begin)
         faces.append(face)
+    if last_only and found.is_face[list(rows)].any():
+        faces[-1] = stream.read(state)[0][:count]
     return faces, np.array(seconds)
 
 

@@ -37,6 +37,7 @@ from seqface_jax.reconstruction import flagship
 
 COUNTS = (1, 2, 4, 8, 16)
 MEAN, MESH, FILTER, FLAGSHIP = 'mean_face', 'mediapipe', 'mediapipe + filter', 'flagship'
+MESHES = 4  # Pictures of each person whose mesh by MediaPipe alone is scored.
 METRICS = ('scan_to_mesh_mm', 'vertex_mm')
 
 
@@ -108,7 +109,7 @@ def run_kind(kind, peer_of, stream, region, triangles):
         peer = peer_of(person)
         own, own_seconds = peer_methods.flagship_faces(stream, kind, person)
         other, other_seconds = peer_methods.filter_faces(peer, kind, person)
-        rows = kind.rows([person])
+        rows = _spread(kind.rows([person]))
         meshes = [
             peer_methods.own_mesh(peer, kind.found.places[row], kind.found.depth[row])
             for row in rows
@@ -124,6 +125,11 @@ def run_kind(kind, peer_of, stream, region, triangles):
         seconds[FILTER] += (found + other_seconds).tolist()
         seconds[FLAGSHIP] += own_seconds.tolist()
     return scores, seconds
+
+
+def _spread(rows):
+    """Returns at most MESHES of some pictures, evenly spread."""
+    return rows[:: max(1, -(-len(rows) // MESHES))]
 
 
 def run_real(people, python, peer, reconstructor, region):
@@ -155,7 +161,7 @@ def run_real(people, python, peer, reconstructor, region):
         methods = {(MEAN, None): [surface.Surface(mean.vertices, own.triangles)]}
         meshes = [
             peer_methods.own_mesh(peer, found.places[row], found.depth[row])
-            for row in np.flatnonzero(found.is_face)
+            for row in _spread(np.flatnonzero(found.is_face))
         ]
         methods |= {(MESH, 1): meshes} if meshes else {}
         for count in sorted({n for n in COUNTS if n <= len(pictures)} | {len(pictures)}):

@@ -19,11 +19,13 @@ RADIUS_MM = 80.0
 NUM_POINTS = 30_000  # Drawn on the whole scan; some thousands of them lie in the face.
 _SEEN_MM = 2.5  # A point this far behind the foremost surface is still seen.
 _PIXEL_MM = 0.4  # Of the picture that tells what is in front.
-_FEW_VOTERS, _VOTERS = 1000, 3000  # Points that align: each start, and the best one once more.
+_FEW_VOTERS, _VOTERS = 500, 3000  # Points that align: every start, and the best ones once more.
 _MIN_POINTS = 500
+_MIN_EXTENT_MM = 60.0  # Of the points, across and up.
 _NOSE_BAND_MM = 15.0  # The nose tip is the foremost vertex so near to the middle.
 _STARTS_DEG = ((0, 0), (8, 0), (-8, 0), (0, 8), (0, -8), (15, 0), (-15, 0))  # Pitch and yaw.
-_ITERATIONS = 60
+_FEW_ITERATIONS, _ITERATIONS = 12, 60  # Of every start, and of the best ones.
+_KEPT_STARTS = 2
 _MOVED_MM = 1e-2  # A step that moves no point further ends the search.
 _FAR = 3.0  # Times the median distance, from which on a match does not pull; at least _FAR_MM.
 _FAR_MM = 2.0
@@ -61,12 +63,13 @@ def scan_points(vertices, triangles, nose_tip):
     points = np.asarray(trimesh.sample.sample_surface(mesh, NUM_POINTS, seed=0)[0])
     points = points[np.linalg.norm(points - nose_tip, axis=1) < RADIUS_MM]
     points = points[_is_seen(points, np.asarray(vertices), np.asarray(triangles), nose_tip)]
-    if len(points) < _MIN_POINTS:
+    extent = np.ptp(points[:, :2], axis=0) if len(points) else np.zeros(2)
+    if len(points) < _MIN_POINTS or extent.min() < _MIN_EXTENT_MM:
         raise UserError(
-            f'only {len(points)} of {NUM_POINTS} points of the scan lie within '
-            f'{RADIUS_MM:.0f} mm of its nose tip {np.round(nose_tip, 1).tolist()} and are seen '
-            'from the front: give the scan in mm, upright (y up, z out of the face), cut to the '
-            'head, with the right nose tip'
+            f'{len(points)} of {NUM_POINTS} points of the scan lie within {RADIUS_MM:.0f} mm '
+            f'of its nose tip {np.round(nose_tip, 1).tolist()} and are seen from the front, '
+            f'{extent[0]:.0f} x {extent[1]:.0f} mm, which is no face: give the scan in mm, upright '
+            '(y up, z out of the face), cut to the head, with the right nose tip'
         )
     return points
 
@@ -97,12 +100,16 @@ def fit(face, points, nose_tip, *, scaled=False):
         The Fit of the start whose mean distance is least.
     """
     few, many = (points[:: max(1, len(points) // count)] for count in (_FEW_VOTERS, _VOTERS))
+    starts = [_start(face, nose_tip, start) for start in _STARTS_DEG]
     if scaled:
-        start = _start(face, nose_tip, _STARTS_DEG[0])
-        return _finish(face, points, _icp(face, many, start, scaled))
-    found = [_icp(face, few, _start(face, nose_tip, start), scaled) for start in _STARTS_DEG]
-    best = min(found, key=lambda transform: _finish(face, few, transform).distance.mean())
-    return _finish(face, points, _icp(face, many, best, scaled))
+        return _finish(face, points, _icp(face, many, starts[0], _ITERATIONS, scaled))
+    starts = [_icp(face, few, start, _FEW_ITERATIONS, scaled) for start in starts]
+    starts.sort(key=lambda start: _finish(face, few, start).distance.mean())
+    fits = [
+        _finish(face, points, _icp(face, many, start, _ITERATIONS, scaled))
+        for start in starts[:_KEPT_STARTS]
+    ]
+    return min(fits, key=lambda found: found.distance.mean())
 
 
 def inside_band(face_triangles, deviation_mm, found):
@@ -120,10 +127,10 @@ def inside_band(face_triangles, deviation_mm, found):
     return float(np.mean(found.distance <= _BAND * stated))
 
 
-def _icp(face, points, transform, scaled):
+def _icp(face, points, transform, iterations, scaled):
     """Returns the Similarity from the scan to the face that ICP ends at, from one on."""
     moved = transform.apply(points)
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         hits = face.closest(moved)
         gap = hits.distance / transform.scale
         keep = gap < max(_FAR * np.median(gap), _FAR_MM)
