@@ -1,5 +1,10 @@
-"""Evaluates runs: `python run_eval.py --workdir=runs/A[,runs/B...]`; see --help."""
+"""Evaluates runs: `python run_eval.py --workdir=runs/A[,runs/B...]`; see --help.
 
+--real=FOLDER scores them on photos and scans of real people, --now=FOLDER on the NoW challenge's
+validation people, without --workdir the run of the package.
+"""
+
+import functools
 import os
 import sys
 
@@ -25,7 +30,8 @@ _DATA_NAME = flags.DEFINE_string('data_name', None, 'Name of these records.')
 _PERMUTATIONS = flags.DEFINE_integer(
     'permutations', 0, 'Orders of the same frames to measure the order spread over; 0: not.'
 )
-command_line.require(workdir='RUN, the folder of a trained run')
+_REAL = flags.DEFINE_string('real', None, 'Folder of people to score on: ID/photos/* + a scan.')
+_NOW = flags.DEFINE_string('now', None, 'Folder of the NoW challenge to score on: validation.')
 
 
 @errors.exit_on_user_error
@@ -33,6 +39,13 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
+    if _REAL.value or _NOW.value:
+        return _score_on_scans()
+    if _WORKDIR.value is None:
+        raise errors.UserError(
+            '--workdir is missing: give --workdir=RUN, the folder of a trained run; --help tells '
+            'more'
+        )
     extras.require('train')
     import cv2
 
@@ -54,6 +67,39 @@ def main(argv):
     with open(os.path.join(folder, 'table.md'), encoding='utf-8') as file:
         sys.stdout.write(file.read())
     sys.stderr.write(f'wrote {folder}\n')
+
+
+def _score_on_scans():
+    """Scores runs on scans of real people, through what a user's photos go through."""
+    from seqface_jax import checkpoints, evaluate
+    from seqface_jax.training import compilation_cache
+
+    compilation_cache.turn_on()
+    workdirs = _WORKDIR.value or [None]
+    folder = evaluate.output_folder(workdirs[0] or checkpoints.pretrained(), _OUTPUT.value)
+    options = {name: value for name, value in [('frames', _numbers(_FRAMES.value))] if value}
+    if _CHECKPOINTS.value:
+        (options['checkpoint'],) = _checkpoints(_CHECKPOINTS.value[:1])
+    for given, score in ((_REAL.value, _score_on_people), (_NOW.value, _score_on_now)):
+        if given:
+            sys.stdout.write(score(given, workdirs, folder, options))
+    sys.stderr.write(f'wrote {folder}\n')
+
+
+def _score_on_people(given, workdirs, folder, options):
+    from data_prep.sources import real_people as source
+    from seqface_jax import real_people
+
+    people = [functools.partial(source.read, path) for path in source.find(given).values()]
+    return real_people.evaluate(workdirs, people, folder, **options)
+
+
+def _score_on_now(given, workdirs, folder, options):
+    from data_prep.sources import now_challenge as source
+    from seqface_jax import now_challenge
+
+    people = [functools.partial(source.read, own) for own in source.find(given)]
+    return now_challenge.evaluate(workdirs, people, folder, **options)
 
 
 def _numbers(values):

@@ -208,8 +208,9 @@ def load_recurrent(workdir, which):
     if read_config(workdir).model.name == FLAGSHIP:
         raise UserError(
             f'{workdir} is a run of the flagship, whose network finds points on photos and is no '
-            'face by itself: measure it with `python -m data_prep.hard_pictures.calibrate`, use it '
-            'with run_demo.py, or give the --workdir of another system'
+            'face by itself: measure it with run_eval.py --real=FOLDER or with `python -m '
+            'data_prep.hard_pictures.calibrate`, use it with run_demo.py, or give the --workdir of '
+            'another system'
         )
     return load(workdir, which)
 

@@ -1,0 +1,192 @@
+"""What a person waits for: from the command to the files, for photos and a video; and its memory.
+
+python -m benchmarks.waiting                          # some seconds of video; two minutes or so
+python -m benchmarks.waiting --video_seconds=60       # the whole minute
+python -m benchmarks.waiting --environment=runs/mediapipe     # beside MediaPipe's face mesh
+
+Each row is `run_demo.py` in a fresh process, all of its files written: one photo with an empty
+compilation cache, the same again, ten photos, a video of 30 frames a second. Pictures are of
+scikit-image's astronaut, moved and lit a little differently. CPU seconds stand beside the wall
+clock, as they do not depend on who else uses the machine. Frames a second are of the video without
+what one photo takes. MediaPipe, where its environment is (benchmarks/peers.py makes it), gives
+landmarks of the same pictures and no files: it is the least that a peer must do.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import cv2
+import numpy as np
+from absl import app, flags
+from skimage import data
+
+from benchmarks import mediapipe_mesh, race
+from seqface_jax import errors
+
+FRAMES_PER_SECOND = 30
+NUM_PHOTOS = 10
+_MINUTE = 60 * FRAMES_PER_SECOND
+
+
+def pictures(count):
+    """Returns photos [512, 512, 3] uint8 of one face that sways; no two are equal."""
+    photo, shown = data.astronaut(), []
+    for number in range(count):
+        phase = 2 * np.pi * number / 60
+        matrix = cv2.getRotationMatrix2D((224, 120), 3 * np.sin(phase), 1 + 0.03 * np.cos(phase))
+        matrix[:, 2] += [8 * np.sin(0.7 * phase), 4 * np.cos(1.3 * phase)]
+        moved = cv2.warpAffine(photo, matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+        light = 1 + 0.08 * np.sin(0.31 * number)
+        shown.append(np.clip(light * moved, 0, 255).astype(np.uint8))
+    return shown
+
+
+def write_inputs(folder, video_frames):
+    """Writes one photo, ten photos and a video; returns their paths by name."""
+    paths = {name: os.path.join(folder, name) for name in ('one', 'ten')}
+    for name, count in (('one', 1), ('ten', NUM_PHOTOS)):
+        os.makedirs(paths[name])
+        for number, picture in enumerate(pictures(count)):
+            place = os.path.join(paths[name], f'{number:02d}.png')
+            cv2.imwrite(place, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    paths['video'] = os.path.join(folder, 'video.avi')
+    writer = cv2.VideoWriter(
+        paths['video'], cv2.VideoWriter_fourcc(*'MJPG'), FRAMES_PER_SECOND, (512, 512)
+    )
+    for picture in pictures(video_frames):
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return paths
+
+
+def timed(arguments, environment=None):
+    """Runs a program to its end; returns its seconds, CPU seconds and most memory, MB.
+
+    Args:
+        arguments: all words of the command.
+        environment: dict of variables that differ.
+
+    Raises:
+        UserError: it ends with an error.
+    """
+    begin = time.perf_counter()
+    with tempfile.TemporaryFile('w+') as said:
+        process = subprocess.Popen(
+            arguments,
+            cwd=race.ROOT,
+            env=os.environ | (environment or {}),
+            stdout=said,
+            stderr=said,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            last = (said.read().strip().splitlines() or ['nothing'])[-1]
+            raise errors.UserError(f'{" ".join(arguments[:3])} ended with an error: {last}')
+    return {
+        'seconds': time.perf_counter() - begin,
+        'cpu_seconds': usage.ru_utime + usage.ru_stime,
+        'peak_mb': usage.ru_maxrss / 1024,
+    }
+
+
+def measure(workdir, video_frames, python=None):
+    """Runs everything once.
+
+    Args:
+        workdir: of a run; None for the packaged one.
+        video_frames: of the video.
+        python: interpreter of MediaPipe's environment, or None.
+
+    Returns:
+        dict of name -> dict of numbers.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write_inputs(folder, video_frames)
+        cache = {'JAX_COMPILATION_CACHE_DIR': os.path.join(folder, 'cache')}
+
+        def demo(source):
+            output = os.path.join(folder, 'out')
+            arguments = [sys.executable, 'run_demo.py', f'--input={source}', f'--output={output}']
+            arguments += [f'--workdir={workdir}'] if workdir else []
+            return timed(arguments, cache)
+
+        found = {'one photo, cold cache': demo(paths['one'])}
+        found['one photo, warm cache'] = demo(paths['one'])
+        found[f'{NUM_PHOTOS} photos'] = demo(paths['ten'])
+        found[f'video, {video_frames} frames'] = demo(paths['video'])
+        if python is not None:
+            found |= _peer(python, folder)
+    return with_rates(found, video_frames)
+
+
+def _peer(python, folder):
+    """Returns MediaPipe's rows: one photo from the command on, and frames by themselves."""
+    source = os.path.join(folder, 'photo.npz')
+    np.savez(source, **{'0': pictures(1)[0]})
+    worker = os.path.join(race.ROOT, 'benchmarks', 'mediapipe_worker.py')
+    one = timed([python, worker, source, os.path.join(folder, 'landmarks.npz')])
+    seconds = mediapipe_mesh.find(python, pictures(60)).seconds
+    return {'MediaPipe, one photo': one, 'MediaPipe, a frame': {'seconds': race.median(seconds)}}
+
+
+def with_rates(found, video_frames):
+    """Adds frames a second, the time of a minute of video, and ratios to MediaPipe."""
+    warm = found['one photo, warm cache']
+    video = found[f'video, {video_frames} frames']
+    rate = (video_frames - 1) / max(video['seconds'] - warm['seconds'], 1e-6)
+    video['frames_a_second'] = rate
+    minute = {'seconds': warm['seconds'] + (_MINUTE - 1) / rate}
+    found['a minute of video, computed'] = minute | {'frames_a_second': rate}
+    peer = found.get('MediaPipe, one photo')
+    if peer is not None:
+        for name in ('one photo, cold cache', 'one photo, warm cache'):
+            found[name]['times_mediapipe'] = found[name]['cpu_seconds'] / peer['cpu_seconds']
+        frame = found['MediaPipe, a frame']['seconds']
+        video['times_mediapipe'] = 1 / rate / frame
+    return found
+
+
+def table(found):
+    """Returns the rows as Markdown."""
+    titles = {'seconds': '.2f', 'cpu_seconds': '.1f', 'peak_mb': '.0f', 'frames_a_second': '.1f'}
+    titles |= {'times_mediapipe': '.1f'}
+    heads = ('', 's', 'CPU s', 'peak MB', 'frames a second', 'times MediaPipe')
+    lines = ['| ' + ' | '.join(heads) + ' |', '|---' * len(heads) + '|']
+    for name, row in found.items():
+        cells = [format(row[key], digits) if key in row else '-' for key, digits in titles.items()]
+        lines.append(f'| {name} | ' + ' | '.join(cells) + ' |')
+    return '\n'.join(lines) + '\n'
+
+
+def define_flags():
+    # Not at import: two commands in one process (tests) may have flags of one name.
+    flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
+    flags.DEFINE_float('video_seconds', 4.0, 'Of the video.', lower_bound=0.1)
+    flags.DEFINE_string('environment', None, "Folder of MediaPipe's environment; none: no peer.")
+    flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')
+
+
+@errors.exit_on_user_error
+def main(argv):
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    values, python = flags.FLAGS, None
+    if values.environment is not None:
+        python = mediapipe_mesh.python_of(values.environment, install=False)
+    frames = max(2, round(values.video_seconds * FRAMES_PER_SECOND))
+    found = measure(values.workdir, frames, python)
+    sys.stdout.write(table(found))
+    if values.output is not None:
+        with open(values.output, 'w', encoding='utf-8') as file:
+            json.dump(found, file, indent=2)
+
+
+if __name__ == '__main__':
+    define_flags()
+    app.run(main)

@@ -1,0 +1,82 @@
+import os
+
+os.environ.setdefault('KERAS_BACKEND', 'jax')  # As tests/helpers/keras_reference.py has it.
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks import correspondence_race, keras_correspondence
+from seqface_jax import models
+from seqface_jax.correspondence import objective
+from seqface_jax.errors import UserError
+
+_TINY = {
+    'num_points': 12,
+    'num_layouts': 3,
+    'widths': (8, 8, 16),
+    'blocks': (1, 2, 1),
+    'hidden': 16,
+    'local': 8,
+    'local_hidden': 16,
+}
+
+
+@pytest.fixture(scope='module')
+def problem():
+    """Returns config, variables, a batch, and Keras's network with the same weights."""
+    config = correspondence_race.make_config(4, **_TINY)
+    config.data.image_size = 32
+    variables, batch = correspondence_race.make_inputs(config)
+    return config, variables, batch, correspondence_race.build_keras(config, variables, batch)
+
+
+def test_keras_answers_as_ours_does(problem):
+    config, variables, batch, network = problem
+    model = models.create(config.model, 32)
+    features, first = model.apply(variables, batch['frames'], method='look')
+    local, (places, (a, b, c), seen, face) = network.look(batch['frames'])
+    np.testing.assert_allclose(local, features, atol=1e-4)
+    np.testing.assert_allclose(places, first.places, atol=1e-4)
+    np.testing.assert_allclose(a, first.factor[..., 0, 0], rtol=1e-3)
+    np.testing.assert_allclose(c, first.factor[..., 1, 0], rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(b, first.factor[..., 1, 1], rtol=1e-3)
+    np.testing.assert_allclose(seen, first.seen, atol=1e-4)
+    np.testing.assert_allclose(face, first.face, atol=1e-4)
+
+
+def test_keras_loses_as_ours_does(problem):
+    config, variables, batch, network = problem
+    model = models.create(config.model, 32)
+    ours, _ = objective.losses(model, variables, batch)
+    theirs = keras_correspondence.loss(network, correspondence_race._tensors(batch))
+    assert float(theirs) == pytest.approx(float(ours), rel=1e-4)
+
+
+def test_both_have_as_many_parameters(problem):
+    _, variables, _, network = problem
+    ours = sum(np.size(leaf) for leaf in jax.tree.leaves(variables['params']))
+    assert network.count_params() == ours
+
+
+def test_a_step_of_keras_on_jax_lowers_the_loss_of_its_batch(problem):
+    config, variables, batch, _ = problem
+    step, first = correspondence_race.keras_step(config, variables, batch, 'keras_jax')
+    losses = [step() for _ in range(4)]
+    assert losses[0] == pytest.approx(first, rel=1e-4)
+    assert losses[-1] < losses[0]
+
+
+def test_a_step_of_ours_starts_at_the_same_loss(problem):
+    config, variables, batch, network = problem
+    step, first = correspondence_race.our_step(config, variables, batch)
+    theirs = keras_correspondence.loss(network, correspondence_race._tensors(batch))
+    assert first == pytest.approx(float(theirs), rel=1e-4)
+    assert np.isfinite(step())
+
+
+def test_losses_that_differ_and_libraries_that_lack_are_named():
+    with pytest.raises(UserError, match='graph and ours do not compute the same'):
+        correspondence_race.check_losses({'ours': 1.0, 'graph': 1.01})
+    correspondence_race.check_losses({'ours': 1.0, 'graph': 1.0005})
+    correspondence_race.check_installation(['ours'])
