@@ -47,7 +47,7 @@ def draw(pack, work, seconds, workers=None):
         pool = stack.enter_context(
             multiprocessing.get_context('spawn').Pool(count, drawing.start, arguments)
         )
-        jobs = ((folder, number, 0) for number in range(10_000))
+        jobs = ((folder, number, 0, number % 3 == 2) for number in range(10_000))  # A third plain.
         done = pool.imap_unordered(drawing.draw, jobs)
         shards = 0
         with contextlib.suppress(multiprocessing.TimeoutError):
