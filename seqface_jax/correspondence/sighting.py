@@ -9,6 +9,7 @@ import numpy as np
 
 from seqface_jax.correspondence import crops
 from seqface_jax.correspondence.crops import Crop
+from seqface_jax.models.correspondence import Correspondence
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
@@ -71,22 +72,33 @@ class Sighting(NamedTuple):
 class FaceFinder:
     """Finds faces; holds the network and the cascades, nothing of the photos seen."""
 
-    def __init__(self, model, variables):
-        """Takes a CorrespondenceNetwork and its variables."""
-        self._model, self._size = model, model.image_size
+    def __init__(self, model, variables, mirror=None):
+        """Takes the network; with `mirror` the last look is at the mirror image too.
+
+        Args:
+            model: CorrespondenceNetwork.
+            variables: its variables.
+            mirror: [P] the number of the mirrored point of each, or None.
+        """
+        self._model, self._size, self._mirror = model, model.image_size, mirror
         self._layout_mean = np.asarray(variables['constants']['layout_mean'])
         self._variables = jax.device_put(variables)
         self._look = jax.jit(self._answer)
-        self._correct = jax.jit(self._answer_from)
+        self._look_twice = jax.jit(self._answer_twice)
         self._cascades = _cascades()
 
     def _answer(self, variables, frames):
-        frames = frames.astype(jnp.float32) / 255
-        return self._model.apply(variables, frames)
+        return self._model.apply(variables, frames.astype(jnp.float32) / 255)
 
-    def _answer_from(self, variables, frames, start):
-        frames = frames.astype(jnp.float32) / 255
-        return self._model.apply(variables, frames, start=start)
+    def _answer_twice(self, variables, frames, start=None):
+        """Returns the mean of what is said of frames and of their mirror images."""
+        if self._mirror is None:
+            return self._model.apply(variables, frames.astype(jnp.float32) / 255, start=start)
+        both = jnp.concatenate([frames, frames[:, :, ::-1]]).astype(jnp.float32) / 255
+        if start is not None:
+            start = jnp.concatenate([start, _mirrored_places(start, self._mirror)])
+        answers = self._model.apply(variables, both, start=start)
+        return tuple(_with_mirror(answer, self._mirror) for answer in answers)
 
     def look(self, photo, crop, rounds=ROUNDS):
         """Looks at a photo from a Crop on.
@@ -101,7 +113,8 @@ class FaceFinder:
         """
         for left in range(rounds - 1, -1, -1):
             frame = crop.cut(photo, self._size)
-            first, corrected = self._look(self._variables, frame[None])
+            ask = self._look if left else self._look_twice
+            first, corrected = ask(self._variables, frame[None])
             if left:
                 seen = _sigmoid(np.asarray(first.seen[0]))
                 crop = crops.recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
@@ -113,7 +126,7 @@ class FaceFinder:
         """Returns the Sighting that the local corrector says from places [P, 2] px on."""
         frame = sighting.crop.cut(photo, self._size)
         start = sighting.crop.from_photo(places).astype(np.float32)
-        first, corrected = self._correct(self._variables, frame[None], start[None])
+        first, corrected = self._look_twice(self._variables, frame[None], start[None])
         return self._sighting(sighting.crop, first, corrected)
 
     def _sighting(self, crop, first, corrected):
@@ -207,6 +220,51 @@ class FaceFinder:
             scores.append(np.asarray(answer.face)[: len(some)])
         order = np.concatenate(scores).argsort()[::-1]
         return [starts[k] for k in order[:_KEPT]]
+
+
+def _mirrored_places(places, mirror):
+    """Returns places [B, P, 2] in sides of a crop as those of its mirror image."""
+    return places[:, mirror] * jnp.array([-1.0, 1.0]) + jnp.array([1.0, 0.0])
+
+
+def _with_mirror(answer, mirror):
+    """Joins what is said of B crops and of their mirror images.
+
+    Args:
+        answer: Correspondence of [2 B], the mirror images last.
+        mirror: [P].
+
+    Returns:
+        Correspondence of [B]: means of places, logits and precisions.
+    """
+    count = len(answer.face) // 2
+    own = jax.tree.map(lambda values: values[:count], answer)
+    other = jax.tree.map(lambda values: values[count:], answer)
+    factor = other.factor[:, mirror] * jnp.array([-1.0, 1.0])  # Of errors whose x is mirrored.
+    return Correspondence(
+        (own.places + _mirrored_places(other.places, mirror)) / 2,
+        _mean_factor(own.factor, factor),
+        (own.seen + other.seen[:, mirror]) / 2,
+        (own.face + other.face) / 2,
+    )
+
+
+def _mean_factor(one, other):
+    """Returns the lower triangular factor [..., 2, 2] of the mean of two precisions."""
+    precision = (_product(one) + _product(other)) / 2
+    last = jnp.sqrt(precision[..., 1, 1])
+    mixed = precision[..., 0, 1] / last
+    first = jnp.sqrt(jnp.maximum(precision[..., 0, 0] - mixed**2, 1e-12))
+    rows = [jnp.stack([first, jnp.zeros_like(first)], -1), jnp.stack([mixed, last], -1)]
+    return jnp.stack(rows, -2)
+
+
+def _product(factor):
+    """Returns factor' factor, written out: products of many 2 x 2 matrices are slow on a CPU."""
+    a, b, c, d = (factor[..., k // 2, k % 2] for k in range(4))
+    rows = [jnp.stack([a * a + c * c, a * b + c * d], -1)]
+    rows.append(jnp.stack([a * b + c * d, b * b + d * d], -1))
+    return jnp.stack(rows, -2)
 
 
 def _cascades():

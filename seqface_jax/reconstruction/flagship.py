@@ -55,6 +55,7 @@ class Geometry(NamedTuple):
         shapes_at_points: [W, P, 3] mm, the model's own blendshapes, before pairs are joined.
         expressions: [E, W] weights of each expression component; expression_mean: [W].
         band_scale: [] factor on the stated deviations, measured on held-out people.
+        point_mirror: [P] the number of each point's mirrored point, or None.
     """
 
     basis: Any
@@ -72,6 +73,7 @@ class Geometry(NamedTuple):
     expressions: np.ndarray
     expression_mean: np.ndarray
     band_scale: float
+    point_mirror: np.ndarray | None
 
 
 def read_geometry(path):
@@ -144,6 +146,7 @@ def geometry_of(arrays):
         mixtures,
         arrays['expression_mean'],
         float(arrays.get('band_scale', 1.0)),
+        arrays.get('point_mirror'),
     )
 
 
@@ -210,7 +213,7 @@ class Stream:
 
     def __init__(self, model, variables, geometry):
         """Takes a CorrespondenceNetwork, its variables and a Geometry."""
-        self.finder = FaceFinder(model, variables)
+        self.finder = FaceFinder(model, variables, geometry.point_mirror)
         self.geometry = geometry
 
     def initial_state(self):

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from configs import correspondence as correspondence_config
+from seqface_jax import checkpoints, models
 from seqface_jax.correspondence import sighting
 from seqface_jax.correspondence.crops import Crop
 
@@ -63,3 +65,32 @@ def test_a_photo_is_half_believed_at_an_expected_error_of_a_twentieth_and_less_b
     values = [_sighting([error], [1.0]).confidence for error in (0.1, 2.0, 5.0, 20.0)]
     assert values[0] > 0.99 and values[2] == pytest.approx(0.5)
     assert values == sorted(values, reverse=True) and values[3] < 0.1
+
+
+def test_the_mirror_image_of_a_photo_gives_the_mirror_image_of_the_points():
+    config = correspondence_config.get_config()
+    config.model.num_points, config.model.num_layouts = 10, 4
+    config.model.widths, config.model.blocks = (8, 8, 8), (1, 1, 1)
+    config.model.hidden, config.model.local, config.model.local_hidden = 16, 8, 8
+    model = models.create(config.model, 32)
+    variables = checkpoints.draw_variables(model, 32, 0)
+    rng = np.random.default_rng(0)
+    mirror = np.array([1, 0, 3, 2, 4, 5, 9, 7, 8, 6])
+    variables['constants'] = {
+        'layout_mean': rng.uniform(0.3, 0.7, (10, 2)).astype(np.float32),
+        'layouts': 0.1 * rng.normal(size=(4, 10, 2)).astype(np.float32),
+    }
+    finder = sighting.FaceFinder(model, variables, mirror)
+    photo = rng.integers(0, 256, (48, 60, 3), np.uint8)
+    crop = Crop(np.array([30.0, 24.0]), 40.0)
+    one = finder.look(photo, crop, rounds=1)
+    two = finder.look(photo[:, ::-1].copy(), crop, rounds=1)
+    np.testing.assert_allclose(two.places, one.places[mirror] * [-1, 1] + [60, 0], atol=1e-2)
+    np.testing.assert_allclose(two.seen, one.seen[mirror], atol=1e-4)
+    precision = np.swapaxes(one.factor, 1, 2) @ one.factor
+    mirrored = precision[mirror] * np.array([[1, -1], [-1, 1]])
+    np.testing.assert_allclose(
+        np.swapaxes(two.factor, 1, 2) @ two.factor, mirrored, rtol=1e-3, atol=1e-4
+    )
+    plain = sighting.FaceFinder(model, variables).look(photo, crop, rounds=1)
+    assert np.abs(plain.places - one.places).max() > 0.1
