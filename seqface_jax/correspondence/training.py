@@ -13,7 +13,7 @@ from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
 from seqface_jax.correspondence import objective, supply
 from seqface_jax.correspondence.damage import damage
-from seqface_jax.correspondence.state import BestLosses, start, variables_of
+from seqface_jax.correspondence.training_state import BestLosses, start, variables_of
 from seqface_jax.training import optimizers, sums
 from seqface_jax.training.progress_bar import progress_bar
 
@@ -47,7 +47,7 @@ def train_step(config, model, tx, state, batch, key):
         config: of the run.
         model: CorrespondenceNetwork.
         tx: optax transformation.
-        state: of `state.start`.
+        state: of `training_state.start`.
         batch: of `Supply.batches`.
         key: of the run; the step is folded in.
 
