@@ -9,8 +9,8 @@ import numpy as np
 
 from seqface_jax import errors
 
-# What NumPy and zipfile raise on a file of arrays that was changed or cut.
-DAMAGED_ARRAYS = (ValueError, KeyError, EOFError, NotImplementedError)
+# What NumPy and zipfile raise on a file of arrays that was changed or cut, or is one array (.npy).
+DAMAGED_ARRAYS = (ValueError, KeyError, EOFError, NotImplementedError, TypeError)
 DAMAGED_ARRAYS += (zipfile.BadZipFile, zlib.error)
 
 
@@ -35,8 +35,6 @@ def read_arrays(path, advice, names=None):
     """
     try:
         with np.load(path) as file:
-            if isinstance(file, np.ndarray):
-                raise ValueError('it holds a single array')
             return {name: file[name] for name in names or file.files}
     except (OSError, *DAMAGED_ARRAYS) as error:
         why = errors.unread(error) or getattr(error, 'strerror', None) or f'damaged: {error}'

@@ -5,7 +5,6 @@ put into the frame by the same rigid motion: the one that brings the face neares
 template's mean, size kept.
 """
 
-import contextlib
 import functools
 import pathlib
 
@@ -135,7 +134,7 @@ def load_kind(name, path, deformation_mm=0.0):
         raise ValueError(f'unknown kind {name!r}; the kinds are {", ".join(_NAMES)}.')
     path = pathlib.Path(path)
     try:
-        with contextlib.closing(np.load(path)) as arrays:
+        with np.load(path) as arrays:
             frame = Frame(
                 arrays['template_mean'],
                 arrays['template_triangles'],

@@ -13,7 +13,8 @@ from seqface_jax.models.correspondence import Correspondence
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
-MIN_SEARCHED_SCORE = 0.99  # and where nothing but the network has.
+MIN_FOLLOWED_SCORE = 0.99  # where the frame before of a video had it,
+MIN_SEARCHED_SCORE = 0.998  # and where nothing but the network has, in one of hundreds of looks.
 # Expected error of the points, in crop sides, of which a photo is half believed, and the confidence
 # from which on it is used: nineteen of twenty made-up pictures whose points are off by more than
 # 15 % of the face's width have less, and one of twenty whose points are off by less than 8 %.
@@ -161,7 +162,7 @@ class FaceFinder:
         found = False
         if previous is not None:
             followed = self.look(photo, previous.crop, rounds=2)
-            if followed.score >= MIN_SEARCHED_SCORE:
+            if followed.score >= MIN_FOLLOWED_SCORE:
                 found = True
                 yield [followed]
         detected = self._vouched(photo, self._detected(photo), MIN_SCORE)

@@ -113,7 +113,7 @@ def _frame(frame, is_pictured, names):
         'reprojection_px': float(fit.reprojection_px),
         'band_mm': None if frame.band_mm is None else float(frame.band_mm),
         'angles_deg': frame_fit.angles_deg(fit).round(1).tolist(),
-        'score': float(fit.score),
+        'confidence': float(fit.confidence),
         'strongest': [
             [names[k], float(fit.expression[k])] for k in order if fit.expression[k] >= _MIN_WEIGHT
         ],

@@ -38,6 +38,18 @@ def test_an_option_that_is_not_there_is_answered_with_the_nearest(config, option
     )
 
 
+def test_a_path_in_the_home_folder_is_one_though_the_shell_left_it(monkeypatch):
+    own = flags.FlagValues()
+    flags.DEFINE_string('output', None, '', flag_values=own)
+    monkeypatch.setattr(flags, 'FLAGS', own)
+    monkeypatch.setenv('HOME', '/home/anna')
+    command_line.parse(['x', '--output=~/faces'])
+    assert own.output == '/home/anna/faces'
+    own.unparse_flags()
+    command_line.parse(['x', '--output=a~b'])
+    assert own.output == 'a~b'
+
+
 def test_a_missing_flag_says_what_to_give(monkeypatch, capsys):
     own = flags.FlagValues()
     flags.DEFINE_string('input', None, '', flag_values=own)

@@ -41,7 +41,7 @@ def test_the_whole_photo_is_searched_only_where_a_caller_is_not_convinced():
 def test_find_goes_on_to_the_search_where_no_box_is_vouched_for():
     finder = _Finder([0.5], [1.0])
     assert len(finder.find(_PHOTO)) == 1 and finder.num_searches == 1
-    assert _Finder([0.5], [0.98]).find(_PHOTO) == []  # The search asks for more.
+    assert _Finder([0.5], [0.99]).find(_PHOTO) == []  # The search asks for more.
 
 
 @pytest.mark.parametrize('score, searches', [(1.0, 0), (0.1, 1)])

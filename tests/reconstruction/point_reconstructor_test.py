@@ -10,6 +10,9 @@ from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import frame_fit
 
 
+_MIDDLE = np.array([222.0, 115.0])  # Of the astronaut's face, where a person sees it, pixels.
+
+
 @pytest.fixture(scope='module')
 def reconstructor():
     return Reconstructor.restore()
@@ -72,6 +75,53 @@ def test_a_photo_without_a_face_is_refused_and_changes_nothing(reconstructor, af
     same, face = reconstructor.update(state, noise)
     assert same is state
     assert face is None
+
+
+def _middle_is_off(reconstructor, photo, wanted):
+    """Returns how far the face of a photo is from a place [2] px, in face heights; None: skipped."""
+    seen = reconstructor.examine(reconstructor.initial_state(), photo)
+    if seen.rejection is not None:
+        assert seen.reason
+        return None
+    _, face = reconstructor.update(reconstructor.initial_state(), photo, seen)
+    marks = frame_fit.project(face.frame, face.frame.vertices)[reconstructor.geometry.landmarks]
+    return np.linalg.norm(marks.mean(0) - wanted) / np.ptp(marks[:, 1])
+
+
+@pytest.mark.parametrize('angle', [45, 180])
+def test_a_face_is_found_at_any_turn_of_the_picture(reconstructor, photos, angle):
+    matrix = cv2.getRotationMatrix2D((255.5, 255.5), angle, 1)
+    turned = cv2.warpAffine(photos[0], matrix, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    wanted = matrix[:, :2] @ _MIDDLE + matrix[:, 2]
+    assert _middle_is_off(reconstructor, turned, wanted) < 0.2
+
+
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda photo: photo * 2.5 + 60,
+        lambda photo: photo * np.where(np.arange(512) < 224, 0.1, 1)[:, None],
+        lambda photo: photo[85:120, 225:270],  # One eye.
+        lambda photo: photo[20:75, 150:290],  # Hair.
+    ],
+)
+def test_what_is_used_lies_on_the_face_and_the_rest_is_skipped(reconstructor, photos, damage):
+    shown = np.ascontiguousarray(np.clip(damage(photos[0]), 0, 255).astype(np.uint8))
+    wanted = _MIDDLE if len(shown) == 512 else [np.inf, np.inf]
+    off = _middle_is_off(reconstructor, shown, wanted)
+    assert off is None or off < 0.3
+
+
+def test_the_worse_a_photo_the_lower_its_confidence(reconstructor, photos):
+    covered = photos[0].copy()
+    covered[60:200, 150:222] = 40
+    tiny = cv2.resize(photos[0], (44, 44), interpolation=cv2.INTER_AREA)
+    shown = (photos[0], covered, cv2.resize(tiny, (512, 512)))
+    state = reconstructor.initial_state()
+    first, second, last = (reconstructor.examine(state, photo) for photo in shown)
+    assert first.outcome.confidence > second.outcome.confidence
+    assert last.rejection is not None
+    assert last.outcome is None or last.outcome.confidence < second.outcome.confidence
 
 
 def test_a_photo_on_its_side_shows_the_face_all_the_same(reconstructor, photos, after_one):

@@ -1,3 +1,5 @@
+import io
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -54,7 +56,13 @@ def test_a_leaf_of_another_shape_or_a_missing_one_is_refused(path):
             saved_states.load(path, other, 'abc')
 
 
-@pytest.mark.parametrize('content', [b'', b'not an archive', b'PK\x03\x04 cut short'])
+def _one_array():
+    content = io.BytesIO()
+    np.save(content, np.ones(3))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize('content', [b'', b'not an archive', b'PK\x03\x04 cut short', _one_array()])
 def test_a_foreign_file_is_refused_in_one_sentence(tmp_path, content):
     (tmp_path / 'x.npz').write_bytes(content)
     with pytest.raises(UserError, match='x.npz is not a saved state'):
