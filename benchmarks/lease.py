@@ -3,8 +3,8 @@
 python -m benchmarks.lease --verb=pack --face_dir=FaceXModel --people=kinds.npz
 python -m benchmarks.lease --verb=run --output=OUT --minutes=9
 
-`pack` writes, here, the folder to carry there, data/lease: at most 64 MiB. `run`, there, does these parts, in
-order of their worth; `--parts` names some.
+`pack` writes, here, the folder to carry there, data/lease: at most 64 MiB. `run`, there, does these
+parts, in order of their worth; `--parts` names some.
 
     draw       hard pictures of made-up people, on all cores, and three kinds to measure on
     train      the flagship on them, for as many steps as the time is enough for
