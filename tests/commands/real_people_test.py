@@ -96,6 +96,7 @@ def test_a_scan_without_a_stated_nose_tip_is_registered(tmp_path):
     turned = scan_of(true_face(3), np.random.default_rng(0), side=90)
     (tmp_path / 'anna').mkdir()
     scan_io.write_ply(tmp_path / 'anna' / 'scan.ply', turned)
+    scored_people.write_photo(tmp_path / 'anna' / 'front.png', 50)
     person = source.read(source.find(tmp_path)['anna'])
     near = person.vertices[np.abs(person.vertices[:, 0]) < 10]
     assert abs(near[:, 2].max() - person.nose_tip[2]) < 3
@@ -129,7 +130,7 @@ def test_the_command_names_what_is_missing():
 
 
 def test_two_scans_of_one_person_and_a_folder_of_nobody_are_refused(tmp_path):
-    with pytest.raises(UserError, match='holds no folder with a scan'):
+    with pytest.raises(UserError, match='holds no folder with photos and a scan'):
         source.find(tmp_path)
     scored_people.write_real(tmp_path, names=('anna',))
     (tmp_path / 'anna' / 'other.ply').write_bytes((tmp_path / 'anna' / 'scan.ply').read_bytes())
