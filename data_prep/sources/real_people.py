@@ -94,7 +94,8 @@ def read(scan_path):
 def _has_photos(folder):
     if os.path.isdir(os.path.join(folder, PHOTOS)):
         return True
-    return any(layout.kind_of(path) == layout.PHOTO for path in layout.files(folder))
+    paths = filter(os.path.isfile, layout.files(folder))
+    return any(layout.kind_of(path) == layout.PHOTO for path in paths)
 
 
 def _is_scan(path):
