@@ -1,10 +1,10 @@
 """What only a GPU can show, within a borrowed quarter of an hour: one command, results at once.
 
-python -m benchmarks.lease --verb=pack --face_dir=FaceXModel --people=kinds.npz --pack=lease
-python -m benchmarks.lease --verb=run --pack=lease --output=OUT --minutes=9
+python -m benchmarks.lease --verb=pack --face_dir=FaceXModel --people=kinds.npz
+python -m benchmarks.lease --verb=run --output=OUT --minutes=9
 
-`pack` writes, here, the folder to carry there: at most 64 MiB. `run`, there, does these parts, in
-order of their worth; `--parts` names some.
+`pack` writes, here, the folder to carry there, data/lease: at most 64 MiB. `run`, there, does these
+parts, in order of their worth; `--parts` names some.
 
     draw       hard pictures of made-up people, on all cores, and three kinds to measure on
     train      the flagship on them, for as many steps as the time is enough for
@@ -91,7 +91,7 @@ PARTS = (
         0.15,
         ('-m', 'benchmarks.correspondence_race', '--contestants=ours', '--repetitions=5'),
     ),
-    Part('streams', 0.15, ('-m', 'benchmarks.streaming', '--num_frames=300')),
+    Part('streams', 0.15, ('-m', 'benchmarks.lease_flagship', 'streams', '{work}')),
     Part(
         'float32',
         0.1,
@@ -174,7 +174,7 @@ def _keep(part, work, output):
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_enum('verb', 'run', ('pack', 'run'), 'Write the folder to carry, or use it.')
-    flags.DEFINE_string('pack', 'lease', 'The folder to carry.')
+    flags.DEFINE_string('pack', 'data/lease', 'The folder to carry.')
     flags.DEFINE_string('face_dir', None, 'pack: FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'pack: file of data_prep.synthetic.template_kinds.')
     flags.DEFINE_string('records', None, 'pack: records of the other systems; none if left out.')

@@ -1,4 +1,4 @@
-"""The parts of a lease that train the flagship: draw, train, measure, float32.
+"""The parts of a lease that are the flagship's: draw, train, measure, streams, float32.
 
 Each is a process that benchmarks.lease starts: `python -m benchmarks.lease_flagship PART ...`.
 """
@@ -17,7 +17,8 @@ from benchmarks import lease_pack, race
 from seqface_jax import checkpoints
 
 _PROBES = (20, 60, 220)  # Steps after which a training that only measures the time is stopped.
-_FIRST_SEQUENCE_SEED = 77
+_SEQUENCE_SEED = 77  # Of people and pictures that are measured on; as of sequences.py.
+_SWAYING = 30  # Photos that are streamed again and again.
 _SHARE_FOR_STEPS = 0.9  # Of the time that is left, for what was not measured.
 KINDS = ('ict', 'makehuman', 'embedded')
 
@@ -63,7 +64,7 @@ def _sequences(face_dir, people, kind, path):
     """Draws the people of a kind in a process of its own, which is waited for at the end."""
     arguments = ['-m', 'data_prep.hard_pictures.sequences', f'--face_dir={face_dir}']
     arguments += [f'--people={people}', f'--kind={kind}', f'--out={path}', '--num_people=8']
-    arguments.append(f'--seed={_FIRST_SEQUENCE_SEED}')
+    arguments.append(f'--seed={_SEQUENCE_SEED}')
     process = subprocess.Popen([sys.executable, *arguments], cwd=race.ROOT)
     try:
         yield
@@ -115,12 +116,27 @@ def measure(work):
     rest = [path for path in known if path not in learnt]
     # The packaged geometry begins with the arrays of a shape space.
     space = os.path.join(checkpoints.PRETRAINED, 'geometry.npz')
-    for arguments in (
-        ['-m', 'data_prep.hard_pictures.calibrate', f'--workdir={run}', f'--space={space}']
-        + [f'--sequences={",".join(learnt)}', f'--test={",".join(rest)}'],
-        ['-m', 'seqface_jax.package_run', f'--workdir={run}', f'--output={work}/packaged'],
-    ):
+    calibrate = ['-m', 'data_prep.hard_pictures.calibrate', f'--workdir={run}', f'--space={space}']
+    for flag, paths in (('sequences', learnt), ('test', rest)):
+        calibrate += [f'--{flag}={",".join(paths)}'] if paths else []
+    package = ['-m', 'seqface_jax.package_run', f'--workdir={run}', f'--output={work}/packaged']
+    for arguments in (calibrate, package):
         subprocess.run([sys.executable, *arguments], cwd=race.ROOT, check=True)
+
+
+def streams(work, num_frames=300):
+    """Streams photos of one face that sways through the packaged run; prints latency and memory."""
+    import cv2
+
+    from benchmarks import waiting
+
+    folder = os.path.join(work, 'photos')
+    os.makedirs(folder, exist_ok=True)
+    for number, picture in enumerate(waiting.pictures(_SWAYING)):
+        place = os.path.join(folder, f'{number:02d}.png')
+        cv2.imwrite(place, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    arguments = ['-m', 'benchmarks.streaming', f'--photos={folder}', f'--num_frames={num_frames}']
+    subprocess.run([sys.executable, *arguments], cwd=race.ROOT, check=True)
 
 
 def float32(workdir):
@@ -166,6 +182,8 @@ def main(arguments):
         train(config, os.path.join(rest[0], 'flagship'), float(rest[1]))
     elif part == 'measure':
         measure(rest[0])
+    elif part == 'streams':
+        streams(rest[0])
     elif part == 'float32':
         losses = float32(os.path.join(rest[0], 'flagship'))
         apart = losses['default'] / losses['highest'] - 1

@@ -1,8 +1,9 @@
 """What a borrowed GPU needs of made-up people, small enough to carry: packed here, unpacked there.
 
 A FaceXModel of ICT-FaceKit has a quarter of a gigabyte of text. Its shapes are the neutral mesh and
-what each moves: whole numbers of 0.0001 cm, which compress well. Of the other kinds of people the
-file of data_prep.synthetic.template_kinds is compressed, with lengths as half floats.
+what each moves: whole numbers of 0.0002 cm, which compress well. Of the other kinds of people the
+file of data_prep.synthetic.template_kinds is compressed, with lengths as half floats, and without
+what the model's own files say again.
 """
 
 import os
@@ -18,8 +19,9 @@ from seqface_jax.errors import UserError
 NEUTRAL, INDICES = 'generic_neutral_mesh.obj', 'vertex_indices.json'
 SHAPES, PEOPLE, RECORDS = 'shapes.npz', 'kinds.npz', 'records'
 LIMIT_MIB = 64.0
-_STEPS_PER_CM = 1e4  # Of the whole numbers that vertices are moved by.
-_AS_HALVES = ('makehuman_deltas', 'embedded_identity', 'ict_identity')
+_STEPS_PER_CM = 5e3  # Of the whole numbers that vertices are moved by.
+_AS_HALVES = ('makehuman_deltas', 'embedded_identity')
+_LEFT_OUT = ('ict_identity',)  # Not needed to draw people.
 
 
 def pack(face_dir, people, out, records=None, limit_mib=LIMIT_MIB):
@@ -50,12 +52,13 @@ def pack(face_dir, people, out, records=None, limit_mib=LIMIT_MIB):
     for path in sorted(source.glob('*.obj')):
         if path.name != NEUTRAL:
             moved = ict_facekit.read_vertices(path, len(neutral)) - neutral
-            shapes[path.stem] = np.rint(moved * _STEPS_PER_CM).astype(np.int32)
+            shapes[path.stem] = _steps(path, moved)
     files.write_atomically(out / SHAPES, lambda file: np.savez_compressed(file, **shapes))
     with np.load(people) as file:
         kinds = {
             name: file[name].astype(np.float16) if name in _AS_HALVES else file[name]
             for name in file
+            if name not in _LEFT_OUT
         }
     files.write_atomically(out / PEOPLE, lambda file: np.savez_compressed(file, **kinds))
     if records:
@@ -69,8 +72,16 @@ def pack(face_dir, people, out, records=None, limit_mib=LIMIT_MIB):
     return size
 
 
+def _steps(path, moved):
+    """Returns how far vertices [V, 3] are moved, cm, as whole numbers of 16 bits."""
+    steps = np.rint(moved * _STEPS_PER_CM)
+    if np.abs(steps).max(initial=0) > np.iinfo(np.int16).max:
+        raise UserError(f'{path} moves a vertex by more than 6 cm: it is no shape of ICT-FaceKit')
+    return steps.astype(np.int16)
+
+
 def unpack(packed, face_dir):
-    """Writes a FaceXModel again, whose vertices differ by at most 0.00005 cm.
+    """Writes a FaceXModel again, whose vertices differ by at most 0.0001 cm.
 
     Args:
         packed: folder of `pack`.

@@ -6,7 +6,7 @@ Same people, same pictures, same metric, frames timed in the same run:
 
     mean_face            looks at no picture
     mediapipe            its 468 points of one picture as a mesh, at the mean face's size; the mean
-                         over the pictures
+                         over four pictures
     mediapipe + filter   its landmarks of n pictures through this project's geometric filter, with
                          the covariance of their errors as measured on made-up people
     flagship             the run of --workdir
@@ -142,6 +142,7 @@ def run_real(people, python, peer, reconstructor, region):
     """
     own = reconstructor.geometry
     scores, seconds = [], {MESH: [], FILTER: [], FLAGSHIP: []}
+    reconstructor.compile()
     mean = real_people.mean_face(own)
     for load in people:
         person = load()
@@ -278,7 +279,6 @@ def measure(python, sequences, test, real, workdir):
         kinds, {k.name: np.arange(len(k.arrays['images'])) for k in kinds}, run
     )
     reconstructor = Reconstructor.restore(workdir)
-    reconstructor.compile()
     triangles, mean = arrays['triangles'], arrays['mean']
     with_eyes = reconstructor.geometry.triangles
     region = peer_methods.region_of(everybody, mean, with_eyes, arrays['near'])

@@ -40,7 +40,8 @@ def find(folder):
     """Finds the people of a folder.
 
     Returns:
-        {name: path of the scan}, in order of names; folders without a scan are passed over.
+        {name: path of the scan}, in order of names; folders without a scan, or without photos, are
+        passed over.
 
     Raises:
         UserError: there is nobody, or somebody has several scans.
@@ -49,7 +50,7 @@ def find(folder):
         raise UserError(f'--real={folder} is not a folder: give one that holds {_EXAMPLE}')
     found = {}
     for path in layout.files(folder):
-        if not os.path.isdir(path):
+        if not os.path.isdir(path) or not _has_photos(path):
             continue
         scans = [own for own in layout.files(path) if _is_scan(own)]
         if len(scans) > 1:
@@ -60,7 +61,9 @@ def find(folder):
         if scans:
             found[os.path.basename(path)] = scans[0]
     if not found:
-        raise UserError(f'--real={folder} holds no folder with a scan: it must hold {_EXAMPLE}')
+        raise UserError(
+            f'--real={folder} holds no folder with photos and a scan: it must hold {_EXAMPLE}'
+        )
     return found
 
 
@@ -86,6 +89,13 @@ def read(scan_path):
     photos = os.path.join(folder, PHOTOS)
     photos = photos if os.path.isdir(photos) else folder
     return RealPerson(os.path.basename(folder), photos, vertices, triangles, nose_tip)
+
+
+def _has_photos(folder):
+    if os.path.isdir(os.path.join(folder, PHOTOS)):
+        return True
+    paths = filter(os.path.isfile, layout.files(folder))
+    return any(layout.kind_of(path) == layout.PHOTO for path in paths)
 
 
 def _is_scan(path):

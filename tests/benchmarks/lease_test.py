@@ -83,7 +83,7 @@ def test_what_is_unpacked_is_the_face_model_that_was_packed(tmp_path):
     for path in sorted((tmp_path / 'FaceXModel').glob('*.obj')):
         was = ict_facekit.read_vertices(path, count)
         now = ict_facekit.read_vertices(tmp_path / 'again' / path.name, count)
-        np.testing.assert_allclose(now, was, atol=1.1e-4)
+        np.testing.assert_allclose(now, was, atol=1.2e-4)
     with np.load(tmp_path / 'pack' / 'kinds.npz') as file:
         np.testing.assert_allclose(file['makehuman_deltas'], deltas, atol=5e-3)
 

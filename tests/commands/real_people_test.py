@@ -2,6 +2,9 @@
 
 import functools
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from data_prep.sources import real_people as source
 from seqface_jax import real_people
 from seqface_jax.errors import UserError
+from seqface_jax.evaluation import scan_distance
 from seqface_jax.reconstruct import Reconstructor
 from tests.helpers import scored_people
 
@@ -24,6 +28,7 @@ def tree(tmp_path_factory):
 def results(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'eval'
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan_distance, 'NUM_POINTS', 6000)  # Enough for faces of 1,600 vertices.
         patch.setattr(Reconstructor, 'restore', lambda *_: scored_people.Rote())
         mean = real_people.Face(*scored_people.mesh(1), None, None)
         patch.setattr(real_people, 'packaged_geometry', lambda: None)
@@ -91,6 +96,7 @@ def test_a_scan_without_a_stated_nose_tip_is_registered(tmp_path):
     turned = scan_of(true_face(3), np.random.default_rng(0), side=90)
     (tmp_path / 'anna').mkdir()
     scan_io.write_ply(tmp_path / 'anna' / 'scan.ply', turned)
+    scored_people.write_photo(tmp_path / 'anna' / 'front.png', 50)
     person = source.read(source.find(tmp_path)['anna'])
     near = person.vertices[np.abs(person.vertices[:, 0]) < 10]
     assert abs(near[:, 2].max() - person.nose_tip[2]) < 3
@@ -111,8 +117,20 @@ def test_a_person_that_cannot_be_read_is_named(tmp_path, spoil, sentence):
         source.read(source.find(tmp_path)['anna'])
 
 
+def test_the_command_names_what_is_missing():
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    for flag, sentence in (
+        ('--real=absent', '--real=absent is not a folder'),
+        ('', '--workdir is'),
+    ):
+        command = [sys.executable, 'run_eval.py', *([flag] if flag else [])]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f'error: {sentence}')
+
+
 def test_two_scans_of_one_person_and_a_folder_of_nobody_are_refused(tmp_path):
-    with pytest.raises(UserError, match='holds no folder with a scan'):
+    with pytest.raises(UserError, match='holds no folder with photos and a scan'):
         source.find(tmp_path)
     scored_people.write_real(tmp_path, names=('anna',))
     (tmp_path / 'anna' / 'other.ply').write_bytes((tmp_path / 'anna' / 'scan.ply').read_bytes())

@@ -51,7 +51,9 @@ def write_real(folder, names=('anna', 'bert')):
         scan_io.write_ply(folder / name / 'scan.ply', scan)
         tip = vertices[vertices[:, 2].argmax()]
         (folder / name / 'tip.txt').write_text('\n'.join(f'{value:.3f}' for value in tip))
-    (folder / 'notes').mkdir()  # A folder without a scan is nobody.
+    (folder / 'notes').mkdir()  # A folder without a scan is nobody, and so is one without photos.
+    (folder / 'shape').mkdir()
+    scan_io.write_ply(folder / 'shape' / 'scan.ply', scan)
 
 
 def write_now(folder, names=('FaMoS_1_TA', 'FaMoS_2_TA')):
