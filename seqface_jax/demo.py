@@ -105,7 +105,7 @@ def run(
             ordered=opened.kind != 'photos',
             keep_keyframes=animate,
         )
-        results = reconstructor.result_files(output, opened.kind)
+        results = reconstructor.result_files(output, opened)
         with record, results or contextlib.nullcontext():
             total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
             bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
@@ -129,7 +129,7 @@ def run(
             if results is not None:
                 title = f'{record.num_used} of {record.num_frames} frames of {source}'
                 paths = results.write(title, reconstructor.final_face(record.face))
-                lines += [f'wrote {path}' for path in paths]
+                lines += [f'wrote {path}' for path in paths] + results.notes
             if page is not None and record.face.texture is not None:
                 page.set_texture(record.face.uv, record.face.texture)
             return lines

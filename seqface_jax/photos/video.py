@@ -52,11 +52,13 @@ class Source(NamedTuple):
         count: of the frames, in a video as it announces, of a folder without the files that are
             no photos; None for a camera, which has no end.
         frames: iterator of Frame; only one is in memory. Closing it frees the file or camera.
+        frames_per_second: of a video, as its file says; None if it does not.
     """
 
     kind: str
     count: int | None
     frames: Iterator[Frame]
+    frames_per_second: float | None = None
 
 
 def open_source(source):
@@ -185,7 +187,8 @@ def _video(path):
         raise
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = announced if announced > 0 else None
-    return Source('video', count, _read_on(capture, first, count, geometry))
+    rate = capture.get(cv2.CAP_PROP_FPS) or None
+    return Source('video', count, _read_on(capture, first, count, geometry), rate)
 
 
 def _camera(number):

@@ -12,7 +12,7 @@ from seqface_jax.correspondence.sighting import Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import flagship, overlay, result_files, saved_states
+from seqface_jax.reconstruction import flagship, overlay, overlay_video, result_files, saved_states
 from seqface_jax.reconstruction.frame_fit import FrameFit
 from seqface_jax.reconstruction.template_painter import TemplatePainter
 
@@ -20,7 +20,6 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
 TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
-_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -172,11 +171,12 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
-    def result_files(self, output, kind):
-        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'."""
+    def result_files(self, output, source):
+        """Returns the ResultFiles of a video.Source."""
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
-        rate = None if kind == 'photos' else _FRAMES_PER_SECOND
+        rate = source.frames_per_second
+        rate = None if source.kind == 'photos' else overlay_video.plausible_rate(rate)
         return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
 
     def final_face(self, face):
