@@ -43,6 +43,8 @@ class Rejection(enum.Enum):
     NO_FACE = 'no face found'
     NO_POSE = 'no pose of a face fits'
     BLURRED = 'blurred'
+    UNSURE = 'unsure who it is'
+    ABSENT = 'not seen on it'
 
 
 class Observation(NamedTuple):
@@ -54,6 +56,7 @@ class Observation(NamedTuple):
         sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
         rejection: a Rejection, or None if the photo can be used.
         outcome: what the flagship would make of the photo, which `update` takes over; else None.
+        doubt: str, who else it may be; of photos of several people.
     """
 
     detection: Any
@@ -61,6 +64,7 @@ class Observation(NamedTuple):
     sharpness: float
     rejection: Any
     outcome: Any = None
+    doubt: str = ''
 
     @property
     def reason(self):
@@ -69,7 +73,7 @@ class Observation(NamedTuple):
             return self.detection.found_by
         if self.rejection is Rejection.BLURRED:
             return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
-        return self.rejection.value
+        return self.rejection.value + (f': {self.doubt}' if self.doubt else '')
 
 
 class Reconstructor:
@@ -236,12 +240,13 @@ class Reconstructor:
         """Returns the People before the first photo: nobody."""
         return people.People({}, {})
 
-    def examine_all(self, group, photo):
+    def examine_all(self, group, photo, *, video=True):  # noqa: ARG002 - faces are told by place.
         """Looks for the faces of all people on a photo.
 
         Args:
             group: people.People.
             photo: [H, W, 3] uint8 RGB, any size.
+            video: unused; faces are told by their places.
 
         Returns:
             dict of Observations by person: everyone who was on the last photo, those who came

@@ -12,7 +12,14 @@ from seqface_jax.correspondence.sighting import Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import flagship, overlay, overlay_video, result_files, saved_states
+from seqface_jax.reconstruction import (
+    flagship,
+    overlay,
+    overlay_video,
+    point_people,
+    result_files,
+    saved_states,
+)
 from seqface_jax.reconstruction.frame_fit import FrameFit
 from seqface_jax.reconstruction.template_painter import TemplatePainter
 
@@ -105,6 +112,12 @@ class PointReconstructor:
         if not sightings:
             return reconstruct.Observation(None, None, 0.0, reconstruct.Rejection.NO_FACE)
         outcome = self._of_person(network, photo, sightings, state.num_frames)
+        return self._observation(photo, outcome)
+
+    def _observation(self, photo, outcome):
+        """Returns the reconstruct.Observation of an Outcome: whether it can be used."""
+        from seqface_jax import reconstruct
+
         sighting, fit = outcome.sighting, outcome.fit
         frame = sighting.crop.cut(photo, self.config.data.image_size)
         sharp = sharpness(sighting.crop.cut(photo, 256))
@@ -126,6 +139,91 @@ class PointReconstructor:
         outcome = observation.outcome
         state = State(outcome.state, outcome.sighting, state.num_frames + 1)
         return state, self._face(outcome.state, outcome, photo.shape[:2])
+
+    def initial_people(self):
+        """Returns the point_people.Group before the first photo: nobody."""
+        return point_people.Group({}, {}, {})
+
+    def examine_all(self, group, photo, *, video=False):
+        """Finds all faces on a photo and whose they are; changes nothing.
+
+        Args:
+            group: what `initial_people` or the last `update_all` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            video: the photo follows the last one in time: places count too.
+
+        Returns:
+            dict of reconstruct.Observation by person; numbers beyond those of `group` are new
+            people, negative ones faces of nobody known that cannot be used. A face that may be
+            another person's as well is rejected as UNSURE, and says whose.
+
+        Raises:
+            UserError: the photo is not uint8 RGB.
+        """
+        from seqface_jax import reconstruct
+
+        reconstruct.check_photo(photo)
+        self.compile()
+        old = list(group.detections.values()) if video else []
+        nothing = self._stream.initial_state()
+        looked = [
+            Outcome(*self._stream.update(nothing, photo, sighting))
+            for sighting in self._stream.finder.find_all(photo, old)
+        ]
+        seen = [self._observation(photo, outcome) for outcome in looked]
+        usable = [own for own in seen if own.rejection is None]
+        refused = [own for own in seen if own.rejection is not None]
+        people = sorted(group.states)
+        decisions = point_people.decide(self._stream, group, photo, usable, video=video)
+        first_new = max(people, default=-1) + 1
+        result = dict(zip(range(-1, -len(refused) - 1, -1), refused, strict=True))
+        for observation, decision in zip(usable, decisions, strict=True):
+            person, doubt = point_people.named(decision, people, first_new)
+            if person == first_new and decision.is_sure:
+                first_new += 1
+            if not decision.is_sure:
+                observation = observation._replace(
+                    rejection=reconstruct.Rejection.UNSURE, doubt=doubt
+                )
+                person = person if person in people else min(0, *result, 0) - 1
+            result[person] = self._again(group, photo, person, observation)
+        return result
+
+    def update_all(self, group, photo, observations=None, *, video=False):
+        """Takes a photo of several people into account, one state for each.
+
+        Args:
+            group: what `initial_people` or the last `update_all` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            observations: what `examine_all` returned for them, where the caller has it already.
+            video: as of `examine_all`.
+
+        Returns:
+            The point_people.Group after the photo, and a dict of Faces by person: of those whose
+            face was used. All other states are the very ones that came in.
+        """
+        if observations is None:
+            observations = self.examine_all(group, photo, video=video)
+        states, looks, places, faces = dict(group.states), dict(group.looks), {}, {}
+        for person, observation in observations.items():
+            state = states.get(person, self.initial_state())
+            state, face = self.update(state, photo, observation)
+            if face is not None:
+                states[person], faces[person] = state, face
+                places[person] = observation.detection
+                looks[person] = point_people.remembered(
+                    looks.get(person), self._stream, photo, observation.detection
+                )
+        return point_people.Group(states, places, looks), faces
+
+    def _again(self, group, photo, person, observation):
+        """Returns an Observation with the Outcome that it has for a known person's state."""
+        if observation.rejection is not None or person not in group.states:
+            return observation
+        network = group.states[person].network
+        sighting = observation.outcome.sighting
+        outcome = Outcome(*self._stream.update(network, photo, sighting, refits=0))
+        return observation._replace(outcome=outcome)
 
     def face(self, state):
         """Returns the Face that a state stands for, without a further photo.
