@@ -20,6 +20,7 @@ _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from th
 _ANIMATE = flags.DEFINE_bool(
     'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
 )
+_HEAD = flags.DEFINE_bool('head', False, 'Also head.glb, .obj, .ply: the whole head, guessed.')
 _PEOPLE = flags.DEFINE_enum(
     'people',
     None,
@@ -50,6 +51,7 @@ def main(argv):
         'max_frames': _MAX_FRAMES.value,
         'texture': _TEXTURE.value,
         'animate': _ANIMATE.value,
+        'head': _HEAD.value,
     }
     if _PEOPLE.value is not None:
         if _VIEW.value or _STATE.value is not None:

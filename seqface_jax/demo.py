@@ -11,7 +11,7 @@ import tqdm
 from seqface_jax import checkpoints, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, viewer
+from seqface_jax.reconstruction import demo_record, full_head, viewer
 
 
 class Moment(NamedTuple):
@@ -57,11 +57,13 @@ class Options(NamedTuple):
         max_frames: stop after so many; 0: at the end.
         texture: whether to gather the face's colours.
         animate: whether to write face_animated.glb and face_expressions.glb.
+        head: whether to write full_head.FILES, the face on a whole head that is guessed.
     """
 
     max_frames: int = 0
     texture: bool = True
     animate: bool = False
+    head: bool = False
 
 
 class PersonOutput:
@@ -75,8 +77,13 @@ class PersonOutput:
             output: folder, made if missing.
             opened: video.Source that the frames are of.
             options: Options.
+
+        Raises:
+            UserError: a head is asked for, of a run whose faces have another topology.
         """
-        self._reconstructor = reconstructor
+        if options.head and not reconstructor.blendshape_names:
+            raise UserError('--head is for faces of the flagship: leave it out, or --workdir')
+        self._reconstructor, self._output, self._options = reconstructor, output, options
         self.record = demo_record.Record(
             output,
             painter=reconstructor.painter(paints=options.texture),
@@ -116,6 +123,8 @@ class PersonOutput:
             title = f'{record.num_used} of {record.num_frames} frames of {source}'
             paths = self._results.write(title, self._reconstructor.final_face(record.face))
             lines += [f'wrote {path}' for path in paths] + self._results.notes
+        if self._options.head:
+            lines += [f'wrote {path}' for path in full_head.save(self._output, record.face)]
         return lines
 
 
@@ -129,6 +138,7 @@ def run(
     max_frames=0,
     texture=True,
     animate=False,
+    head=False,
     page=None,
 ):
     """Reconstructs the face of the person on the frames.
@@ -147,7 +157,7 @@ def run(
         output: folder, made if missing.
         checkpoint: one of checkpoints.WHICH.
         state_path: a state.npz to go on from, or None.
-        max_frames, texture, animate: as of Options.
+        max_frames, texture, animate, head: as of Options.
         page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:
@@ -157,7 +167,7 @@ def run(
         UserError: no such run, file or camera, or no face in any frame.
     """
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    options = Options(max_frames, texture, animate)
+    options = Options(max_frames, texture, animate, head)
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
         reconstructor = restored(workdir, checkpoint)

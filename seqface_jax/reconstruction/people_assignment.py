@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 MIN_MARGIN = 2.0  # Log odds against the next best assignment, from which a face is sure.
 # Log odds of one person per unit of likeness of looks (a correlation) and of distance of shapes,
 # and their sum's offset: fitted to made-up people of all kinds under many lights.
-LOOKS_WEIGHT, SHAPE_WEIGHT, OFFSET = 9.0, 1.0, -4.0
+LOOKS_WEIGHT, SHAPE_WEIGHT, OFFSET = 6.0, 4.3, -0.26
 _MOST = 6.0  # Log odds that one look may give; beyond it something else is wrong.
 # In a video: the deviation of a face's move from frame to frame, in sides of the face, and the
 # most that a move may cost: videos are cut.

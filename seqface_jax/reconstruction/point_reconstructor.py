@@ -14,6 +14,7 @@ from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.reconstruction import (
     flagship,
+    full_head,
     overlay,
     overlay_video,
     point_people,
@@ -26,7 +27,6 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 # A fit whose points are off by more than this share of the face's width is of something else.
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
-TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -286,7 +286,7 @@ class PointReconstructor:
             self.geometry.blendshapes,
             uv=face.uv,
             texture=face.texture,
-            topology=TOPOLOGY,
+            topology=full_head.TOPOLOGY,
         )
 
     def _network(self, state):
