@@ -72,7 +72,9 @@ def develop(picture, face):
         face: [N, N] bool, the pixels that exposure is measured on.
     """
     level = np.median(picture[face]) if face.any() else np.median(picture)
-    return (np.clip(picture * (_EXPOSED / max(level, 1e-4)), 0, 1) ** (1 / 2.2)).astype(np.float32)
+    picture = picture * (_EXPOSED / max(level, 1e-4))
+    picture = picture * (1 + picture / 9) / (1 + picture)  # A film's shoulder; 3 is white.
+    return (np.clip(picture, 0, 1) ** (1 / 2.2)).astype(np.float32)
 
 
 def spoil(picture, rng):

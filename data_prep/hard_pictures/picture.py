@@ -9,7 +9,7 @@ from data_prep.hard_pictures import camera, damage, looks, painter, people, thin
 from data_prep.hard_pictures.template_model import NUM_SKIN, NUM_USED
 
 SIZE = 160  # Pixels a side; training cuts 128 out of them.
-_WALL = 0.45  # Linear grey behind a portrait.
+_WALL = 0.8  # Grey behind a portrait, in levels of the face.
 _NO_FACE = 0.1  # Share of pictures that show no face, for the face score.
 
 
@@ -94,17 +94,18 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
         view = _missed(view, rng)
     looks_rng = rng if portrait is None else np.random.default_rng(portrait.looks)
     scene, normals = _scene(world, vertices, looks_rng, plain)
-    if portrait is None:
-        lights, behind = painter.sample_lights(rng, view.rotation), None
+    is_told = portrait is not None
+    if is_told:
+        lights = painter.studio_lights(view.rotation)
     else:
-        lights, behind = painter.studio_lights(view.rotation), np.full(3, _WALL, np.float32)
+        lights = painter.sample_lights(rng, view.rotation)
     picture, hit = painter.draw(scene, view, size, lights, rng)
     if not is_face and rng.random() < 0.3:
         hit[:] = False  # Nothing but a background.
-    behind = damage.background(len(picture), rng) if behind is None else behind
+    behind = np.median(picture[hit]) * _WALL if is_told else damage.background(len(picture), rng)
     edge = cv2.GaussianBlur(hit.astype(np.float32), (0, 0), 0.5)[..., None]
     picture = np.where(hit[..., None], picture, 0) * edge + behind * (1 - edge)
-    picture = damage.develop(picture, hit) if portrait else damage.expose(picture, hit, rng)
+    picture = damage.develop(picture, hit) if is_told else damage.expose(picture, hit, rng)
     picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     image = damage.as_file(picture) if plain else damage.spoil(picture, rng)
     points = vertices[world.points]

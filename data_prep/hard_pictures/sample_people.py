@@ -69,7 +69,7 @@ def define_flags():
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('out_dir', None, 'Folder that gets a folder for each kind.')
-    flags.DEFINE_list('seeds', ['11', '12', '13'], 'Of the three people.')
+    flags.DEFINE_list('seeds', ['107', '206', '302'], 'Of the three people.')
 
 
 def main(argv):

@@ -29,7 +29,7 @@ def build(mean, triangles):
         triangles: [F, 3] of the skin.
     """
     face, rest = mean[:NUM_FACE], mean[NUM_FACE:NUM_SKIN]
-    behind = triangles[(triangles >= NUM_FACE).any(1)]
+    behind = triangles[(triangles >= NUM_FACE).any(1) & (triangles < NUM_SKIN).all(1)]
     rim = np.unique(behind[behind < NUM_FACE])
     rim = np.arange(NUM_FACE) if len(rim) < _CARRIERS else rim
     distance, index = cKDTree(face[rim]).query(rest, _CARRIERS)

@@ -80,6 +80,9 @@ def with_head(face, own=None):
     skin = np.asarray(face.vertices[:NUM_FACE], np.float64)
     first = len(face.vertices)
     triangles = np.where(own.triangles < NUM_FACE, 0, first - NUM_FACE) + own.triangles
+    weights = own.shares / own.shares.sum(1, keepdims=True)
+    of_face = ((1 / face.confidence[own.carriers] - 1) * weights).sum(1)
+    deviation = np.hypot(own.deviation_mm, of_face)
     uv = face.uv
     if uv is not None:
         nearest = own.carriers[np.arange(len(own.carriers)), own.shares.argmax(1)]
@@ -88,7 +91,7 @@ def with_head(face, own=None):
         face,
         vertices=np.concatenate([face.vertices, guess(own, skin)]).astype(np.float32),
         triangles=np.concatenate([face.triangles, triangles]).astype(np.int32),
-        confidence=np.concatenate([face.confidence, 1 / (1 + own.deviation_mm)]).astype(np.float32),
+        confidence=np.concatenate([face.confidence, 1 / (1 + deviation)]).astype(np.float32),
         uv=uv,
         frame_vertices=None,
         frame=None,
