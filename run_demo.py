@@ -20,6 +20,13 @@ _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from th
 _ANIMATE = flags.DEFINE_bool(
     'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
 )
+_HEAD = flags.DEFINE_bool('head', False, 'Also head.glb, .obj, .ply: the whole head, guessed.')
+_PEOPLE = flags.DEFINE_enum(
+    'people',
+    None,
+    ['folders', 'all'],
+    'Several people: each folder in --input is one; or all who are on the photos or the video.',
+)
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
 _PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
@@ -36,10 +43,29 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from seqface_jax import demo
+    from seqface_jax import demo, demo_people
     from seqface_jax.training import compilation_cache
 
     compilation_cache.turn_on()
+    options = {
+        'max_frames': _MAX_FRAMES.value,
+        'texture': _TEXTURE.value,
+        'animate': _ANIMATE.value,
+        'head': _HEAD.value,
+    }
+    if _PEOPLE.value is not None:
+        if _VIEW.value or _STATE.value is not None:
+            raise errors.UserError('--view and --state are of one person: leave --people out')
+        lines = demo_people.run(
+            _PEOPLE.value,
+            _WORKDIR.value,
+            _INPUT.value,
+            _OUTPUT.value,
+            _CHECKPOINT.value,
+            **options,
+        )
+        sys.stdout.write('\n'.join(lines) + '\n')
+        return
     with contextlib.ExitStack() as stack:
         page = None
         if _VIEW.value:
@@ -50,10 +76,8 @@ def main(argv):
             _OUTPUT.value,
             _CHECKPOINT.value,
             state_path=_STATE.value,
-            max_frames=_MAX_FRAMES.value,
-            texture=_TEXTURE.value,
-            animate=_ANIMATE.value,
             page=page,
+            **options,
         )
         sys.stdout.write(files.printable('\n'.join(lines)) + '\n')
         sys.stdout.flush()

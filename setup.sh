@@ -68,11 +68,8 @@ test)
     ;;
 quickstart)
     python -m seqface_jax.samples --output=out/samples
-    for photos in out/samples/*/; do
-        name=$(basename "$photos")
-        python run_demo.py --input="$photos" --output="out/quickstart/$name"
-        echo "open out/quickstart/$name/face.html in a browser"
-    done
+    python run_demo.py --people=folders --input=out/samples --output=out/quickstart
+    echo "open out/quickstart/index.html in a browser: the astronaut, and three people who do not exist"
     echo "now your own photos of one person: $VENV/bin/python run_demo.py --input=FOLDER --output=out/me"
     ;;
 train)

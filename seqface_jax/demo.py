@@ -11,7 +11,7 @@ import tqdm
 from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, viewer
+from seqface_jax.reconstruction import demo_record, full_head, viewer
 
 
 class Moment(NamedTuple):
@@ -50,6 +50,85 @@ def stream(reconstructor, frames, state, *, ordered=True):
         yield Moment(frame, observation, state, face)
 
 
+class Options(NamedTuple):
+    """What is made of a person's frames.
+
+    Attributes:
+        max_frames: stop after so many; 0: at the end.
+        texture: whether to gather the face's colours.
+        animate: whether to write face_animated.glb and face_expressions.glb.
+        head: whether to write full_head.FILES, the face on a whole head that is guessed.
+    """
+
+    max_frames: int = 0
+    texture: bool = True
+    animate: bool = False
+    head: bool = False
+
+
+class PersonOutput:
+    """One person's files, collected while frames come; a context that closes them."""
+
+    def __init__(self, reconstructor, output, opened, options):
+        """Begins without a frame.
+
+        Args:
+            reconstructor: reconstruct.Reconstructor, or the flagship's.
+            output: folder, made if missing.
+            opened: video.Source that the frames are of.
+            options: Options.
+
+        Raises:
+            UserError: a head is asked for, of a run whose faces have another topology.
+        """
+        if options.head and not reconstructor.blendshape_names:
+            raise UserError('--head is for faces of the flagship: leave it out, or --workdir')
+        self._reconstructor, self._output, self._options = reconstructor, output, options
+        self.record = demo_record.Record(
+            output,
+            painter=reconstructor.painter(paints=options.texture),
+            blendshape_names=reconstructor.blendshape_names,
+            ordered=opened.kind != 'photos',
+            keep_keyframes=options.animate,
+        )
+        self._results = reconstructor.result_files(output, opened)
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.record)
+            if self._results is not None:
+                stack.enter_context(self._results)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error):
+        return self._stack.__exit__(*error)
+
+    def add(self, moment):
+        """Takes note of a Moment."""
+        self.record.add(moment)
+        if self._results is not None:
+            _show(self._results, moment)
+
+    def write(self, source, *, stopped=False):
+        """Writes what there is of the person; returns a list of str, what was done.
+
+        Args:
+            source: str, what the frames are of, for the page's title.
+            stopped: whether a person ended the stream.
+        """
+        record = self.record
+        lines = record.lines(stopped) + record.write(self._reconstructor)
+        if self._results is not None:
+            title = f'{record.num_used} of {record.num_frames} frames of '
+            title += files.printable(source)
+            paths = self._results.write(title, self._reconstructor.final_face(record.face))
+            lines += [f'wrote {path}' for path in paths] + self._results.notes
+        if self._options.head:
+            lines += [f'wrote {path}' for path in full_head.save(self._output, record.face)]
+        return lines
+
+
 def run(
     workdir,
     source,
@@ -60,6 +139,7 @@ def run(
     max_frames=0,
     texture=True,
     animate=False,
+    head=False,
     page=None,
 ):
     """Reconstructs the face of the person on the frames.
@@ -78,9 +158,7 @@ def run(
         output: folder, made if missing.
         checkpoint: one of checkpoints.WHICH.
         state_path: a state.npz to go on from, or None.
-        max_frames: stop after so many; 0: at the end.
-        texture: whether to gather the face's colours.
-        animate: whether to write face_animated.glb and face_expressions.glb.
+        max_frames, texture, animate, head: as of Options.
         page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:
@@ -90,50 +168,70 @@ def run(
         UserError: no such run, file or camera, or no face in any frame.
     """
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
+    options = Options(max_frames, texture, animate, head)
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
-        reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
+        reconstructor = restored(workdir, checkpoint)
         state = reconstructor.initial_state()
         if state_path is not None:  # The last face's place is of another source.
             state = reconstructor.load_state(state_path)._replace(detection=None)
-        _say('compiling the network: once per machine where the cache can be kept')
-        reconstructor.compile()
-        record = demo_record.Record(
-            output,
-            painter=reconstructor.painter(paints=texture),
-            blendshape_names=reconstructor.blendshape_names,
-            ordered=opened.kind != 'photos',
-            keep_keyframes=animate,
-        )
-        results = reconstructor.result_files(output, opened.kind, opened.rate)
-        with record, results or contextlib.nullcontext():
-            total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
-            bar = tqdm.tqdm(total=None if total == sys.maxsize else total, unit='frame')
-            with bar:
-                moments = stream(reconstructor, opened.frames, state, ordered=record.ordered)
-                for moment in moments:
-                    record.add(moment)
-                    if results is not None:
-                        _show(results, moment)
-                    if page is not None and moment.face is not None:
-                        page.add(_close_up(moment), moment.face)
-                    bar.update(moment.frame.is_photo)
-                    if stop.is_set() or record.num_frames == max_frames:
-                        break
-            if record.face is None:
-                raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())
-            if page is not None:
-                page.refresh()
-            lines = record.lines(stop.is_set())
-            lines += record.write(reconstructor)
-            if results is not None:
-                title = f'{record.num_used} of {record.num_frames} frames of '
-                title += files.printable(source)
-                paths = results.write(title, reconstructor.final_face(record.face))
-                lines += [f'wrote {path}' for path in paths]
-            if page is not None and record.face.texture is not None:
-                page.set_texture(record.face.uv, record.face.texture)
-            return lines
+        total = num_frames(opened, max_frames)
+        with tqdm.tqdm(total=total, unit='frame') as bar:
+            person = PersonOutput(reconstructor, output, opened, options)
+            return one_person(
+                reconstructor, person, opened, state, source, max_frames, stop, bar, page
+            )
+
+
+def restored(workdir, checkpoint):
+    """Returns the compiled Reconstructor of a run."""
+    reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
+    _say('compiling the network: once per machine where the cache can be kept')
+    reconstructor.compile()
+    return reconstructor
+
+
+def num_frames(opened, max_frames):
+    """Returns how many frames will come of a video.Source; None if nobody knows."""
+    total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
+    return None if total == sys.maxsize else total
+
+
+def one_person(reconstructor, person, opened, state, source, max_frames, stop, bar, page=None):
+    """Streams a source of one person into a PersonOutput, and writes it.
+
+    Args:
+        reconstructor, person, opened: Reconstructor, PersonOutput and video.Source.
+        state: reconstruct.State to go on from.
+        source: str, what a person called the source.
+        max_frames: as of Options.
+        stop: threading.Event that ends the stream.
+        bar: tqdm.tqdm that counts frames.
+        page: viewer.Viewer, or None.
+
+    Returns:
+        list of str, what was done.
+
+    Raises:
+        UserError: no face in any frame.
+    """
+    with person:
+        record = person.record
+        for moment in stream(reconstructor, opened.frames, state, ordered=record.ordered):
+            person.add(moment)
+            if page is not None and moment.face is not None:
+                page.add(_close_up(moment), moment.face)
+            bar.update(moment.frame.is_photo)
+            if stop.is_set() or record.num_frames == max_frames:
+                break
+        if record.face is None:
+            raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())
+        if page is not None:
+            page.refresh()
+        lines = person.write(source, stopped=stop.is_set())
+        if page is not None and record.face.texture is not None:
+            page.set_texture(record.face.uv, record.face.texture)
+        return lines
 
 
 def open_page(output, host=viewer.HOST, port=viewer.PORT):

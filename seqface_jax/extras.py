@@ -25,6 +25,7 @@ EXTRAS = {
     ),
     'data': Extra('preparing raw scans', ('open3d', 'tensorflow_datasets', 'array_record')),
     'keras': Extra('importing a thesis checkpoint', ('h5py',)),
+    'h264': Extra('an overlay.mp4 that browsers play', ('imageio_ffmpeg',)),
     'view': Extra('the live view', ('viser',)),
 }
 

@@ -13,6 +13,8 @@ TABLE, STATE = 'frames.csv', 'state.npz'
 # Files of a face that `run_demo` writes; the last are drafts that a killed run may leave.
 FACE_FILES = ('face.ply', 'face.obj', 'face.mtl', 'face_texture.png', 'face.glb', 'face.png')
 FACE_FILES += ('face_animated.glb', 'face_expressions.glb', 'faces.npy')
+# The face on a whole head.
+FACE_FILES += ('head.glb', 'head.obj', 'head.ply', 'head.mtl', 'head_texture.png')
 # What shows and holds a flagship's run besides: see reconstruction/result_files.py.
 RESULT_FILES = ('face.html', 'overlay.jpg', 'overlay.mp4', 'landmarks.json', 'expression.csv')
 RESULT_FILES += ('face_rigged.glb',)

@@ -99,7 +99,7 @@ class Reconstructor:
         mask = self.face_mask
         return None if mask is None else face_painter.FacePainter(mask, paints=paints)
 
-    def result_files(self, output, kind, rate=None):  # noqa: ARG002 - a flagship has more to show.
+    def result_files(self, output, source):  # noqa: ARG002 - a flagship has more to show.
         """Returns None: the files of result_files.py are of a flagship's run."""
         return None
 
@@ -191,12 +191,13 @@ class Reconstructor:
         """Returns the People before the first photo: nobody."""
         return people.People({}, {})
 
-    def examine_all(self, group, photo):
+    def examine_all(self, group, photo, *, video=True):  # noqa: ARG002 - faces are told by place.
         """Looks for the faces of all people on a photo.
 
         Args:
             group: people.People.
             photo: [H, W, 3] uint8 RGB, any size.
+            video: unused; faces are told by their places.
 
         Returns:
             dict of Observations by person: everyone who was on the last photo, those who came

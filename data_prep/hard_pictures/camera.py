@@ -72,3 +72,17 @@ def sample(rng, *, jitter=0.2, plain=False):
     half = HALF_SIDE_MM / distance * np.exp(rng.normal(0, jitter))
     center = axis[:2] + rng.normal(0, jitter * 0.75, 2) * half
     return View(rotation, translation, center, half)
+
+
+def facing(yaw_deg, pitch_deg=0.0, distance_mm=1000.0):
+    """Returns the View of a head in the picture's middle.
+
+    Args:
+        yaw_deg: by which the head is turned to its left.
+        pitch_deg: down.
+        distance_mm: from the camera.
+    """
+    turn = Rotation.from_euler('XY', [-pitch_deg, yaw_deg], degrees=True).as_matrix()
+    rotation = _FLIP @ turn
+    translation = np.array([0.0, 0.0, distance_mm]) - rotation @ _CENTER
+    return View(rotation, translation, np.zeros(2), HALF_SIDE_MM / distance_mm)

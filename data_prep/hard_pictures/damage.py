@@ -5,6 +5,8 @@ import numpy as np
 
 from data_prep.hard_pictures.looks import random_color
 
+_EXPOSED = 0.28  # Linear level of a well exposed face's middle tone.
+
 
 def background(size, rng):
     """Returns something behind the head, linear RGB [size, size, 3]: no faces."""
@@ -61,6 +63,18 @@ def expose(picture, face, rng):
         grey = picture.mean(2, keepdims=True)
         picture = grey + (picture - grey) * rng.uniform(0.3, 1.6)
     return np.clip(picture, 0, 1).astype(np.float32)
+
+
+def develop(picture, face):
+    """Returns a linear picture [N, N, 3] in [0, 1] as a camera shows it: the face is well exposed.
+
+    Args:
+        face: [N, N] bool, the pixels that exposure is measured on.
+    """
+    level = np.median(picture[face]) if face.any() else np.median(picture)
+    picture = picture * (_EXPOSED / max(level, 1e-4))
+    picture = picture * (1 + picture / 9) / (1 + picture)  # A film's shoulder; 3 is white.
+    return (np.clip(picture, 0, 1) ** (1 / 2.2)).astype(np.float32)
 
 
 def spoil(picture, rng):

@@ -72,6 +72,22 @@ def sample_lights(rng, rotation):
     return np.array(directions), np.array(colors), np.array(shadows), ambient, gradient
 
 
+def studio_lights(rotation):
+    """Returns soft white light from the camera's upper left and less from its right.
+
+    Args:
+        rotation: [3, 3] head frame to camera.
+
+    Returns:
+        what `sample_lights` returns.
+    """
+    towards = np.array([[-0.5, -0.5, -0.7], [0.7, -0.1, -0.7]])  # Camera frame: -y is up.
+    towards /= np.linalg.norm(towards, axis=1, keepdims=True)
+    colors = np.array([[0.6] * 3, [0.25] * 3])
+    throws = np.array([True, False])
+    return towards @ rotation, colors, throws, np.full(3, 0.4), np.zeros((3, 3))
+
+
 def shade(scene, lights, camera_center, rng):
     """Returns the linear colour [V, 3] of every vertex of a scene.
 

@@ -9,6 +9,7 @@ from data_prep.hard_pictures import camera, damage, looks, painter, people, thin
 from data_prep.hard_pictures.template_model import NUM_SKIN, NUM_USED
 
 SIZE = 160  # Pixels a side; training cuts 128 out of them.
+_WALL = 0.8  # Grey behind a portrait, in levels of the face.
 _NO_FACE = 0.1  # Share of pictures that show no face, for the face score.
 
 
@@ -51,13 +52,29 @@ class Picture(NamedTuple):
     half: float
 
 
-def make(world, rng, *, plain=False):
+class Portrait(NamedTuple):
+    """What a picture is told, rather than drawn at random; under soft light, before a grey wall.
+
+    Attributes:
+        view: camera.View.
+        expression: [E] blendshape weights.
+        looks: int, the seed of skin, hair and clothes, the same on all pictures of a person.
+    """
+
+    view: camera.View
+    expression: np.ndarray
+    looks: int
+
+
+def make(world, rng, *, plain=False, portrait=None, size=SIZE):
     """Draws one picture.
 
     Args:
         world: World of the person, whose `kinds.fixed` is set.
         rng: numpy Generator of everything but the shape: looks tell nothing of it.
         plain: a picture like people's own photos: little in front, no damage, no profile.
+        portrait: Portrait, or None: all is drawn.
+        size: pixels a side.
 
     Returns:
         Picture.
@@ -65,28 +82,35 @@ def make(world, rng, *, plain=False):
     model = world.kinds.model
     kind, skin = world.kinds.fixed
     expression = people.sample_expression(model.expression_names, rng)
+    expression = expression if portrait is None else portrait.expression
     used = np.flatnonzero(expression)
     vertices = model.with_inside(skin)
     if len(used):
         moved = expression[used] @ model.expressions[used].reshape(len(used), -1)
         vertices = vertices + moved.reshape(-1, 3)
-    view = camera.sample(rng, plain=plain)
+    view = camera.sample(rng, plain=plain) if portrait is None else portrait.view
     is_face = plain or rng.random() >= _NO_FACE
     if not is_face:
         view = _missed(view, rng)
-    scene, normals = _scene(world, vertices, rng, plain)
-    picture, hit = painter.draw(scene, view, SIZE, painter.sample_lights(rng, view.rotation), rng)
+    looks_rng = rng if portrait is None else np.random.default_rng(portrait.looks)
+    scene, normals = _scene(world, vertices, looks_rng, plain)
+    is_told = portrait is not None
+    if is_told:
+        lights = painter.studio_lights(view.rotation)
+    else:
+        lights = painter.sample_lights(rng, view.rotation)
+    picture, hit = painter.draw(scene, view, size, lights, rng)
     if not is_face and rng.random() < 0.3:
         hit[:] = False  # Nothing but a background.
-    behind = damage.background(len(picture), rng)
+    behind = np.median(picture[hit]) * _WALL if is_told else damage.background(len(picture), rng)
     edge = cv2.GaussianBlur(hit.astype(np.float32), (0, 0), 0.5)[..., None]
     picture = np.where(hit[..., None], picture, 0) * edge + behind * (1 - edge)
-    picture = damage.expose(picture, hit, rng)
-    picture = cv2.resize(picture, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    picture = damage.develop(picture, hit) if is_told else damage.expose(picture, hit, rng)
+    picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     image = damage.as_file(picture) if plain else damage.spoil(picture, rng)
     points = vertices[world.points]
-    seen = painter.seen_points(scene, view, points, normals[world.points], SIZE)
-    places = view.place(points, SIZE).astype(np.float32)
+    seen = painter.seen_points(scene, view, points, normals[world.points], size)
+    places = view.place(points, size).astype(np.float32)
     if not is_face:
         turns = rng.integers(0, 4)
         image = np.rot90(image, turns) if turns else image

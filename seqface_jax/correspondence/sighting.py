@@ -174,6 +174,20 @@ class FaceFinder:
             if searched:
                 yield searched
 
+    def find_all(self, photo, previous=()):
+        """Returns all faces of a photo: those of `find`, and who is still where they were.
+
+        Args:
+            photo: [H, W, 3] uint8 RGB.
+            previous: Sightings of the frame before of a video; none of photos.
+        """
+        looks = [self.look(photo, sighting.crop, rounds=2) for sighting in previous]
+        found = []
+        for sighting in [s for s in looks if s.score >= MIN_SEARCHED_SCORE] + self.find(photo):
+            if not any(_is_same(sighting, old) for old in found):
+                found.append(sighting)
+        return sorted(found, key=lambda sighting: -_prominence(sighting, photo))
+
     def _vouched(self, photo, starts, min_score):
         """Returns the faces that a look from Crops on finds, the most prominent first."""
         found = []

@@ -84,7 +84,7 @@ def error_curve(rows, metric):
             _draw_series(axes, series, metric, label)
         _frames_axis(axes, own)
     panels[0][0].set_ylabel(f'{metric.removesuffix("_mm").replace("_", " ")}, mm')
-    panels[-1][0].legend(fontsize=7)
+    _legend_below(picture, panels)
     return picture
 
 
@@ -107,7 +107,13 @@ def ced_curve(ced):
             (line,) = axes.plot(metrics.CED_MM, shares, style, linewidth=1.2)
             line.set_label(f'{label}{after}: {row["ced_auc"]:.3f}')
         axes.set(xlabel='scan to mesh, mm', xlim=(0, 5), ylim=(0, 1), title=split)
-        axes.legend(fontsize=6, title='area', title_fontsize=7, loc='lower right')
+        axes.legend(
+            fontsize=6,
+            title='area',
+            title_fontsize=7,
+            loc='upper left',
+            bbox_to_anchor=(0, -0.14),  # Below the curves, not on them.
+        )
     panels[0][0].set_ylabel('share of scan points')
     return picture
 
@@ -144,7 +150,7 @@ def calibration_curve(rows):
         above.set_title(split)
     panels[0, 0].set(ylabel='inside the stated 90 % band', ylim=(0, 1))
     panels[1, 0].set_ylabel('sigma, mm: stated --, true -')
-    panels[0, -1].legend(fontsize=7)
+    _legend_below(picture, [(axes, None) for axes in panels[0]])
     return picture
 
 
@@ -234,6 +240,19 @@ def _panel_per_split(rows):
         axes.set_title(split)
         axes.grid(alpha=0.3)
     return picture, list(zip(panels, splits, strict=True))
+
+
+def _legend_below(picture, panels):
+    """Adds one legend of all panels' lines below them, not on the curves."""
+    handles = {}
+    for axes, _ in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        columns = max(1, 2 * len(panels))
+        picture.legend(
+            handles.values(), handles, loc='outside lower center', ncols=columns, fontsize=7
+        )
 
 
 def _frames_axis(axes, rows):

@@ -18,6 +18,23 @@ _PICTURE_PX = 96
 _ERRORS_PER_MM = 25  # Errors are stored as uint8: up to 10.16 mm ...
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'report_template.html')
 _UNKNOWN = 255  # ... but where there is nothing to compare with.
+_HEADLINE_COUNTS = (1, 2, 4, 8)  # Photos, of the table that stands first.
+_METRIC_WORDS = {
+    'vertex_mm': 'distance between equal points of the answer and of the true face',
+    'scan_to_mesh_mm': 'distance from the points of the scan to the answer',
+}
+# By the beginning of a figure's name.
+_CAPTIONS = {
+    'loss_': 'The loss of each epoch while {rest} was trained: lower is better.',
+    'frames_vertex_mm': 'Distance between equal points, by number of frames; bands hold 95 % of '
+    'resampled subjects, level lines look at no frame.',
+    'frames_scan_to_mesh_mm': 'Distance from scan to answer, by number of frames; bands hold 95 % '
+    'of resampled subjects, level lines look at no frame.',
+    'ced': 'Which share of the points of the scan lies that near to the answer: the higher a curve '
+    'runs, the better. The number behind each name is the area below its curve.',
+    'calibration': 'On top: how often the truth lies in the band that is stated to hold 90 %. '
+    'Below: the stated and the true standard deviation.',
+}
 
 
 def write(path, found, shown, figures_folder):
@@ -34,6 +51,7 @@ def write(path, found, shown, figures_folder):
     )
     parts = {
         'TITLE': html.escape(', '.join(name for name in models)),
+        'NUMBERS': _headline(found.rows),
         'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),
         'PROTOCOL': _protocol(found.protocol),
@@ -148,19 +166,70 @@ def _figures(folder):
         if name.endswith('.png') and not name.startswith('predictions_'):
             with open(os.path.join(folder, name), 'rb') as file:
                 data = base64.b64encode(file.read()).decode()
-            title = html.escape(name.removesuffix('.png').replace('_', ' '))
+            caption = html.escape(_caption(name.removesuffix('.png')), quote=True)
             found.append(
-                f'<figure><img alt="{title}" src="data:image/png;base64,{data}">'
-                f'<figcaption>{title}</figcaption></figure>'
+                f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
+                f'<figcaption>{caption}</figcaption></figure>'
             )
     return ''.join(found)
+
+
+def _caption(name):
+    """Returns what a figure shows, in words; its name if there are none for it."""
+    for start, words in _CAPTIONS.items():
+        if name.startswith(start):
+            return words.format(rest=name.removeprefix(start))
+    return name.replace('_', ' ')
+
+
+def _headline(rows):
+    """Returns the HTML of the error at 1, 2, 4 and 8 frames with the mean face's, by split."""
+    parts = []
+    splits = sorted({row['split'] for row in rows}, key=lambda split: (split != 'test', split))
+    for split in splits:
+        own = [row for row in rows if row['split'] == split]
+        metric = next((name for name in _METRIC_WORDS if _has(own, name)), None)
+        if metric is not None:
+            parts.append(_headline_table(own, metric, split))
+    return ''.join(parts)
+
+
+def _has(rows, metric):
+    """Returns whether a row of a model at one of the headline's counts holds a metric."""
+    counted = (row for row in rows if row['num_frames'] in _HEADLINE_COUNTS and not row['of'])
+    return any(_mean(row, metric) is not None for row in counted)
+
+
+def _mean(row, metric):
+    value = row.get(metric)
+    return value['mean'] if isinstance(value, dict) else value
+
+
+def _headline_table(rows, metric, split):
+    baseline = next((_mean(r, metric) for r in rows if r['model'] == 'mean_face'), None)
+    series = {}
+    for row in rows:
+        if row['num_frames'] in _HEADLINE_COUNTS and not row['of']:
+            label = ' '.join(filter(None, [row['model'], row['checkpoint']]))
+            series.setdefault(label, {})[row['num_frames']] = _mean(row, metric)
+    heads = [f'{count} photo{"s" if count > 1 else ""}' for count in _HEADLINE_COUNTS]
+    table = [['', *heads, 'mean face']]
+    for label, values in series.items():
+        numbers = [values.get(count) for count in _HEADLINE_COUNTS] + [baseline]
+        table.append([label, *('-' if v is None else f'{v:.2f}' for v in numbers)])
+    head, *body = [[html.escape(cell) for cell in row] for row in table]
+    lines = [f'<p>{html.escape(split)}: {_METRIC_WORDS[metric]}, mm after rigid alignment.</p>']
+    lines.append('<div class="wide"><table class="numbers"><tr>')
+    lines += [f'<th>{cell}</th>' for cell in head] + ['</tr>']
+    lines += ['<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in body]
+    return ''.join(lines) + '</table></div>'
 
 
 def _table(title, rows):
     if not rows[1:]:
         return ''
     head, *body = [[html.escape(cell) for cell in row] for row in rows]
-    lines = [f'<details open><summary>{html.escape(title)}</summary><div class="wide"><table><tr>']
+    lines = [f'<details><summary>{html.escape(title)}</summary><div class="wide"><table><tr>']
     lines += [f'<th>{cell}</th>' for cell in head] + ['</tr>']
     for row in body:
         lines.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>')

@@ -53,13 +53,13 @@ class Source(NamedTuple):
         count: of the frames, in a video as it announces, of a folder without the files that are
             no photos; None for a camera, which has no end.
         frames: iterator of Frame; at most two are in memory. Closing it frees the file or camera.
-        rate: frames a second of a video, on average; None where nothing says it.
+        frames_per_second: of a video, on average, as its file says; None if it does not.
     """
 
     kind: str
     count: int | None
     frames: Iterator[Frame]
-    rate: float | None = None
+    frames_per_second: float | None = None
 
 
 def open_source(source):

@@ -1,4 +1,4 @@
-"""Overlays as pictures for a person: captioned tiles, one sheet of them all, and a video."""
+"""Overlays as pictures for a person: captioned tiles and one sheet of them all."""
 
 import functools
 import os
@@ -9,12 +9,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seqface_jax import files, own_files
-from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import frame_fit, overlay
 
 TILE_PX = 320
 MAX_TILES = 48  # On a sheet; of more frames, evenly chosen ones.
-VIDEO_PX = 960  # Longest side of overlay.mp4.
 _COLUMNS = 6
 _GAP_PX = 12
 _CAPTION_PX = 54  # Height below each tile.
@@ -136,60 +134,3 @@ def save_picture(path, picture):
     data = cv2.imencode(ending, picture[..., ::-1], options)[1].tobytes()
     data = own_files.marked_jpeg(data) if ending == '.jpg' else data
     files.write_atomically(path, lambda file: file.write(data))
-
-
-class VideoWriter:
-    """Writes pictures as an .mp4 (MPEG-4 part 2, which VLC, QuickTime and Windows play).
-
-    A context; the file takes its place when the context is left without an error.
-    """
-
-    def __init__(self, path, frames_per_second):
-        """Opens nothing yet; the first picture says how large the video is."""
-        self._path, self._rate = path, frames_per_second
-        self._draft = os.path.splitext(path)[0] + '.draft.mp4'
-        self._writer = self._size = None
-
-    def __enter__(self):
-        return self
-
-    def add(self, picture):
-        """Appends [H, W, 3] uint8 RGB; one of another shape than the first is fitted to it.
-
-        Raises:
-            UserError: OpenCV cannot write the video.
-        """
-        if self._writer is None:
-            height, width = picture.shape[:2]
-            self._size = width - width % 2, height - height % 2  # The codec wants even sides.
-            code = cv2.VideoWriter_fourcc(*'mp4v')
-            self._writer = cv2.VideoWriter(self._draft, code, self._rate, self._size)
-            if not self._writer.isOpened():
-                raise UserError(
-                    f'cannot write the video {self._path}: this OpenCV has no MPEG-4 encoder; use '
-                    'the wheel of opencv-python-headless from PyPI'
-                )
-        self._writer.write(np.ascontiguousarray(_fit_into(picture, self._size)[..., ::-1]))
-
-    def __exit__(self, kind, error, trace):
-        if self._writer is None:
-            return
-        self._writer.release()
-        if error is None:
-            os.replace(self._draft, self._path)
-        else:
-            os.unlink(self._draft)
-
-
-def _fit_into(picture, size):
-    """Returns a picture of `size` (width, height) that shows all of another, bars beside it."""
-    height, width = picture.shape[:2]
-    if (width, height) == size:
-        return picture
-    zoom = min(size[0] / width, size[1] / height)
-    inner = max(1, min(size[0], round(width * zoom))), max(1, min(size[1], round(height * zoom)))
-    fitted = np.zeros((size[1], size[0], 3), np.uint8)
-    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    small = cv2.resize(picture, inner, interpolation=cv2.INTER_AREA)
-    fitted[top : top + inner[1], left : left + inner[0]] = small
-    return fitted

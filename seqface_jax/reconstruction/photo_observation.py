@@ -29,6 +29,8 @@ class Rejection(enum.Enum):
     NO_POSE = 'no pose of a face fits'
     DOUBTFUL = 'too little of a face to be sure of'
     BLURRED = 'blurred'
+    UNSURE = 'unsure who it is'
+    ABSENT = 'not seen on it'
 
 
 class Observation(NamedTuple):
@@ -40,6 +42,7 @@ class Observation(NamedTuple):
         sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
         rejection: a Rejection, or None if the photo can be used.
         outcome: what the flagship would make of the photo, which `update` takes over; else None.
+        doubt: str, who else it may be; of photos of several people.
     """
 
     detection: Any
@@ -47,6 +50,7 @@ class Observation(NamedTuple):
     sharpness: float
     rejection: Any
     outcome: Any = None
+    doubt: str = ''
 
     @property
     def reason(self):
@@ -57,7 +61,7 @@ class Observation(NamedTuple):
             return f'{self.rejection.value} (sharpness {self.sharpness:.2f})'
         if self.rejection is Rejection.DOUBTFUL:
             return f'{self.rejection.value} (confidence {self.outcome.confidence:.2f})'
-        return self.rejection.value
+        return self.rejection.value + (f': {self.doubt}' if self.doubt else '')
 
 
 def check_photo(photo):

@@ -12,7 +12,15 @@ from seqface_jax.correspondence.sighting import MIN_CONFIDENCE, Sighting
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
-from seqface_jax.reconstruction import flagship, overlay, result_files, saved_states
+from seqface_jax.reconstruction import (
+    flagship,
+    full_head,
+    overlay,
+    overlay_video,
+    point_people,
+    result_files,
+    saved_states,
+)
 from seqface_jax.reconstruction.face import Face
 from seqface_jax.reconstruction.frame_fit import FrameFit
 from seqface_jax.reconstruction.photo_observation import (
@@ -26,8 +34,6 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 # A fit whose points are off by more than this share of the face's width is of something else.
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
-TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
-_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4, where the source does not say it.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
 _LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
@@ -130,6 +136,10 @@ class PointReconstructor:
                 break
         if outcome is None:
             return Observation(None, None, 0.0, Rejection.NO_FACE)
+        return self._observation(photo, outcome)
+
+    def _observation(self, photo, outcome):
+        """Returns the Observation of an Outcome: whether it can be used."""
         crop = outcome.sighting.crop
         sharp, rejection = sharpness(crop.cut(photo, 256)), None
         if not outcome.has_pose:
@@ -149,6 +159,87 @@ class PointReconstructor:
         outcome = observation.outcome
         state = State(outcome.state, outcome.sighting, state.num_frames + 1)
         return state, self._face(outcome.state, outcome, photo.shape[:2])
+
+    def initial_people(self):
+        """Returns the point_people.Group before the first photo: nobody."""
+        return point_people.Group({}, {}, {})
+
+    def examine_all(self, group, photo, *, video=False):
+        """Finds all faces on a photo and whose they are; changes nothing.
+
+        Args:
+            group: what `initial_people` or the last `update_all` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            video: the photo follows the last one in time: places count too.
+
+        Returns:
+            dict of Observation by person; numbers beyond those of `group` are new
+            people, negative ones faces of nobody known that cannot be used. A face that may be
+            another person's as well is rejected as UNSURE, and says whose.
+
+        Raises:
+            UserError: the photo is not uint8 RGB.
+        """
+        check_photo(photo)
+        self.compile()
+        old = list(group.detections.values()) if video else []
+        nothing = self._stream.initial_state()
+        looked = [
+            Outcome(*self._stream.update(nothing, photo, sighting))
+            for sighting in self._stream.finder.find_all(photo, old)
+        ]
+        seen = [self._observation(photo, outcome) for outcome in looked]
+        usable = [own for own in seen if own.rejection is None]
+        refused = [own for own in seen if own.rejection is not None]
+        people = sorted(group.states)
+        decisions = point_people.decide(self._stream, group, photo, usable, video=video)
+        first_new = max(people, default=-1) + 1
+        result = dict(zip(range(-1, -len(refused) - 1, -1), refused, strict=True))
+        for observation, decision in zip(usable, decisions, strict=True):
+            person, doubt = point_people.named(decision, people, first_new)
+            if person == first_new and decision.is_sure:
+                first_new += 1
+            if not decision.is_sure:
+                observation = observation._replace(rejection=Rejection.UNSURE, doubt=doubt)
+                person = person if person in people else min(0, *result, 0) - 1
+            result[person] = self._again(group, photo, person, observation)
+        return result
+
+    def update_all(self, group, photo, observations=None, *, video=False):
+        """Takes a photo of several people into account, one state for each.
+
+        Args:
+            group: what `initial_people` or the last `update_all` returned.
+            photo: [H, W, 3] uint8 RGB, any size.
+            observations: what `examine_all` returned for them, where the caller has it already.
+            video: as of `examine_all`.
+
+        Returns:
+            The point_people.Group after the photo, and a dict of Faces by person: of those whose
+            face was used. All other states are the very ones that came in.
+        """
+        if observations is None:
+            observations = self.examine_all(group, photo, video=video)
+        states, looks, places, faces = dict(group.states), dict(group.looks), {}, {}
+        for person, observation in observations.items():
+            state = states.get(person, self.initial_state())
+            state, face = self.update(state, photo, observation)
+            if face is not None:
+                states[person], faces[person] = state, face
+                places[person] = observation.detection
+                looks[person] = point_people.remembered(
+                    looks.get(person), self._stream, photo, observation.detection
+                )
+        return point_people.Group(states, places, looks), faces
+
+    def _again(self, group, photo, person, observation):
+        """Returns an Observation with the Outcome that it has for a known person's state."""
+        if observation.rejection is not None or person not in group.states:
+            return observation
+        network = group.states[person].network
+        sighting = observation.outcome.sighting
+        outcome = Outcome(*self._stream.update(network, photo, sighting, refits=0))
+        return observation._replace(outcome=outcome)
 
     def face(self, state):
         """Returns the Face that a state stands for, without a further photo.
@@ -190,14 +281,12 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
-    def result_files(self, output, kind, rate=None):
-        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
-
-        `rate` is that of a video, frames a second; None where it does not say it.
-        """
+    def result_files(self, output, source):
+        """Returns the ResultFiles of a video.Source."""
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
-        rate = None if kind == 'photos' else rate or _FRAMES_PER_SECOND
+        rate = source.frames_per_second
+        rate = None if source.kind == 'photos' else overlay_video.plausible_rate(rate)
         return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
 
     def final_face(self, face):
@@ -209,7 +298,7 @@ class PointReconstructor:
             self.geometry.blendshapes,
             uv=face.uv,
             texture=face.texture,
-            topology=TOPOLOGY,
+            topology=full_head.TOPOLOGY,
         )
 
     def _network(self, state):

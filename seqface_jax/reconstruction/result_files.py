@@ -19,6 +19,7 @@ from seqface_jax.reconstruction import (
     frame_fit,
     frame_tables,
     overlay,
+    overlay_video,
     rigged_glb,
 )
 
@@ -84,7 +85,7 @@ class ResultFiles:
             raise UserError(
                 f'cannot write to {output} ({error.strerror}): choose another --output'
             ) from error
-        self._video = contact_sheet.VideoWriter(
+        self._video = overlay_video.VideoWriter(
             self._path('overlay.mp4'), frames_per_second or PHOTOS_PER_SECOND
         )
 
@@ -108,7 +109,7 @@ class ResultFiles:
             scale: pixels of `photo` per pixel of the frame as its file shows it.
             seconds: when the frame was taken, from the first one on; None: by the rate.
         """
-        longest = contact_sheet.VIDEO_PX if self._rate else _PHOTO_PX
+        longest = overlay_video.LONGEST_PX if self._rate else _PHOTO_PX
         drawn = self._overlay.draw(*overlay.whole(photo, fit, longest))
         if self._rate:
             self._video.add(drawn)
@@ -131,6 +132,11 @@ class ResultFiles:
             self._video.add(photo)
         frame = face_page.PageFrame(name, reason=reason)
         self._add(frame, lambda: contact_sheet.skipped_tile(photo))
+
+    @property
+    def notes(self):
+        """What to tell a person of the files besides their names, a list of str."""
+        return [self._video.note] if self._video.note else []
 
     def _seconds(self):
         if self._rate:

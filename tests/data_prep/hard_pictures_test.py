@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import camera, damage, looks, painter, people, things
+from data_prep.hard_pictures import (
+    camera,
+    damage,
+    looks,
+    painter,
+    people,
+    sample_people,
+    things,
+)
 
 _NAMES = ('eyeBlink_L', 'eyeBlink_R', 'eyeWide_L', 'eyeWide_R', 'jawOpen', 'cheekPuff_L',
           'cheekPuff_R', 'mouthClose', 'mouthSmile_L', 'mouthSmile_R', 'browDown_L',
@@ -111,3 +119,40 @@ def test_noise_has_the_deviation_and_the_length_that_it_says():
     assert np.std(fields) == pytest.approx(1.0, abs=0.1)
     near = [looks.noise(points + 0.5, np.random.default_rng(k), 10.0) for k in range(30)]
     assert np.abs(np.array(near) - fields).mean() < 0.1
+
+
+def test_a_facing_view_shows_the_head_in_the_middle_turned_to_its_left():
+    view = camera.facing(30.0)
+    nose, middle = np.array([[0.0, 0.0, 90.0], [0.0, 0.0, 45.0]])
+    np.testing.assert_allclose(view.place(middle[None], 200), [[100.0, 100.0]], atol=1e-9)
+    assert view.place(nose[None], 200)[0, 0] > 105.0  # A face's left is right in the picture.
+
+
+def test_studio_light_comes_from_the_side_of_the_camera_however_the_head_is_turned():
+    for yaw_deg in (0.0, 60.0):
+        view = camera.facing(yaw_deg)
+        directions, colors, *_ = painter.studio_lights(view.rotation)
+        in_camera = directions @ view.rotation.T
+        assert (in_camera[:, 2] < -0.5).all()  # The camera looks along +z.
+        np.testing.assert_allclose(colors, colors[:, :1] * np.ones(3))  # White.
+
+
+def test_a_developed_face_has_a_middle_tone_at_any_light_and_is_not_burnt():
+    ramp = np.linspace(0.2, 1.0, 100).reshape(10, 10, 1) * np.ones(3)
+    face = np.ones((10, 10), bool)
+    dim, bright = damage.develop(ramp * 0.01, face), damage.develop(ramp * 10, face)
+    np.testing.assert_allclose(dim, bright, atol=1e-6)
+    assert 0.4 < np.median(dim) < 0.65
+    assert dim.max() < 0.95
+
+
+def test_a_sample_folder_holds_jpegs_and_says_that_nobody_looks_so(tmp_path):
+    pictures = [np.full((32, 32, 3), tone, np.uint8) for tone in (40, 200)]
+    sample_people.write(tmp_path / 'made_up_ict', 'ict', pictures)
+    assert sorted(path.name for path in (tmp_path / 'made_up_ict').iterdir()) == [
+        '1.jpg',
+        '2.jpg',
+        'README.txt',
+    ]
+    note = (tmp_path / 'made_up_ict' / 'README.txt').read_text()
+    assert 'does not exist' in note and 'ICT-FaceKit' in note

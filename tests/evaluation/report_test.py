@@ -68,6 +68,7 @@ def test_the_page_is_whole_asks_for_nothing_and_escapes_names(tmp_path):
     (tmp_path / 'curve.png').write_bytes(b'png')
     (tmp_path / 'predictions_test.png').write_bytes(b'png')
     row = {'model': EVIL, 'of': None, 'checkpoint': 'latest', 'split': 'test', 'num_frames': 4}
+    row['vertex_mm'] = 1.5
     curve = row | {'metric': 'vertex_mm', 'mean': 1.0, 'low': None, 'high': None, 'change': None}
     curve |= {'change_low': None, 'change_high': None, 'from_first_share': None}
     found = tables.Results({'records': EVIL}, [], [curve], [], [])
@@ -78,3 +79,28 @@ def test_the_page_is_whole_asks_for_nothing_and_escapes_names(tmp_path):
     assert page.count('<img ') == 1
     data = re.search(r'type="application/json">(.*?)</script>', page, re.DOTALL).group(1)
     assert json.loads(data)['people'][0]['subject'] == EVIL
+
+
+def _row(model, num_frames, value, split='test', **fields):
+    row = {'model': model, 'of': None, 'checkpoint': 'latest', 'split': split}
+    row |= {'num_frames': num_frames, 'vertex_mm': value, 'scan_to_mesh_mm': {'mean': 9.0}}
+    return row | fields
+
+
+def test_the_numbers_one_wants_stand_first_with_the_mean_face_beside_them():
+    rows = [_row('ours', count, count + 0.25) for count in (1, 2, 8, 16)]
+    rows += [_row('mean_face', None, 5.5, checkpoint=None), _row('ours', 1, 7.0, of='F001')]
+    rows += [_row('ours', 1, None, split='train')]
+    text = report._headline(rows)
+    cells = re.findall(r'<t[hd]>(.*?)</t[hd]>', text)
+    assert cells[:6] == ['', '1 photo', '2 photos', '4 photos', '8 photos', 'mean face']
+    assert cells[6:12] == ['ours latest', '1.25', '2.25', '-', '8.25', '5.50']
+    # Where equal points are not known, the distance from the scan has to do.
+    assert cells[12:] == [*cells[:6], 'ours latest', '9.00', '-', '-', '-', '-']
+    assert text.index('equal points') < text.index('from the points of the scan')
+
+
+def test_captions_are_in_words():
+    assert 'while small was trained' in report._caption('loss_small')
+    assert report._caption('frames_vertex_mm').startswith('Distance between equal points')
+    assert report._caption('some_other') == 'some other'

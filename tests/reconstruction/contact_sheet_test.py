@@ -1,6 +1,4 @@
-import cv2
 import numpy as np
-import pytest
 
 from seqface_jax.reconstruction import contact_sheet, overlay
 from tests.helpers import small_fit
@@ -38,24 +36,3 @@ def test_a_skipped_photo_keeps_its_shape():
 def test_a_long_path_keeps_its_end():
     text = contact_sheet._shorten('a/' * 100 + 'photo.jpg', 200)
     assert text.startswith('…') and text.endswith('photo.jpg')
-
-
-def test_a_video_holds_every_picture_and_is_whole_or_absent(tmp_path):
-    path = tmp_path / 'overlay.mp4'
-    with contact_sheet.VideoWriter(str(path), 25) as video:
-        for size in ((48, 65), (65, 48), (48, 65)):
-            video.add(np.full((*size, 3), 200, np.uint8))
-        assert not path.exists()
-    capture = cv2.VideoCapture(str(path))
-    pictures = []
-    while (read := capture.read())[0]:
-        pictures.append(read[1])
-    assert [picture.shape for picture in pictures] == [(48, 64, 3)] * 3
-    assert pictures[1][:, 32].mean() > 150 and pictures[1][:, 0].mean() < 60  # Bars beside it.
-
-
-def test_a_video_cut_short_by_an_error_is_absent(tmp_path):
-    with pytest.raises(KeyError), contact_sheet.VideoWriter(str(tmp_path / 'a.mp4'), 25) as video:
-        video.add(np.zeros((48, 64, 3), np.uint8))
-        raise KeyError
-    assert not list(tmp_path.iterdir())

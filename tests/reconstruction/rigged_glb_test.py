@@ -3,8 +3,11 @@ import json
 import numpy as np
 import pytest
 import trimesh
+from scipy.spatial.transform import Rotation
 
-from seqface_jax.reconstruction import export, rigged_glb
+from seqface_jax import checkpoints
+from seqface_jax.geometry import rendering
+from seqface_jax.reconstruction import export, flagship, rigged_glb
 from tests.helpers import small_fit
 
 _NAMES = ['jawOpen', 'eyeBlinkLeft']
@@ -114,6 +117,28 @@ def test_another_program_reads_the_neutral_face_with_outward_normals(tmp_path):
         'mm_per_unit': 1000.0,
         'topology': 'T',
     }
+
+
+def test_the_template_is_wound_outwards_as_another_program_reads_it(tmp_path):
+    geometry = flagship.read_geometry(flagship.geometry_path(checkpoints.pretrained()))
+    vertices = geometry.eyes.joined(np.asarray(geometry.basis.mean))
+    mesh = export.make_mesh(vertices, geometry.triangles, np.ones(len(vertices)), uv=geometry.uv)
+    path = str(tmp_path / 'face.glb')
+    rigged_glb.save(path, mesh, ['jawOpen'], np.zeros((1, *vertices.shape)), [], [])
+    (found,) = trimesh.load_scene(path, process=False).geometry.values()
+    assert found.is_winding_consistent
+    # The stored normals are on the side from which the corners run counter-clockwise.
+    stored = found.vertex_normals[found.faces].mean(1)
+    assert ((stored * found.face_normals).sum(1) > 0).mean() > 0.999
+    # Of what is seen from the front and from both sides, all but specks looks at the viewer. Of all
+    # triangles a seventh looks inwards: linings of mouth, nose and eye sockets, the ears' backs.
+    for azimuth in (-0.8, 0.0, 0.8):
+        turn = Rotation.from_euler('y', azimuth).as_matrix()
+        seen = found.vertices @ turn.T * 1000
+        places = np.stack([100 + seen[:, 0], 100 - seen[:, 1]], 1)
+        _, nearest, _ = rendering.fragments(places, seen[:, 2], found.faces, 200)
+        assert len(nearest) > 5000
+        assert ((found.face_normals @ turn.T)[nearest, 2] > 0).mean() > 0.97, azimuth
 
 
 def test_a_name_that_arkit_does_not_know_is_refused(tmp_path):

@@ -1,0 +1,144 @@
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from seqface_jax import demo_people
+from seqface_jax.errors import UserError
+from seqface_jax.reconstruct import Reconstructor
+from tests.helpers import small_run
+from tests.helpers.small_raw_tree import draw_face
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+@pytest.fixture(scope='module')
+def reconstructor():
+    return Reconstructor(*small_run.make())
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch, reconstructor):
+    """Makes every run that is restored the same compiled one."""
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
+
+
+def _face(shift=0):
+    return draw_face(200, 160, (80 + shift, 100), 45)
+
+
+def _write(path, picture):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture[..., ::-1])
+
+
+def _film(path, pictures):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 25, (width, height))
+    for picture in pictures:
+        writer.write(np.ascontiguousarray(picture[..., ::-1]))
+    writer.release()
+
+
+@pytest.fixture
+def people(tmp_path):
+    """Returns a folder of two people with photos, one with a video, and one without a face."""
+    folder = tmp_path / 'people'
+    for name in ('1.png', '2.png'):
+        _write(folder / 'anna' / name, _face())
+    _write(folder / '<boris>' / '1.png', _face(5))
+    _film(folder / 'carl' / 'film.avi', [_face(shift) for shift in range(3)])
+    _write(folder / 'dora' / '1.png', np.full((200, 160, 3), 90, np.uint8))
+    (folder / 'empty').mkdir()
+    return folder
+
+
+def _rows(path):
+    with open(path, newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
+    output = tmp_path / 'out'
+    lines = demo_people.run('folders', None, str(people), str(output), texture=False)
+    rows = {row['person']: row for row in _rows(output / 'people.csv')}
+    assert {name: row['result'] for name, row in rows.items()} == {
+        '<boris>': 'used',
+        'anna': 'used',
+        'carl': 'used',
+        'dora': 'skipped',
+        'empty': 'skipped',
+    }
+    assert (rows['anna']['frames_used'], rows['carl']['frames_used']) == ('2', '3')
+    assert 'no face in any of the 1 frames' in rows['dora']['detail']
+    assert 'holds nothing' in rows['empty']['detail']
+    assert 'anna: used 2 of 2 frames' in lines
+    for name in ('anna', 'carl'):
+        assert (output / name / 'face.ply').exists()
+        assert (output / rows[name]['page']).exists()
+    page = (output / 'index.html').read_text()
+    assert page.count('<li') == 5 and page.count('<img ') == 3
+    assert '{{' not in page and '<boris>' not in page and '&lt;boris&gt;' in page
+    assert 'href="anna/face.png"' in page  # The small run has no page of its own.
+    assert not re.search(r'src="(?!data:)|https?://|url\(|@import', page)
+
+
+def test_the_progress_is_over_all_frames_of_all_people(people, tmp_path, capsys):
+    demo_people.run('folders', None, str(people), str(tmp_path / 'out'), texture=False)
+    assert '7/7' in capsys.readouterr().err  # Two, one and one photos and three frames.
+
+
+def test_an_output_among_the_people_is_no_person(people):
+    for _ in range(2):
+        demo_people.run('folders', None, str(people), str(people / 'out'), texture=False)
+    assert 'out' not in [row['person'] for row in _rows(people / 'out' / 'people.csv')]
+
+
+def test_folders_without_a_person_are_told_in_a_sentence(tmp_path):
+    (tmp_path / 'a').mkdir()
+    with pytest.raises(UserError, match='no folder with photos or a video.*one for each person'):
+        demo_people.run('folders', None, str(tmp_path), str(tmp_path / 'out'))
+    (tmp_path / 'b.txt').write_text('')
+    with pytest.raises(UserError, match='is no folder: --people=folders takes'):
+        demo_people.run('folders', None, str(tmp_path / 'b.txt'), str(tmp_path / 'out'))
+    _write(tmp_path / 'a' / '1.png', np.full((200, 160, 3), 90, np.uint8))
+    with pytest.raises(UserError, match='no face of anybody.*a: no face in any'):
+        demo_people.run('folders', None, str(tmp_path), str(tmp_path / 'out'))
+    assert _rows(tmp_path / 'out' / 'people.csv')[0]['result'] == 'skipped'
+
+
+def test_everybody_on_a_video_gets_a_folder_and_each_face_a_row(tmp_path):
+    both = np.concatenate([_face(), _face()], 1)
+    alone = np.concatenate([_face(), np.full_like(_face(), 128)], 1)
+    _film(tmp_path / 'film.avi', [both, both, alone])
+    output = tmp_path / 'out'
+    demo_people.run('all', None, str(tmp_path / 'film.avi'), str(output), texture=False)
+    assert [row['frames_used'] for row in _rows(output / 'people.csv')] == ['3', '2']
+    faces = _rows(output / 'people_frames.csv')
+    assert [(row['frame'], row['person'], row['result']) for row in faces] == [
+        *[(number, person, 'used') for number in '01' for person in ('person_01', 'person_02')],
+        ('2', 'person_01', 'used'),
+    ]
+    assert float(faces[0]['x1']) < 200 < float(faces[1]['x0']) + 100
+    absent = _rows(output / 'person_02' / 'frames.csv')[2]
+    assert (absent['result'], absent['x0']) == ('skipped', '')
+
+
+def test_nobody_on_any_photo_is_told_in_a_sentence(tmp_path):
+    _write(tmp_path / 'photos' / '1.png', np.full((200, 160, 3), 90, np.uint8))
+    with pytest.raises(UserError, match='no face in any of the 1 frames of .* can be used'):
+        demo_people.run('all', None, str(tmp_path / 'photos'), str(tmp_path / 'out'))
+
+
+def test_the_command_refuses_what_is_of_one_person(tmp_path):
+    command = [sys.executable, 'run_demo.py', '--people=all', f'--input={tmp_path}', '--view']
+    command += [f'--output={tmp_path}/out']
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert '--view and --state are of one person: leave --people out' in done.stderr
