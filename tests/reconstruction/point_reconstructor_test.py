@@ -9,7 +9,6 @@ from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import frame_fit
 
-
 _MIDDLE = np.array([222.0, 115.0])  # Of the astronaut's face, where a person sees it, pixels.
 
 
@@ -78,7 +77,7 @@ def test_a_photo_without_a_face_is_refused_and_changes_nothing(reconstructor, af
 
 
 def _middle_is_off(reconstructor, photo, wanted):
-    """Returns how far the face of a photo is from a place [2] px, in face heights; None: skipped."""
+    """Returns how far a photo's face is from a place [2] px, in face heights; None: skipped."""
     seen = reconstructor.examine(reconstructor.initial_state(), photo)
     if seen.rejection is not None:
         assert seen.reason
