@@ -47,8 +47,12 @@ def main(argv):
     try:
         with futures.ProcessPoolExecutor(_WORKERS.value, spawn, workers.start, arguments) as pool:
             drawn = [pool.submit(workers.draw, job) for job in jobs]
-            for done in tqdm(futures.as_completed(drawn), total=len(jobs), unit='shard'):
-                done.result()
+            try:
+                for done in tqdm(futures.as_completed(drawn), total=len(jobs), unit='shard'):
+                    done.result()
+            except BaseException:  # Ctrl-C, a full disk: what was not begun is not drawn.
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     except futures.process.BrokenProcessPool as error:
         raise errors.UserError(
             'a process that draws died, perhaps out of memory: run the same command again, with '
