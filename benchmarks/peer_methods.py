@@ -45,7 +45,7 @@ class Region(NamedTuple):
     triangles: np.ndarray
 
 
-class Kind(NamedTuple):
+class PeopleKind(NamedTuple):
     """Pictures of people of one kind.
 
     Attributes:
@@ -71,7 +71,7 @@ def learn(kinds, people, run):
     """Makes the Peer out of made-up people.
 
     Args:
-        kinds: list of Kind to learn from.
+        kinds: list of PeopleKind to learn from.
         people: {name of a kind: indices of people}.
         run: (model, variables, geometry arrays) of the flagship.
     """
@@ -135,7 +135,7 @@ def filter_faces(peer, kind, person, *, last_only=False):
     """Streams one person's landmarks through the filter.
 
     Args:
-        peer: Peer; kind: Kind; person: its index.
+        peer: Peer; kind: PeopleKind; person: its index.
         last_only: whether only the last face is wanted; the others are then the mean face.
 
     Returns:
