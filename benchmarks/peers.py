@@ -2,7 +2,8 @@
 
 python -m benchmarks.peers --sequences=ict.npz,makehuman.npz --test=embedded.npz [--real=FOLDER]
 
-Same people, same pictures, same metric, frames timed in the same run:
+Same people, same pictures, same metric, and CPU seconds of a frame from the same run, which do not
+depend on who else uses the machine:
 
     mean_face            looks at no picture
     mediapipe            its 468 points of one picture as a mesh, at the mean face's size; the mean
@@ -189,9 +190,9 @@ def _reconstructed(reconstructor, pictures, mean):
     """Returns the flagship's face after each photo, finding included, and the seconds of each."""
     state, faces, seconds, vertices = reconstructor.initial_state(), [], [], mean
     for picture in pictures:
-        begin = time.perf_counter()
+        begin = time.process_time()
         state, face = reconstructor.update(state, picture)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
         vertices = vertices if face is None else face.vertices
         faces.append(vertices)
     return faces, np.array(seconds)
@@ -234,7 +235,7 @@ def markdown(rows, seconds):
         cells.append(f'{row["mean_mm"]:.2f}{interval}')
         cells.append(statistics.show_p(row['p_value'], row['people']))
         lines.append('| ' + ' | '.join(cells) + ' |')
-    lines += ['', '| kind | method | ms a frame, median |', '|---|---|---|']
+    lines += ['', '| kind | method | CPU ms a frame, median |', '|---|---|---|']
     for kind, methods in seconds.items():
         for method, values in methods.items():
             if values:
