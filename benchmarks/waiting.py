@@ -15,6 +15,7 @@ of CPU seconds.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,7 @@ from seqface_jax import errors
 FRAMES_PER_SECOND = 30
 NUM_PHOTOS = 10
 _MINUTE = 60 * FRAMES_PER_SECOND
+_LOOK_S = 0.02  # Seconds between two looks at a program's memory.
 
 
 def pictures(count):
@@ -83,7 +85,12 @@ def timed(arguments, environment=None):
             stdout=said,
             stderr=said,
         )
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, peak_mb = 0, 0.0
+        while not ended:
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if not ended:
+                peak_mb = max(peak_mb, _peak_mb(process.pid))
+                time.sleep(_LOOK_S)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             said.seek(0)
@@ -92,8 +99,19 @@ def timed(arguments, environment=None):
     return {
         'seconds': time.perf_counter() - begin,
         'cpu_seconds': usage.ru_utime + usage.ru_stime,
-        'peak_mb': usage.ru_maxrss / 1024,
+        'peak_mb': peak_mb,
     }
+
+
+def _peak_mb(pid):
+    """Returns the most resident memory that a process has had, MB; 0 when it has ended (Linux)."""
+    # What wait4 says is never below the memory of the process that started it.
+    try:
+        with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+            found = re.search(r'VmHWM:\s*(\d+) kB', file.read())
+    except OSError:
+        return 0.0
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def measure(workdir, video_frames, python=None):

@@ -9,9 +9,12 @@ from benchmarks import drawing, waiting
 from seqface_jax.errors import UserError
 
 
+_BUSY = "import time; sum(range(3_000_000)); x = b'x' * 300 * 2**20; time.sleep(0.3)"
+
+
 def test_a_program_is_timed_with_its_own_memory():
     idle = waiting.timed([sys.executable, '-c', 'import time; time.sleep(0.5)'])
-    busy = waiting.timed([sys.executable, '-c', "sum(range(3_000_000)); x = b'x' * 300 * 2**20"])
+    busy = waiting.timed([sys.executable, '-c', _BUSY])
     assert idle['seconds'] > 0.5
     assert busy['cpu_seconds'] > idle['cpu_seconds']
     assert busy['peak_mb'] - idle['peak_mb'] > 250
