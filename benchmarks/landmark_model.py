@@ -86,7 +86,7 @@ def fit_mixture(landmarks, places, seen):
 
 
 def _mean_distances(marks, points, seen):
-    """Returns the mean distance [L, P] of landmarks from points, of pictures that show the point."""
+    """Returns the mean distance [L, P] of landmarks from points, where a point is seen."""
     apart = np.zeros((marks.shape[1], points.shape[1]))
     for mark, point, shown in zip(marks, points, seen, strict=True):
         apart += shown * np.linalg.norm(mark[:, None] - point, axis=-1)

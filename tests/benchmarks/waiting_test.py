@@ -8,7 +8,6 @@ import pytest
 from benchmarks import drawing, waiting
 from seqface_jax.errors import UserError
 
-
 _BUSY = "import time; sum(range(3_000_000)); x = b'x' * 300 * 2**20; time.sleep(0.3)"
 
 
