@@ -62,7 +62,7 @@ def test_the_face_gets_better_as_it_is_drawn_in_less(results):
 def test_the_mean_face_is_right_for_the_person_that_it_is(results):
     rows, _ = results
     assert _row(rows, 'bert', 'mean_face', None)['mean_mm'] < 0.05
-    assert _row(rows, 'anna', 'mean_face', None)['mean_mm'] > 0.5
+    assert _row(rows, 'anna', 'mean_face', None)['mean_mm'] > 0.2
 
 
 def test_a_band_of_three_mm_holds_nearly_all_and_pixels_are_averaged_by_squares(results):
