@@ -87,7 +87,7 @@ def _score_on_scans():
 
 
 def _score_on_people(given, workdirs, folder, options):
-    from data_prep.sources import real_people as source
+    from data_prep.sources import scanned_people as source
     from seqface_jax import real_people
 
     people = [functools.partial(source.read, path) for path in source.find(given).values()]
@@ -95,7 +95,7 @@ def _score_on_people(given, workdirs, folder, options):
 
 
 def _score_on_now(given, workdirs, folder, options):
-    from data_prep.sources import now_challenge as source
+    from data_prep.sources import now_files as source
     from seqface_jax import now_challenge
 
     people = [functools.partial(source.read, own) for own in source.find(given)]

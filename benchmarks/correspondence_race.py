@@ -117,11 +117,11 @@ def _our_loss(model, variables, batch):
 
 
 def build_keras(config, variables, batch):
-    """Returns Keras's Network with the weights of `variables`."""
+    """Returns the KerasNetwork with the weights of `variables`."""
     from benchmarks import keras_correspondence
 
     constants = variables['constants']
-    network = keras_correspondence.Network(
+    network = keras_correspondence.KerasNetwork(
         config.model, constants['layout_mean'], constants['layouts']
     )
     network(batch['frames'][:1], batch['places'][:1, :4], batch['chosen'][:1, :4])  # Builds it.

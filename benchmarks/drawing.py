@@ -17,7 +17,7 @@ from benchmarks import race
 from seqface_jax import errors
 
 
-class Drawn(NamedTuple):
+class DrawingTimes(NamedTuple):
     """What drawing took.
 
     Attributes:
@@ -51,7 +51,7 @@ def measure(load, make, count):
         make(world, np.random.default_rng(number))
         taken.append(time.process_time() - begin)
     p90 = float(np.percentile(taken, 90))
-    return Drawn(count / max(sum(taken), 1e-9), start, p90, race.peak_mb())
+    return DrawingTimes(count / max(sum(taken), 1e-9), start, p90, race.peak_mb())
 
 
 def define_flags():

@@ -17,7 +17,7 @@ _ROBUST = 3.0  # Standard deviations; as in correspondence/objective.py.
 _MAX_LOG = 4.0
 
 
-class ResidualBlock(layers.Layer):
+class KerasResidualBlock(layers.Layer):
     """x + two normalised 3 x 3 convolutions."""
 
     def __init__(self, width, **options):
@@ -34,7 +34,7 @@ class ResidualBlock(layers.Layer):
         return x + self.conv2(ops.relu(self.norm2(y)))
 
 
-class Network(keras.Model):
+class KerasNetwork(keras.Model):
     """The correspondence network."""
 
     def __init__(self, config, layout_mean, layouts):
@@ -44,7 +44,7 @@ class Network(keras.Model):
         widths = config.widths
         self.stem = layers.Dense(widths[0])
         self.stages = [
-            [ResidualBlock(width) for _ in range(number)]
+            [KerasResidualBlock(width) for _ in range(number)]
             for width, number in zip(widths, config.blocks, strict=True)
         ]
         self.joins = [layers.Dense(width) for width in widths[1:]]
@@ -98,7 +98,7 @@ def loss(network, batch):
     """Returns the loss of objective.losses.
 
     Args:
-        network: Network.
+        network: KerasNetwork.
         batch: dict of tensors, as for objective.losses.
     """
     is_face, seen = batch['is_face'], batch['seen']
@@ -124,7 +124,7 @@ def loss(network, batch):
 
 
 def set_weights(network, params):
-    """Gives a built Network the parameters of Flax's, a nested dict."""
+    """Gives a built KerasNetwork the parameters of Flax's, a nested dict."""
     names = ['stem', 'local_norm', 'squeeze', 'head', 'head_norm', 'layout_head', 'point_head']
     names += ['face_head', 'local_first', 'local_second', 'local_out']
     for name in names:

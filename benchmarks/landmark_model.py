@@ -65,10 +65,7 @@ def fit_mixture(landmarks, places, seen):
     middle = places.mean(1, keepdims=True)
     radius = np.sqrt(((places - middle) ** 2).sum(-1).mean(1))[:, None, None]
     points, marks = (places - middle) / radius, (landmarks - middle) / radius
-    apart = np.zeros((marks.shape[1], points.shape[1]))
-    for one, other in zip(marks, points, strict=True):
-        apart += np.linalg.norm(one[:, None] - other, axis=-1) / len(marks)
-    nearest = np.argsort(apart, axis=1)[:, :NEIGHBOURS]
+    nearest = np.argsort(_mean_distances(marks, points, seen), axis=1)[:, :NEIGHBOURS]
     weights = np.zeros((marks.shape[1], points.shape[1]))
     taught = np.zeros(marks.shape[:2], bool)
     ridge = (_NOISE / _WEIGHT_DEVIATION) ** 2 * np.eye(NEIGHBOURS - 1)
@@ -86,6 +83,15 @@ def fit_mixture(landmarks, places, seen):
         weights[mark, own[1:]] = found
         weights[mark, own[0]] = 1 - found.sum()
     return weights, taught
+
+
+def _mean_distances(marks, points, seen):
+    """Returns the mean distance [L, P] of landmarks from points, where a point is seen."""
+    apart = np.zeros((marks.shape[1], points.shape[1]))
+    for mark, point, shown in zip(marks, points, seen, strict=True):
+        apart += shown * np.linalg.norm(mark[:, None] - point, axis=-1)
+    count = seen.sum(0)
+    return np.where(count > 0, apart / np.maximum(count, 1), np.inf)
 
 
 def point_model(base, model):

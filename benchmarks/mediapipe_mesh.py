@@ -28,7 +28,7 @@ class Found(NamedTuple):
 
     Attributes:
         places: [N, 468, 2] px; depth: [N, 468] px away from the viewer.
-        seconds: [N].
+        seconds: [N] of the CPU.
         edges: [E, 2] of its mesh.
     """
 

@@ -45,7 +45,7 @@ class Region(NamedTuple):
     triangles: np.ndarray
 
 
-class Kind(NamedTuple):
+class PeopleKind(NamedTuple):
     """Pictures of people of one kind.
 
     Attributes:
@@ -71,7 +71,7 @@ def learn(kinds, people, run):
     """Makes the Peer out of made-up people.
 
     Args:
-        kinds: list of Kind to learn from.
+        kinds: list of PeopleKind to learn from.
         people: {name of a kind: indices of people}.
         run: (model, variables, geometry arrays) of the flagship.
     """
@@ -135,7 +135,7 @@ def filter_faces(peer, kind, person, *, last_only=False):
     """Streams one person's landmarks through the filter.
 
     Args:
-        peer: Peer; kind: Kind; person: its index.
+        peer: Peer; kind: PeopleKind; person: its index.
         last_only: whether only the last face is wanted; the others are then the mean face.
 
     Returns:
@@ -163,7 +163,7 @@ def stream_landmarks(peer, found, rows, pictures, lenses, *, last_only=False):
     state, faces, seconds = stream.initial_state(), [], []
     face = np.asarray(stream.geometry.basis.mean)
     for number, row in enumerate(rows):
-        begin = time.perf_counter()
+        begin = time.process_time()
         if found.is_face[row]:
             places, depth = found.places[row], found.depth[row]
             seen = mediapipe_mesh.is_seen(places, depth, peer.triangles)
@@ -171,7 +171,7 @@ def stream_landmarks(peer, found, rows, pictures, lenses, *, last_only=False):
             state, _, _ = stream.update(state, pictures[number], sighting, lenses(number), refits=0)
             if not last_only:
                 face = stream.read(state)[0][:count]
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
         faces.append(face)
     if last_only and found.is_face[list(rows)].any():
         faces[-1] = stream.read(state)[0][:count]
@@ -182,12 +182,12 @@ def flagship_faces(stream, kind, person):
     """Streams one person's pictures through the flagship; see `filter_faces`."""
     count, state, faces, seconds = len(stream.geometry.basis.mean), stream.initial_state(), [], []
     for number, picture in enumerate(kind.arrays['images'][person]):
-        begin = time.perf_counter()
+        begin = time.process_time()
         sighting = calibrate.sight(stream.finder, picture)
         lens = lens_of(kind.arrays, person, number)
         state, _, _ = stream.update(state, picture, sighting, lens)
         faces.append(stream.read(state)[0][:count])
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
     return faces, np.array(seconds)
 
 

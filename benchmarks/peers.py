@@ -2,7 +2,8 @@
 
 python -m benchmarks.peers --sequences=ict.npz,makehuman.npz --test=embedded.npz [--real=FOLDER]
 
-Same people, same pictures, same metric, frames timed in the same run:
+Same people, same pictures, same metric, and CPU seconds of a frame from the same run, which do not
+depend on who else uses the machine:
 
     mean_face            looks at no picture
     mediapipe            its 468 points of one picture as a mesh, at the mean face's size; the mean
@@ -41,7 +42,7 @@ MESHES = 4  # Pictures of each person whose mesh by MediaPipe alone is scored.
 METRICS = ('scan_to_mesh_mm', 'vertex_mm')
 
 
-class Score(NamedTuple):
+class PeerScore(NamedTuple):
     """One person's error by one method.
 
     Attributes:
@@ -67,17 +68,17 @@ def to_surface_mm(points, face):
 
 
 def score_person(kind, person, methods, region, triangles):
-    """Scores all methods on one made-up person; returns a list of Score.
+    """Scores all methods on one made-up person; returns a list of PeerScore.
 
     Args:
-        kind: peer_methods.Kind; person: its index.
+        kind: peer_methods.PeopleKind; person: its index.
         methods: {(method, count): face [V, 3] mm of the template, or list of Surface}.
         region: peer_methods.Region; triangles: [F, 3] of the template's face.
     """
     truth = kind.arrays['faces'][person].astype(np.float64)
     points, found = truth[region.vertices], []
     for (method, count), own in methods.items():
-        score = functools.partial(Score, kind.name, str(person), method, count)
+        score = functools.partial(PeerScore, kind.name, str(person), method, count)
         if isinstance(own, list):  # MediaPipe's meshes have other vertices.
             value = np.mean([to_surface_mm(points, mesh) for mesh in own])
             found.append(score('scan_to_mesh_mm', float(value)))
@@ -95,13 +96,13 @@ def run_kind(kind, peer_of, stream, region, triangles):
     """Scores all people of a kind.
 
     Args:
-        kind: peer_methods.Kind.
+        kind: peer_methods.PeopleKind.
         peer_of: function of a person's index that returns the Peer that has not learnt from them.
         stream: flagship.Stream.
         region: peer_methods.Region; triangles: [F, 3] of the template's face.
 
     Returns:
-        list of Score, and {method: seconds of each frame}.
+        list of PeerScore, and {method: seconds of each frame}.
     """
     scores, seconds = [], {MESH: [], FILTER: [], FLAGSHIP: []}
     count = kind.arrays['images'].shape[1]
@@ -136,7 +137,7 @@ def run_real(people, python, peer, reconstructor, region):
     """Scores all methods on scans of real people; see `run_kind`.
 
     Args:
-        people: list of functions that return a data_prep.sources.real_people.RealPerson.
+        people: list of functions that return a data_prep.sources.scanned_people.RealPerson.
         python: interpreter of MediaPipe's environment.
         peer: peer_methods.Peer; reconstructor: of the flagship; region: peer_methods.Region.
     """
@@ -172,7 +173,7 @@ def run_real(people, python, peer, reconstructor, region):
         for (method, count), surfaces in methods.items():
             gaps = [scan_distance.fit(one, points, person.nose_tip).distance for one in surfaces]
             value = float(np.mean([gap.mean() for gap in gaps]))
-            scores.append(Score('real', person.name, method, count, 'scan_to_mesh_mm', value))
+            scores.append(PeerScore('real', person.name, method, count, 'scan_to_mesh_mm', value))
         seconds[MESH] += found.seconds.tolist()
         seconds[FILTER] += (found.seconds + other_seconds).tolist()
         seconds[FLAGSHIP] += own_seconds.tolist()
@@ -189,9 +190,9 @@ def _reconstructed(reconstructor, pictures, mean):
     """Returns the flagship's face after each photo, finding included, and the seconds of each."""
     state, faces, seconds, vertices = reconstructor.initial_state(), [], [], mean
     for picture in pictures:
-        begin = time.perf_counter()
+        begin = time.process_time()
         state, face = reconstructor.update(state, picture)
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(time.process_time() - begin)
         vertices = vertices if face is None else face.vertices
         faces.append(vertices)
     return faces, np.array(seconds)
@@ -234,7 +235,7 @@ def markdown(rows, seconds):
         cells.append(f'{row["mean_mm"]:.2f}{interval}')
         cells.append(statistics.show_p(row['p_value'], row['people']))
         lines.append('| ' + ' | '.join(cells) + ' |')
-    lines += ['', '| kind | method | ms a frame, median |', '|---|---|---|']
+    lines += ['', '| kind | method | CPU ms a frame, median |', '|---|---|---|']
     for kind, methods in seconds.items():
         for method, values in methods.items():
             if values:
@@ -256,12 +257,12 @@ def read_kinds(paths, learns, python):
             ) from error
         pictures = arrays['images'].reshape(-1, *arrays['images'].shape[2:])
         found = mediapipe_mesh.find(python, pictures)
-        kinds.append(peer_methods.Kind(pathlib.Path(path).stem, arrays, found, learns))
+        kinds.append(peer_methods.PeopleKind(pathlib.Path(path).stem, arrays, found, learns))
     return kinds
 
 
 def measure(python, sequences, test, real, workdir):
-    """Runs everything; returns a list of Score, and {kind: {method: seconds of each frame}}."""
+    """Runs everything; returns a list of PeerScore, and {kind: {method: seconds of each frame}}."""
     from seqface_jax.reconstruct import Reconstructor
 
     workdir = workdir or checkpoints.pretrained()
@@ -299,7 +300,7 @@ def _chooser(halves):
 
 
 def _people(folder):
-    from data_prep.sources import real_people as source
+    from data_prep.sources import scanned_people as source
 
     return [functools.partial(source.read, path) for path in source.find(folder).values()]
 

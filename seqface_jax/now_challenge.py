@@ -24,7 +24,7 @@ ALL = 'all'
 _SEED = 0
 
 
-class Scored(NamedTuple):
+class NowScore(NamedTuple):
     """A face on a person's scan.
 
     Attributes:
@@ -49,7 +49,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     Args:
         workdirs: list of runs of the flagship; None among them is the run of the package.
         people: list of functions without arguments, each of which returns a person as
-            data_prep.sources.now_challenge.NowPerson describes one; only one is in memory.
+            data_prep.sources.now_files.NowPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos of a person that give one face.
         checkpoint: one of checkpoints.WHICH.
@@ -72,7 +72,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
         person = load()
         target = now_protocol.make_target(person.vertices, person.landmarks)
         base = _distances(packaged.landmarks, target, mean)
-        unseen = functools.partial(Scored, real_people.MEAN_FACE, person.name)
+        unseen = functools.partial(NowScore, real_people.MEAN_FACE, person.name)
         single += [unseen(challenge, None, 0, base) for challenge, _ in person.photos]
         several.append(unseen(None, None, 0, base))
         for name, reconstructor in runs.items():
@@ -132,7 +132,7 @@ def _single(name, reconstructor, person, compare, base):
     for challenge, path in person.photos:
         faces, used = _faces(reconstructor, [path])
         own = compare(faces[0]) if used else base
-        found.append(Scored(name, person.name, challenge, 1, used, own))
+        found.append(NowScore(name, person.name, challenge, 1, used, own))
     return found
 
 
@@ -141,7 +141,7 @@ def _several(name, reconstructor, person, compare, base, frames):
     for count in (count for count in frames if count <= len(order)):
         faces, used = _faces(reconstructor, order[:count])
         own = compare(faces[-1]) if used else base
-        found.append(Scored(name, person.name, None, count, used, own))
+        found.append(NowScore(name, person.name, None, count, used, own))
     return found
 
 

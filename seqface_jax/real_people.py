@@ -24,7 +24,7 @@ _HEAD = ('person', 'model', 'photos', 'scan to mesh, mm: mean / median / p90', '
 _HEAD += ('of the mean face', 'inside the 90 % band', 'reprojection, px')
 
 
-class Face(NamedTuple):
+class ScoredFace(NamedTuple):
     """A face after some photos.
 
     Attributes:
@@ -45,7 +45,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     Args:
         workdirs: list of runs; None among them is the run of the package.
         people: list of functions without arguments, each of which returns a person as
-            data_prep.sources.real_people.RealPerson describes one; only one is in memory.
+            data_prep.sources.scanned_people.RealPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos; all photos are always scored too.
         checkpoint: one of checkpoints.WHICH.
@@ -96,9 +96,9 @@ def packaged_geometry():
 
 
 def mean_face(geometry):
-    """Returns the Face before any photo, of a flagship.Geometry."""
+    """Returns the ScoredFace before any photo, of a flagship.Geometry."""
     mean = geometry.eyes.joined(np.asarray(geometry.basis.mean))
-    return Face(mean, geometry.triangles, None, None)
+    return ScoredFace(mean, geometry.triangles, None, None)
 
 
 def faces_of(reconstructor, photos):
@@ -109,8 +109,8 @@ def faces_of(reconstructor, photos):
         photos: folder.
 
     Returns:
-        list of Face, one after each photo that was used; and a list of dict, which photos were
-        not, and why.
+        list of ScoredFace, one after each photo that was used; and a list of dict, which photos
+        were not, and why.
     """
     from seqface_jax.photos import video
 
@@ -138,10 +138,10 @@ def counts(frames, available):
 
 
 def score(face, points, nose_tip):
-    """Returns what a Face is worth on a scan, a flat dict.
+    """Returns what a ScoredFace is worth on a scan, a flat dict.
 
     Args:
-        face: Face.
+        face: ScoredFace.
         points: [N, 3] mm, of scan_distance.scan_points; nose_tip: [3] mm.
     """
     own = surface.Surface(face.vertices, face.triangles)
@@ -177,7 +177,7 @@ def _as_face(face, errors_px):
     states = (face.confidence < 1).any()  # All ones: the network does not say how sure it is.
     deviation = 1 / face.confidence.astype(np.float64) - 1 if states else None
     error = float(np.sqrt(np.mean(np.square(errors_px)))) if errors_px else None
-    return Face(face.vertices, face.triangles, deviation, error)
+    return ScoredFace(face.vertices, face.triangles, deviation, error)
 
 
 def _name(workdir):

@@ -28,7 +28,7 @@ _VOTERS = 5000
 _TOLERANCE_MM = 1e-4
 
 
-class Target(NamedTuple):
+class NowTarget(NamedTuple):
     """What a person's scan gives to be scored against.
 
     Attributes:
@@ -41,7 +41,7 @@ class Target(NamedTuple):
 
 
 def make_target(vertices, landmarks):
-    """Returns the Target of a scan.
+    """Returns the NowTarget of a scan.
 
     Args:
         vertices: [V, 3] mm.
@@ -57,7 +57,7 @@ def make_target(vertices, landmarks):
             f'no vertex of the scan lies within {radius:.0f} mm of the face that its landmarks '
             'tell: use scan and landmarks of one person'
         )
-    return Target(points, landmarks)
+    return NowTarget(points, landmarks)
 
 
 def crop(landmarks):
@@ -70,12 +70,12 @@ def crop(landmarks):
 
 
 def distances(vertices, triangles, landmarks, target):
-    """Returns the distance of each point of a Target from a face, [N] mm of the scan.
+    """Returns the distance of each point of a NowTarget from a face, [N] mm of the scan.
 
     Args:
         vertices: [V, 3] any unit; triangles: [F, 3].
         landmarks: [7, 3] of the face, its unit.
-        target: Target.
+        target: NowTarget.
     """
     placed = alignment.Similarity(*alignment.umeyama(landmarks, target.landmarks))
     face = surface.Surface(placed.apply(np.asarray(vertices, np.float64)), triangles)

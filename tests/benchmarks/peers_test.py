@@ -132,7 +132,7 @@ def _scores():
     for person, own, other in (('a', 1.0, 1.5), ('b', 1.2, 1.6), ('c', 0.8, 1.9)):
         score = [('mean_face', None, 2.0), ('flagship', 1, own), ('mediapipe + filter', 1, other)]
         found += [
-            peers.Score('ict', person, method, count, 'scan_to_mesh_mm', value)
+            peers.PeerScore('ict', person, method, count, 'scan_to_mesh_mm', value)
             for method, count, value in score
         ]
     return found

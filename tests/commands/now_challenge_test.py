@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_prep.sources import now_challenge as source
+from data_prep.sources import now_files as source
 from seqface_jax import now_challenge, real_people
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
@@ -28,7 +28,7 @@ def results(tree, tmp_path_factory):
         vertices, triangles = scored_people.mesh(1)
         packaged = SimpleNamespace(landmarks=scored_people.landmarks_68(vertices))
         patch.setattr(real_people, 'packaged_geometry', lambda: packaged)
-        mean = real_people.Face(vertices, triangles, None, None)
+        mean = real_people.ScoredFace(vertices, triangles, None, None)
         patch.setattr(real_people, 'mean_face', lambda _: mean)
         people = [functools.partial(source.read, own) for own in source.find(tree)]
         text = now_challenge.evaluate([None], people, str(out), frames=(1, 2, 4, 8))
