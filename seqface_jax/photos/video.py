@@ -134,7 +134,8 @@ def _no_photos(folder, found):
     if folders:
         return (
             f'{folder} holds {len(folders)} folders and no photo: a face is made of one person at '
-            f"a time, so give one person's folder, such as --input={folders[0]}"
+            f"a time, so give one person's folder, such as --input={folders[0]}, or add "
+            '--people=folders: each is a person'
         )
     if found['own']:
         return f'the folder {folder} holds no photo, only files that this program wrote'

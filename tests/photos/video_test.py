@@ -154,7 +154,9 @@ def test_heic_without_its_reader_says_what_to_install_or_to_do(tmp_path, monkeyp
 def test_a_folder_of_folders_names_their_number_and_one_of_them(tmp_path):
     for name in ('anna', 'boris', 'carl'):
         (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match='holds 3 folders and no photo.*--input=.*anna'):
+    with pytest.raises(
+        UserError, match='holds 3 folders and no photo.*--input=.*anna.*--people=folders'
+    ):
         video.open_source(str(tmp_path))
 
 
