@@ -18,6 +18,7 @@ from seqface_jax.geometry import rendering
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import contact_sheet, overlay
+from seqface_jax.training import compilation_cache
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'
@@ -105,6 +106,7 @@ def reconstructed(reconstructor, photos):
 def main(argv):
     """Writes both pictures."""
     del argv
+    compilation_cache.turn_on()
     photos = photos_of()
     contact_sheet.save_picture(str(_DOCS / 'photos.png'), guide(photos))
     picture = reconstructed(Reconstructor.restore(), photos)
