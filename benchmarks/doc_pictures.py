@@ -23,7 +23,7 @@ from seqface_jax.training import compilation_cache
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'
 _TILE_PX, _GAP_PX, _TEXT_PX = 208, 10, 26
-_GOOD = ('front', 'to one side', 'to the other side', 'another expression: fine too')
+_GOOD = ('front', 'to one side', 'to the other side', 'another expression')
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
 
 
