@@ -52,13 +52,13 @@ class Source(NamedTuple):
         count: of the frames, in a video as it announces, of a folder without the files that are
             no photos; None for a camera, which has no end.
         frames: iterator of Frame; only one is in memory. Closing it frees the file or camera.
-        frames_per_second: of a video, as its file says; None if it does not.
+        rate: frames a second of a video, on average; None where nothing says it.
     """
 
     kind: str
     count: int | None
     frames: Iterator[Frame]
-    frames_per_second: float | None = None
+    rate: float | None = None
 
 
 def open_source(source):

@@ -50,9 +50,9 @@ def test_a_video_gives_its_frames_in_order_in_rgb(tmp_path, name, codec):
 
 
 def test_a_video_says_how_many_frames_a_second_it_has(tmp_path):
-    assert video.open_source(_film(tmp_path / 'film.avi', 2)).frames_per_second == 25
+    assert video.open_source(_film(tmp_path / 'film.avi', 2)).rate == 25
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((9, 9, 3), np.uint8))
-    assert video.open_source(str(tmp_path / 'a.png')).frames_per_second is None
+    assert video.open_source(str(tmp_path / 'a.png')).rate is None
 
 
 def test_a_video_that_breaks_off_says_so(tmp_path, monkeypatch):
