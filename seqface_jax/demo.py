@@ -91,7 +91,7 @@ class PersonOutput:
             ordered=opened.kind != 'photos',
             keep_keyframes=options.animate,
         )
-        self._results = reconstructor.result_files(output, opened)
+        self._results = reconstructor.result_files(output, opened.kind, opened.rate)
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:

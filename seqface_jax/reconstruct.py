@@ -99,7 +99,7 @@ class Reconstructor:
         mask = self.face_mask
         return None if mask is None else face_painter.FacePainter(mask, paints=paints)
 
-    def result_files(self, output, source):  # noqa: ARG002 - a flagship has more to show.
+    def result_files(self, output, kind, rate=None):  # noqa: ARG002 - a flagship has more to show.
         """Returns None: the files of result_files.py are of a flagship's run."""
         return None
 

@@ -14,7 +14,7 @@ from absl import app, flags
 from seqface_jax import command_line, errors
 from seqface_jax.errors import UserError
 
-_FOLDER = os.path.join(os.path.dirname(__file__), 'samples')
+FOLDER = os.path.join(os.path.dirname(__file__), 'samples')
 
 
 def write(output):
@@ -37,10 +37,10 @@ def write(output):
         picture = cv2.imencode('.png', data.astronaut()[..., ::-1])[1].tobytes()
         with open(os.path.join(folders[0], 'astronaut.png'), 'wb') as file:
             file.write(picture)
-        for name in sorted(os.listdir(_FOLDER)) if os.path.isdir(_FOLDER) else []:
-            if os.path.isdir(os.path.join(_FOLDER, name)):
+        for name in sorted(os.listdir(FOLDER)) if os.path.isdir(FOLDER) else []:
+            if os.path.isdir(os.path.join(FOLDER, name)):
                 folders.append(os.path.join(output, name))
-                shutil.copytree(os.path.join(_FOLDER, name), folders[-1], dirs_exist_ok=True)
+                shutil.copytree(os.path.join(FOLDER, name), folders[-1], dirs_exist_ok=True)
     except OSError as error:
         raise UserError(
             f'cannot write to {output} ({error.strerror}): choose another --output'

@@ -22,7 +22,9 @@ _HALF_BELIEVED, MIN_CONFIDENCE = 0.05, 0.5
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
-_KEPT = 3  # Squares of the grid that are looked at closely.
+_KEPT = 3  # Squares of the grid that are looked at closely,
+_KEPT_OF_ALL = 16  # and where everybody is looked for.
+_APART = 0.55  # Faces of two people cheek to cheek are farther apart, in sides.
 _SAME = 0.35  # Two faces whose middles are nearer, in sides, are one.
 
 
@@ -175,16 +177,27 @@ class FaceFinder:
                 yield searched
 
     def find_all(self, photo, previous=()):
-        """Returns all faces of a photo: those of `find`, and who is still where they were.
+        """Returns all faces of a photo, the largest and most central first, a list of Sightings.
 
         Args:
             photo: [H, W, 3] uint8 RGB.
-            previous: Sightings of the frame before of a video; none of photos.
+            previous: Sightings of the frame before of a video: they are looked for where they
+                were, and others by the cascades only. Without them all of the photo is searched.
         """
-        looks = [self.look(photo, sighting.crop, rounds=2) for sighting in previous]
         found = []
-        for sighting in [s for s in looks if s.score >= MIN_SEARCHED_SCORE] + self.find(photo):
-            if not any(_is_same(sighting, old) for old in found):
+        for sighting in previous:
+            followed = self.look(photo, sighting.crop, rounds=2)
+            if followed.score >= MIN_SEARCHED_SCORE and not _is_among(followed.crop, found):
+                found.append(followed)
+        starts = [(crop, MIN_SCORE) for crop in self._detected(photo)]
+        if not found:
+            wide = self._searched(photo, _KEPT_OF_ALL)
+            starts += [(crop, MIN_SEARCHED_SCORE) for crop in wide]
+        for crop, least in starts:
+            if _is_among(crop, found):
+                continue
+            sighting = self.look(photo, crop)
+            if sighting.score >= least and not _is_among(sighting.crop, found):
                 found.append(sighting)
         return sorted(found, key=lambda sighting: -_prominence(sighting, photo))
 
@@ -214,7 +227,7 @@ class FaceFinder:
                 break
         return made
 
-    def _searched(self, photo):
+    def _searched(self, photo, kept=_KEPT):
         """Returns the Crops at which the network's own first look says most: any turn and size."""
         height, width = photo.shape[:2]
         starts = []
@@ -234,7 +247,7 @@ class FaceFinder:
             answer, _ = self._look(self._variables, frames)
             scores.append(np.asarray(answer.face)[: len(some)])
         order = np.concatenate(scores).argsort()[::-1]
-        return [starts[k] for k in order[:_KEPT]]
+        return [starts[k] for k in order[:kept]]
 
 
 def _mirrored_places(places, mirror):
@@ -313,6 +326,14 @@ def _is_usable(crop, photo):
 def _is_same(one, other):
     apart = np.linalg.norm(one.crop.center - other.crop.center)
     return apart < _SAME * max(one.crop.side, other.crop.side)
+
+
+def _is_among(crop, found):
+    """Returns whether a Crop shows a face that was found already."""
+    return any(
+        np.linalg.norm(crop.center - old.crop.center) < _APART * max(crop.side, old.crop.side)
+        for old in found
+    )
 
 
 def _prominence(sighting, photo):

@@ -53,13 +53,13 @@ class Source(NamedTuple):
         count: of the frames, in a video as it announces, of a folder without the files that are
             no photos; None for a camera, which has no end.
         frames: iterator of Frame; at most two are in memory. Closing it frees the file or camera.
-        frames_per_second: of a video, on average, as its file says; None if it does not.
+        rate: frames a second of a video, on average; None where nothing says it.
     """
 
     kind: str
     count: int | None
     frames: Iterator[Frame]
-    frames_per_second: float | None = None
+    rate: float | None = None
 
 
 def open_source(source):
@@ -135,7 +135,8 @@ def _no_photos(folder, found):
     if folders:
         return (
             f'{folder} holds {len(folders)} folders and no photo: a face is made of one person at '
-            f"a time, so give one person's folder, such as --input={folders[0]}"
+            f"a time, so give one person's folder, such as --input={folders[0]}, or add "
+            '--people=folders: each is a person'
         )
     if found['own']:
         return f'the folder {folder} holds no photo, only files that this program wrote'

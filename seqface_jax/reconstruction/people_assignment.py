@@ -6,6 +6,8 @@ unsure if another assignment of it is nearly as likely, or if its place says ano
 shape and looks do: two people may have changed places where a video is cut.
 """
 
+import functools
+import os
 from typing import NamedTuple
 
 import cv2
@@ -13,9 +15,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 MIN_MARGIN = 2.0  # Log odds against the next best assignment, from which a face is sure.
-# Log odds of one person per unit of likeness of looks (a correlation) and of distance of shapes,
-# and their sum's offset: fitted to made-up people of all kinds under many lights.
-LOOKS_WEIGHT, SHAPE_WEIGHT, OFFSET = 6.0, 4.3, -0.26
+# Log odds of one person per unit of likeness of looks (a correlation) and of distance of shapes:
+# fitted to made-up people under random light. The offset is that of two people in the same light,
+# whose looks are more alike; so one person in another light is rather unsure than another's.
+LOOKS_WEIGHT, SHAPE_WEIGHT, OFFSET = 6.1, 4.3, -2.6
 _MOST = 6.0  # Log odds that one look may give; beyond it something else is wrong.
 # In a video: the deviation of a face's move from frame to frame, in sides of the face, and the
 # most that a move may cost: videos are cut.
@@ -24,13 +27,14 @@ _NEW_IN_VIDEO = -1.0  # Log odds that a face of a video's frame is of somebody n
 _CUT_PX = 64  # Side of the crop that looks are read from.
 _DARKEST = 8.0  # Added to colours before the logarithm, of 255.
 _FORBIDDEN = -1e6
+_MEAN_LOOKS = os.path.join(os.path.dirname(__file__), 'mean_looks.npz')
 
 
 class Looks(NamedTuple):
     """The colours of a face at the network's points, without the light; or their mean over frames.
 
     Attributes:
-        colors: [P, 3] log RGB, of zero mean and without what varies smoothly over the face.
+        colors: [P, 3] log RGB, without what varies smoothly over the face and what all faces share.
         weights: [P], how well each point was seen; of a mean, summed.
     """
 
@@ -62,11 +66,28 @@ def looks_of(photo, sighting, points):
         sighting: correspondence.sighting.Sighting on it.
         points: [P, 3] mm, where the points are on the mean face.
     """
-    crop = cv2.GaussianBlur(sighting.crop.cut(photo, _CUT_PX), (0, 0), 1.0)
-    place = np.rint(sighting.crop.from_photo(sighting.places) * _CUT_PX - 0.5).astype(int)
-    x, y = np.clip(place, 0, _CUT_PX - 1).T
-    colors = np.log(crop[y, x].astype(np.float64) + _DARKEST)
-    return Looks(without_light(colors, sighting.seen, points), np.asarray(sighting.seen, float))
+    crop = sighting.crop.cut(photo, _CUT_PX)
+    colors = colors_at(crop, sighting.crop.from_photo(sighting.places) * _CUT_PX)
+    colors = without_light(colors, sighting.seen, points)
+    shared = mean_looks()
+    if shared.shape == colors.shape:
+        colors = colors - without_light(shared, sighting.seen, points)
+    return Looks(colors, np.asarray(sighting.seen, float))
+
+
+@functools.cache
+def mean_looks():
+    """Returns what the colours of all faces share, [P, 3]; of data_prep/hard_pictures."""
+    with np.load(_MEAN_LOOKS) as file:
+        return file['colors'].astype(np.float64)
+
+
+def colors_at(picture, places):
+    """Returns the log RGB [P, 3] of a picture [S, S, 3] uint8, blurred, at places [P, 2] px."""
+    blurred = cv2.GaussianBlur(picture, (0, 0), len(picture) / _CUT_PX)
+    place = np.rint(np.asarray(places) - 0.5).astype(int)
+    x, y = np.clip(place, 0, len(picture) - 1).T
+    return np.log(blurred[y, x].astype(np.float64) + _DARKEST)
 
 
 def without_light(colors, weights, points):

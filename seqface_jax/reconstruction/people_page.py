@@ -16,6 +16,7 @@ TABLE, PAGE = 'people.csv', 'index.html'
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'people_template.html')
 _COLUMNS = ('person', 'result', 'detail', 'frames_used', 'frames', 'band_mm', 'page')
 _PICTURE_PX, _TURN = 240, 0.4
+_SHOWN_MM = 190.0  # Largest side of a face on its card, whatever its size.
 
 
 class PersonRow(NamedTuple):
@@ -98,8 +99,10 @@ def _card(output, row):
     if row.face is None:
         return f'<li class="none"><b>{name}</b><p>{detail}</p></li>'
     face = row.face
+    low, high = face.vertices.min(0), face.vertices.max(0)
+    shown = (face.vertices - (low + high) / 2) * (_SHOWN_MM / (high - low).max())
     picture = rendering.render(
-        face.vertices,
+        shown + [0.0, 0.0, _SHOWN_MM / 4],
         face.triangles,
         azimuth_rad=_TURN,
         size=_PICTURE_PX,

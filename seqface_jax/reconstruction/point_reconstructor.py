@@ -281,12 +281,16 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
-    def result_files(self, output, source):
-        """Returns the ResultFiles of a video.Source."""
+    def result_files(self, output, kind, rate=None):
+        """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
+
+        Args:
+            output: folder.
+            kind: of video.Source; rate: its frames a second, or None.
+        """
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
-        rate = source.frames_per_second
-        rate = None if source.kind == 'photos' else overlay_video.plausible_rate(rate)
+        rate = None if kind == 'photos' else overlay_video.plausible_rate(rate)
         return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
 
     def final_face(self, face):

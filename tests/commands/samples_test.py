@@ -18,7 +18,7 @@ def test_the_astronaut_is_written_as_she_is(tmp_path):
 def test_each_made_up_person_gets_a_folder(tmp_path, monkeypatch):
     (tmp_path / 'samples' / 'anna').mkdir(parents=True)
     (tmp_path / 'samples' / 'anna' / '1.jpg').write_bytes(b'1')
-    monkeypatch.setattr(samples, '_FOLDER', str(tmp_path / 'samples'))
+    monkeypatch.setattr(samples, 'FOLDER', str(tmp_path / 'samples'))
     for _ in range(2):  # Again is no error.
         folders = samples.write(str(tmp_path / 'out'))
     assert folders[1:] == [str(tmp_path / 'out' / 'anna')]

@@ -52,9 +52,9 @@ def test_a_video_gives_its_frames_in_order_in_rgb(tmp_path, name, codec):
 
 
 def test_a_video_says_how_many_frames_a_second_it_has(tmp_path):
-    assert video.open_source(_film(tmp_path / 'film.avi', 2)).frames_per_second == 25
+    assert video.open_source(_film(tmp_path / 'film.avi', 2)).rate == 25
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((9, 9, 3), np.uint8))
-    assert video.open_source(str(tmp_path / 'a.png')).frames_per_second is None
+    assert video.open_source(str(tmp_path / 'a.png')).rate is None
 
 
 def test_a_video_that_breaks_off_says_so(tmp_path, monkeypatch):
@@ -70,7 +70,7 @@ def test_a_video_that_breaks_off_says_so(tmp_path, monkeypatch):
 
 def test_frames_have_their_times_and_a_video_its_rate(tmp_path):
     source = video.open_source(_film(tmp_path / 'x.avi', 4))
-    assert source.frames_per_second == pytest.approx(25)
+    assert source.rate == pytest.approx(25)
     seconds = [frame.seconds for frame in source.frames]
     np.testing.assert_allclose(seconds, [0, 0.04, 0.08, 0.12], atol=1e-3)
 
@@ -190,7 +190,9 @@ def test_heic_without_its_reader_says_what_to_install_or_to_do(tmp_path, monkeyp
 def test_a_folder_of_folders_names_their_number_and_one_of_them(tmp_path):
     for name in ('anna', 'boris', 'carl'):
         (tmp_path / name).mkdir()
-    with pytest.raises(UserError, match='holds 3 folders and no photo.*--input=.*anna'):
+    with pytest.raises(
+        UserError, match='holds 3 folders and no photo.*--input=.*anna.*--people=folders'
+    ):
         video.open_source(str(tmp_path))
 
 

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from data_prep.hard_pictures import mean_looks
+from seqface_jax import checkpoints
 from seqface_jax.correspondence.crops import Crop
-from seqface_jax.reconstruction import people_assignment
+from seqface_jax.reconstruction import flagship, people_assignment
 from seqface_jax.reconstruction.people_assignment import Looks
 
 _RNG = np.random.default_rng(0)
@@ -100,3 +102,31 @@ def test_the_mean_of_looks_weighs_each_point_by_how_well_it_was_seen():
     mean = people_assignment.joined(people_assignment.joined(None, first), second)
     np.testing.assert_allclose(mean.colors[:, 0], [2.0, 0.0])
     np.testing.assert_allclose(mean.weights, [2.0, 1.0])
+
+
+def test_colours_are_read_where_the_points_are():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[:, 32:] = (200, 100, 50)
+    colors = people_assignment.colors_at(picture, [[10.5, 30.5], [50.5, 30.5]])
+    np.testing.assert_allclose(np.exp(colors) - 8, [[0, 0, 0], [200, 100, 50]], atol=1e-9)
+
+
+def test_what_all_faces_share_is_told_where_points_are_known():
+    colors = _RNG.normal(0, 0.4, (200, 3))
+    image = np.zeros((40, 200, 3), np.uint8)
+    image[:] = np.rint(np.exp(4 + colors) - 8)[None]
+    image = np.repeat(image, 5, 0)[:200]
+    places = np.stack([np.arange(200) + 0.5, np.full(200, 100.5)], 1)
+    seen = np.ones((2, 200), bool)
+    mean = mean_looks.mean_of(np.stack([image, image]), np.stack([places, places]), seen, _POINTS)
+    once = people_assignment.colors_at(image, places)
+    expected = people_assignment.without_light(once, np.ones(200), _POINTS)
+    np.testing.assert_allclose(mean, expected, atol=1e-9)
+    assert np.abs(mean).max() > 0.05
+
+
+def test_the_packaged_mean_has_a_colour_at_each_of_the_networks_points():
+    geometry = flagship.read_geometry(flagship.geometry_path(checkpoints.pretrained()))
+    shared = people_assignment.mean_looks()
+    assert shared.shape == np.asarray(geometry.points.mean).shape
+    np.testing.assert_allclose(np.average(shared), 0, atol=0.1)

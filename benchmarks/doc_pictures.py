@@ -1,0 +1,117 @@
+"""Draws the pictures of docs/ that show made-up people; run again after a new packaged run.
+
+    python -m benchmarks.doc_pictures
+
+docs/photos.png, which photos work, and docs/made_up.png, four pictures of a made-up person and the
+packaged run's face of them. Each picture says that nobody looks so.
+"""
+
+import pathlib
+
+import cv2
+import numpy as np
+from absl import app
+from PIL import Image, ImageDraw, ImageFont
+
+from seqface_jax import samples
+from seqface_jax.geometry import rendering
+from seqface_jax.photos import photo_file
+from seqface_jax.reconstruct import Reconstructor
+from seqface_jax.reconstruction import contact_sheet, overlay
+from seqface_jax.training import compilation_cache
+
+_DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
+_PERSON = 'made_up_ict'
+_TILE_PX, _GAP_PX, _TEXT_PX = 208, 10, 26
+_GOOD = ('front', 'to one side', 'to the other side', 'another expression')
+_NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
+
+
+def photos_of(name=_PERSON):
+    """Returns the pictures of a made-up person of the samples, list of [H, W, 3] uint8 RGB."""
+    folder = pathlib.Path(samples.FOLDER) / name
+    return [photo_file.read(str(path)) for path in sorted(folder.glob('*.jpg'))]
+
+
+def spoilt(photo):
+    """Returns what does not work: dict of caption to picture, of a photo [H, W, 3] uint8 RGB."""
+    height, width = photo.shape[:2]
+    small = cv2.resize(photo, None, fx=0.2, fy=0.2, interpolation=cv2.INTER_AREA)
+    far = np.full_like(photo, 110)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    far[top : top + small.shape[0], left : left + small.shape[1]] = small
+    covered = photo.copy()
+    covered[height * 5 // 12 : height * 3 // 4, width // 6 : width * 5 // 6] = (70, 110, 150)
+    light = np.where(np.arange(width)[None, :, None] < 0.46 * width, 0.12, 1.0)
+    return {
+        'blurred': cv2.GaussianBlur(photo, (0, 0), 5),
+        'too small': far,
+        'covered': covered,
+        'hard shadow': (photo * light).astype(np.uint8),
+    }
+
+
+def grid(rows, note=_NOTE):
+    """Puts captioned tiles in rows and a note below them.
+
+    Args:
+        rows: list of dicts of caption to picture [H, W, 3] uint8 RGB.
+        note: str.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    across, down = _TILE_PX + _GAP_PX, _TILE_PX + _TEXT_PX + _GAP_PX
+    width = max(map(len, rows)) * across + _GAP_PX
+    sheet = Image.new('RGB', (width, len(rows) * down + _TEXT_PX + _GAP_PX), 'white')
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    for row, tiles in enumerate(rows):
+        for column, (caption, picture) in enumerate(tiles.items()):
+            place = _GAP_PX + column * across, _GAP_PX + row * down
+            tile = cv2.resize(picture, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
+            sheet.paste(Image.fromarray(tile), place)
+            pen.text((place[0], place[1] + _TILE_PX + 3), caption, 'black', font)
+    pen.text((_GAP_PX, len(rows) * down + _GAP_PX // 2), note, (93, 107, 122), font)
+    return np.asarray(sheet)
+
+
+def guide(photos):
+    """Returns the picture of which photos work, of the four pictures of a person."""
+    good = {f'works: {caption}': p for caption, p in zip(_GOOD, photos, strict=True)}
+    bad = {f'does not: {caption}': p for caption, p in spoilt(photos[0]).items()}
+    return grid([good, bad])
+
+
+def reconstructed(reconstructor, photos):
+    """Returns a person's pictures, the last one's overlay, and the face of all of them."""
+    state, face = reconstructor.initial_state(), None
+    shown = overlay.MeshOverlay(reconstructor.geometry.triangles, reconstructor.geometry.landmarks)
+    painter = reconstructor.painter(paints=True)
+    for photo in photos:
+        state, new = reconstructor.update(state, photo)
+        if new is not None:
+            face, drawn = new, shown.draw(*overlay.close_up(photo, new.frame, _TILE_PX))
+            painter.add(photo, None, new)
+    painted = painter.paint(face)
+    paint = {'uv': painted.uv, 'texture': painted.texture}
+    views = [
+        rendering.render(face.vertices, face.triangles, azimuth_rad=turn, size=2 * _TILE_PX, **own)
+        for turn, own in ((0.0, {}), (0.7, {}), (0.7, paint))
+    ]
+    made = dict(zip(('its face', 'from its left', 'with its colours'), views, strict=True))
+    top = {f'picture {number}': photo for number, photo in enumerate(photos, start=1)}
+    return grid([top, {'the mesh over the last': drawn} | made])
+
+
+def main(argv):
+    """Writes both pictures."""
+    del argv
+    compilation_cache.turn_on()
+    photos = photos_of()
+    contact_sheet.save_picture(str(_DOCS / 'photos.png'), guide(photos))
+    picture = reconstructed(Reconstructor.restore(), photos)
+    contact_sheet.save_picture(str(_DOCS / 'made_up.png'), picture)
+
+
+if __name__ == '__main__':
+    app.run(main)
