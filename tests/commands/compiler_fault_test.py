@@ -7,16 +7,8 @@ import numpy as np
 import pytest
 
 from seqface_jax import checkpoints, compiler_fault
-from tests.helpers import compiling
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-@pytest.fixture
-def shipped():
-    """Compiles as a user's program does, and takes nothing that other tests have compiled."""
-    with compiling.as_shipped():
-        yield
 
 
 def test_here_the_compiler_computes_rightly(shipped):
