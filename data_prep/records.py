@@ -98,16 +98,22 @@ class _Builder(tfds.core.ShardBasedBuilder):
 
 
 class FramesBuilder(_Builder):
+    """Writes the records of frames."""
+
     name = 'frames'
     FEATURES = FRAMES
 
 
 class FrameMapsBuilder(_Builder):
+    """Writes the records of frames' maps."""
+
     name = 'frame_maps'
     FEATURES = FRAME_MAPS
 
 
 class SubjectsBuilder(_Builder):
+    """Writes the records of subjects."""
+
     name = 'subjects'
     FEATURES = SUBJECTS
 

@@ -173,13 +173,14 @@ def write(path, arrays):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('ict_dir', None, 'FaceXModel of ICT-FaceKit Light.')
     flags.DEFINE_string('makehuman', None, 'head.npz of MakeHuman, or its folder.')
     flags.DEFINE_string('out', None, 'File to write, .npz.')
 
 
 def main(argv):
+    """Carries the kinds to the template and writes the file."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     write(flags.FLAGS.out, build(flags.FLAGS.ict_dir, flags.FLAGS.makehuman))

@@ -17,7 +17,8 @@ VIDEO_ENDINGS += ('.mts', '.m2ts', '.ts', '.3gp', '.3g2', '.flv', '.ogv', '.vob'
 VIDEO_ENDINGS += ('.mjpg', '.mjpeg')  # Bare JPEG pictures one after the other.
 # Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
 MAX_VIDEO_SIDE = 1280
-_CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
+# A video is whole if this share of the announced frames is read; the count may be an estimate.
+_CUT_SHORT = 0.95
 _FEW = 3  # Files that a message names.
 
 

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometric_filter import belief, face_basis, point_fit
 
-NOISE = 0.005  # Of each place, in face widths.
+NOISE = 0.005  # Standard deviation of each place, in face widths.
 SIZE_DEVIATION = 0.04
 
 
@@ -107,7 +107,8 @@ def scan_frames(state, model, shared, observations, settings):
 
     def step(state, observation):
         state, fit = belief.update(state, model, shared, observation, settings)
-        small = fit._replace(information=jnp.zeros(()))  # Of a thousand frames it would not fit.
+        # A thousand frames' matrices would not fit.
+        small = fit._replace(information=jnp.zeros(()))
         return state, small
 
     return jax.lax.scan(step, state, observations)
