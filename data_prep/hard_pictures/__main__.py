@@ -23,7 +23,7 @@ _OUT_DIR = flags.DEFINE_string('out_dir', None, 'Folder of the pictures.')
 _FIRST = flags.DEFINE_integer('first', 0, 'Number of the first shard.')
 _NUM_SHARDS = flags.DEFINE_integer('num_shards', 120, f'Shards of {shards.SHARD} pictures.')
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything that is drawn.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
 
 def main(argv):

@@ -20,12 +20,12 @@ from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
 _COUNTS = (1, 2, 4, 8, 16)
-_FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.
-_WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
+_FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
+_WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
 # Shares of what the points would be worth if their errors were independent, tried one by one.
 _TEMPERINGS = (1.0, 0.3, 0.1, 0.03, 0.01)
 _EQUAL = 0.01  # Difference of relative errors that is none.
-_QUANTILE = 0.9  # Share of true coordinates that the stated band shall hold.
+_QUANTILE = 0.9  # Of true coordinates that the stated band shall hold.
 
 
 def sight(finder, image):
@@ -149,7 +149,7 @@ def calibrated(arrays, stream_of, training):
             ]
         )
         print(f'tempering {tempering}: {scores[tempering]:.3f} of the mean face', flush=True)
-    # Takes the most careful one among those that are as good to a hundredth.
+    # Of those that are as good to a hundredth, the most careful one.
     good = [t for t, score in scores.items() if score < min(scores.values()) + _EQUAL]
     arrays = arrays | {'tempering': np.float32(min(good))}
     stream = stream_of(arrays)

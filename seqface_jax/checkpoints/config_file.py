@@ -96,7 +96,7 @@ def read_config(workdir):
         raise UserError(f'{path} cannot be read ({error}): restore it from the run') from error
     if missing:
         raise UserError(f'{path} has no section {", ".join(missing)}: restore it from the run')
-    if 'augmentation' not in config.data:  # The correspondence network's config has no older form.
+    if 'augmentation' not in config.data:  # Of the correspondence network: no older ones.
         return config
     for place, value in _ADDED_FIELDS.items():
         section, name = _find(config, place)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-# Weight of a hidden point in the first answer; the corrector leaves it out.
-HIDDEN_WEIGHT = 0.2
-# Weight of the distance, in units of 1 % of the crop, beside the likelihood.
-DISTANCE_WEIGHT = 0.05
+HIDDEN_WEIGHT = (
+    0.2  # Of a point that is not seen, in the first answer; the corrector leaves it out.
+)
+DISTANCE_WEIGHT = 0.05  # Of the distance in units of 1 % of the crop, beside the likelihood.
 _ROBUST = 3.0  # Standard deviations beyond which an error counts linearly.
 _CORRECTED = 128  # Points of each crop that the corrector is trained at, a step.
 _START_UNITS = 2.5  # Largest standard deviation of where the corrector begins, % of the crop.

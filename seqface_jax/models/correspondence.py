@@ -17,9 +17,9 @@ from seqface_jax.models import fields
 from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 STRIDE = 4  # Pixels of the crop to one cell of the features that the corrector reads.
-UNIT = 0.01  # Unit of places and precisions inside the network, as a share of the crop's side.
+UNIT = 0.01  # Of the crop's side: places and precisions are told in it inside the network.
 _WINDOW = 4  # Cells read around a place along each axis, for 3 x 3 samples between them.
-_MAX_LOG = 4.0  # Largest log of a precision's factor: at most exp(4) per unit.
+_MAX_LOG = 4.0  # Of the precision's factors: at most exp(4) per unit.
 
 
 class Correspondence(NamedTuple):
@@ -74,7 +74,6 @@ class CorrespondenceNetwork(nn.Module):
         fields.check(cls, [name for name in values if name not in given], 'model', given)
 
     def setup(self):
-        """Makes the layers."""
         count = self.num_points
         self.layout_mean = self.variable('constants', 'layout_mean', jnp.zeros, (count, 2))
         shape = (self.num_layouts, count, 2)

@@ -20,9 +20,9 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
 TOPOLOGY = 'ICT-FaceKit face (vertices 0 to 9408), then the fronts of both eyeballs'
-_FRAMES_PER_SECOND = 30.0  # Frame rate of overlay.mp4.
+_FRAMES_PER_SECOND = 30.0  # Of overlay.mp4.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
-_LESSER = 0.45  # Least size of another face that is compared, as a share of the largest face's.
+_LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
 
 
 class Outcome(NamedTuple):

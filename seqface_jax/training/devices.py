@@ -6,8 +6,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from seqface_jax.errors import UserError
 from seqface_jax.training import losses
 
-# Name of the mapped axis of devices; normalisation over the whole batch averages over it.
-AXIS = 'batch'
+AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
 _TARGETS = {'position_map': ('position_map', 'mask'), 'points': ('points',)}
 
 

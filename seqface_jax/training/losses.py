@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 NAMES = ('masked_l1', 'index_mse', 'weighted_image', 'image_mse', 'rotated_views', 'voxels')
 OF_LAST_ANSWER = ('index_mse', 'image_mse', 'rotated_views', 'voxels')  # Others: of every one.
-# Weight of the fit and of the drawn view in the loss; neither moves the answer.
-VIEWS_WEIGHT = 1e-3
+VIEWS_WEIGHT = 1e-3  # Of the fit and of the drawn view beside the answer, which they do not move.
 OF_IMAGE_MAPS = ('weighted_image', 'image_mse', 'rotated_views')  # They need data.frame_maps.
 
 

@@ -49,5 +49,4 @@ def _loss(config, prediction, batch, target, mask, constants):
 
 
 def last_only(config):
-    """Returns whether the loss asks for the answer after the last frame only."""
     return config.train.loss in losses.OF_LAST_ANSWER
