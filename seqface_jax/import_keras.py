@@ -29,14 +29,14 @@ _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _OFFSET_MM = (0.0, -4.0, 58.0)  # The centroid of a face in the canonical frame.
 # Layers without weights that the parser need not see: the order of the others implies them.
 _SILENT = ('InputLayer', 'Activation', 'GlobalAveragePooling2D', 'Reshape')
-_MAX_NUMBERS = 1 << 28  # Most numbers in one array; the whole network of the thesis has 43 million.
+_MAX_NUMBERS = 1 << 28  # Of one array; the whole network of the thesis has 43 million.
 _READ_ERRORS = (
     OSError,
     KeyError,
     ValueError,
     TypeError,
     AttributeError,
-    RuntimeError,  # From h5py, and from JSON that is nested too deep.
+    RuntimeError,  # Of h5py, and of JSON that is nested too deep.
     MemoryError,
 )
 _ARRAYS = {  # By layer, what Keras calls its arrays.
@@ -125,7 +125,7 @@ def convert(layers):
     Raises:
         UserError: the layers are not those of such a network.
     """
-    builder = _LayerBuilder(layers)
+    builder = _Builder(layers)
     while builder.next_kind is not None:
         builder.take_block()
     return builder.fields(), builder.variables()
@@ -151,7 +151,7 @@ def write_run(network, workdir, config, scale_mm):
     checkpoints.save(workdir, 'best_validation', network.variables | {'constants': constants}, {})
 
 
-class _LayerBuilder:
+class _Builder:
     """Takes the layers from the front and builds the lists of SeqFace and its variables."""
 
     def __init__(self, layers):
@@ -403,7 +403,7 @@ def _text(value):
 
 
 def define_flags():
-    """Defines the flags, when the command runs: two commands may have flags of one name."""
+    # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_string('h5', None, 'The file that model.save of the thesis code wrote.')
     flags.DEFINE_string('workdir', None, 'Folder of the run to write.')
     flags.DEFINE_float(
@@ -421,7 +421,6 @@ def define_flags():
 
 @exit_on_user_error
 def main(argv):
-    """Imports --h5 as a run and prints its folder and size."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -12,6 +12,7 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, import_keras
 from seqface_jax.errors import UserError
+from tests.helpers.compiling import quick_jit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NARROW = os.path.join(ROOT, 'tests', 'helpers', 'keras2_narrow.h5')  # Saved by Keras 2.
@@ -55,7 +56,7 @@ def relative_error(position_map, points):
 def test_an_imported_run_gives_the_points_of_keras_2(imported, example):
     _, model, variables = checkpoints.load(imported, 'best_validation')
     frames, points = example
-    apply = jax.jit(functools.partial(model.apply, train=False, last_only=True))
+    apply = quick_jit(functools.partial(model.apply, train=False, last_only=True))
     prediction = apply(variables, frames)
     assert np.abs(points[0] - points[1]).max() > 1e-3
     assert relative_error(prediction.position_map, points) < 1e-4
@@ -65,7 +66,7 @@ def test_an_imported_run_streams(imported, example):
     _, model, variables = checkpoints.load(imported, 'best_validation')
     frames, points = example
     state = model.initial_state(len(frames))
-    step = jax.jit(functools.partial(model.apply, method='step'))
+    step = quick_jit(functools.partial(model.apply, method='step'))
     for t in range(frames.shape[1]):
         state, prediction = step(variables, state, frames[:, t])
     assert relative_error(prediction.position_map, points) < 1e-4

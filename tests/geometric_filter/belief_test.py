@@ -5,6 +5,7 @@ import pytest
 
 from seqface_jax.geometric_filter import belief, face_basis, information, point_fit
 from tests.helpers import simulated_points
+from tests.helpers.compiling import quick_jit
 
 SETTINGS = point_fit.FitSettings()
 WORLD = simulated_points.World(shapes=16, points=100, vertices=200)
@@ -212,7 +213,7 @@ def test_gradients_through_two_frames_are_finite_also_where_nothing_is_seen(sixt
     shape, frames = sixteen
     pair = take(frames, [0, 1])
 
-    @jax.jit
+    @quick_jit
     @jax.grad
     def gradient(observations):
         state, _ = simulated_points.scan_frames(
@@ -231,7 +232,7 @@ def test_frames_of_two_people_map_over_a_batch_as_alone(sixteen):
     _, frames = sixteen
     pair = take(frames, np.arange(4).reshape(2, 2))
 
-    @jax.jit
+    @quick_jit
     @jax.vmap
     def means(observations):
         state, _ = simulated_points.scan_frames(

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometric_filter import belief, face_basis, point_fit
+from tests.helpers.compiling import quick_jit
 
 NOISE = 0.005  # Standard deviation of each place, in face widths.
 SIZE_DEVIATION = 0.04
@@ -114,4 +115,4 @@ def scan_frames(state, model, shared, observations, settings):
     return jax.lax.scan(step, state, observations)
 
 
-run = jax.jit(scan_frames)
+run = quick_jit(scan_frames)

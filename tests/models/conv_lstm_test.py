@@ -5,12 +5,13 @@ import pytest
 
 from seqface_jax.models.layers import conv
 from seqface_jax.models.layers.conv_lstm import ConvLSTM, hard_sigmoid
+from tests.helpers.compiling import quick_jit
 
 FRAMES = jax.random.normal(jax.random.key(0), (2, 3, 9, 8, 3))
 
 
 def init(module):
-    return jax.jit(module.init)(jax.random.key(1), FRAMES)
+    return quick_jit(module.init)(jax.random.key(1), FRAMES)
 
 
 def test_hard_sigmoid_is_that_of_keras_2():
@@ -22,7 +23,7 @@ def test_one_step_of_a_single_pixel_follows_the_formula():
     params = {'kernel': [[[[0.5, 1.0, 2.0, -1.0]]]], 'recurrent_kernel': [[[[1.0, 0.0, 1.0, 0.5]]]]}
     params = jax.tree.map(jnp.float32, params | {'bias': [0.0, 1.0, 0.0, 0.0]}, is_leaf=_is_list)
     state = (jnp.full((1, 1, 1, 1), 0.4), jnp.full((1, 1, 1, 1), 0.2))
-    (c, h), outputs = jax.jit(module.apply)(
+    (c, h), outputs = quick_jit(module.apply)(
         {'params': {'cell': params}}, jnp.ones((1, 1, 1, 1, 1)), state
     )
     # Gates from z = 0.7, 2, 2.2, -0.9: i = 0.64, f = 0.9, o = 0.32.
@@ -50,7 +51,7 @@ def test_the_forget_gate_starts_open_and_the_recurrence_orthogonal():
 def test_scanning_a_sequence_equals_stepping_through_it():
     module = ConvLSTM(features=4, stride=2)
     variables = init(module)
-    apply = jax.jit(module.apply)
+    apply = quick_jit(module.apply)
     final, outputs = apply(variables, FRAMES)
     state = jax.tree.map(jnp.zeros_like, final)
     for t in range(FRAMES.shape[1]):
@@ -66,7 +67,7 @@ def test_rolled_and_unrolled_scans_agree_with_their_gradients():
 
     variables = init(ConvLSTM(features=4))
     rolled, unrolled = (
-        jax.jit(jax.grad(loss), static_argnums=1)(variables, unroll) for unroll in (1, 3)
+        quick_jit(jax.grad(loss), static_argnums=1)(variables, unroll) for unroll in (1, 3)
     )
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), rolled, unrolled
@@ -85,7 +86,7 @@ def test_a_late_gradient_of_the_kernels_equals_that_of_the_plain_scan(monkeypatc
 
     def value_and_gradients(is_late):
         monkeypatch.setattr(ConvLSTM, 'is_kernel_late', lambda *args: is_late)
-        run = jax.jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
+        run = quick_jit(jax.value_and_grad(loss, argnums=(0, 1, 2)))
         return run(variables, FRAMES, state)
 
     jax.tree.map(

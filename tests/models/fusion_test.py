@@ -11,6 +11,7 @@ from seqface_jax.geometry import position_map as grid
 from seqface_jax.models import fusion
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.fusion import Fusion
+from tests.helpers.compiling import quick_jit
 
 FIELDS = {
     'name': 'fusion',
@@ -42,7 +43,9 @@ def apply(model, variables, *args, rngs=None, **options):
     """Applies a network compiled as one: op by op it takes several times as long."""
     key = repr(model), tuple(sorted(options.items()))  # A module with dicts has no hash.
     if key not in _COMPILED:
-        _COMPILED[key] = jax.jit(lambda v, args, rngs: model.apply(v, *args, rngs=rngs, **options))
+        _COMPILED[key] = quick_jit(
+            lambda v, args, rngs: model.apply(v, *args, rngs=rngs, **options)
+        )
     return _COMPILED[key](variables, args, rngs)
 
 
@@ -66,7 +69,7 @@ def trained():
     """A network with random weights in every layer, its variables, and frames [2, 3, ...]."""
     model = models.create(FIELDS, 32)
     frames = jax.random.uniform(jax.random.key(0), (2, 3, 32, 32, 3))
-    params = jax.jit(functools.partial(random_params, model))(frames[:1, :1])
+    params = quick_jit(functools.partial(random_params, model))(frames[:1, :1])
     constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6), sample_frames)
     constants = {name: jnp.float32(value) for name, value in constants.items()}
     return model, {'params': params, 'constants': constants}, frames
@@ -95,7 +98,7 @@ def test_what_no_scan_shows_is_the_mean_of_what_was_filled_in():
 def test_an_untrained_network_answers_with_the_mean_face():
     model = models.create(FIELDS, 32)
     frames = jax.random.uniform(jax.random.key(3), (1, 2, 32, 32, 3))
-    variables = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()
+    variables = quick_jit(lambda: model.init(jax.random.key(4), frames, train=False))()
     constants = models.constants(FIELDS, random_table(np.random.default_rng(0), 6), sample_frames)
     variables = {'params': variables['params'], 'constants': constants}
     predicted = apply(model, variables, frames, train=False).position_map
@@ -227,7 +230,7 @@ def test_the_gradient_reaches_every_parameter(trained):
         prediction = model.apply(variables | {'params': params}, frames, train=False)
         return jnp.square(prediction.position_map).mean() + prediction.log_variance.mean()
 
-    grads = jax.jit(jax.grad(loss))(variables['params'])
+    grads = quick_jit(jax.grad(loss))(variables['params'])
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.abs(leaf).max() > 0, jax.tree_util.keystr(path)
 
@@ -250,7 +253,7 @@ def test_a_network_that_unwraps_faces_keeps_what_it_needs_in_its_constants(refin
     shapes = {name: leaf.shape for name, leaf in drawn['constants'].items()}
     assert shapes == {name: np.shape(leaf) for name, leaf in constants.items()}
     assert shapes['feature_mean'] == ((4 * 4 + 16 * 16) * 4,)
-    params = jax.jit(functools.partial(random_params, model))(frames)
+    params = quick_jit(functools.partial(random_params, model))(frames)
     variables = {'params': params, 'constants': constants}
     prediction = apply(model, variables, frames, train=False)
     assert prediction.position_map.shape == (1, 2, 128, 128, 3)
@@ -273,7 +276,7 @@ def expressive(trained):
     _, variables, frames = trained
     fields = FIELDS | {'expression_size': 2}
     model = models.create(fields, 32)
-    params = jax.jit(functools.partial(random_params, model))(frames[:1, :1])
+    params = quick_jit(functools.partial(random_params, model))(frames[:1, :1])
     params = params | variables['params']  # The identity's own.
     rays = grid.ray_directions()
     deformation = np.stack([rays[..., 0], rays[..., 1] ** 2, rays[..., 0] + rays[..., 1] ** 2])
@@ -325,7 +328,7 @@ def test_learning_expressions_moves_no_identity_and_reaches_the_whole_head(expre
         prediction = model.apply(variables | {'params': params}, frames, train=False)
         return jnp.abs(prediction.frame_map).mean()
 
-    grads = jax.jit(jax.grad(loss))(variables['params'])
+    grads = quick_jit(jax.grad(loss))(variables['params'])
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         is_head = path[0].key.startswith('expression')
         assert (np.abs(leaf).max() > 0) == is_head, jax.tree_util.keystr(path)
@@ -333,7 +336,7 @@ def test_learning_expressions_moves_no_identity_and_reaches_the_whole_head(expre
 
 def test_an_untrained_head_answers_with_the_neutral_face(expressive):
     model, variables, frames = expressive
-    params = jax.jit(lambda: model.init(jax.random.key(4), frames, train=False))()['params']
+    params = quick_jit(lambda: model.init(jax.random.key(4), frames, train=False))()['params']
     found = apply(model, variables | {'params': params}, frames, train=False)
     np.testing.assert_allclose(found.frame_map, found.position_map, atol=1e-5)
 

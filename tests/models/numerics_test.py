@@ -12,6 +12,7 @@ from seqface_jax import checkpoints, models
 from seqface_jax.data import normalization
 from seqface_jax.geometry import alignment
 from seqface_jax.training import losses
+from tests.helpers.compiling import quick_jit
 
 SIDE = 64
 
@@ -21,7 +22,7 @@ def network():
     """Returns the model and its variables; the mean map is a sphere of 90 mm."""
     config = tiny.get_config()
     model = models.create(config.model, SIDE)
-    return model, jax.jit(lambda: checkpoints.init_variables(model, SIDE, 0))()
+    return model, quick_jit(lambda: checkpoints.init_variables(model, SIDE, 0))()
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +56,7 @@ def step(network):
     side = jax.eval_shape(
         forward, variables['params'], jnp.zeros((1, 1, SIDE, SIDE, 3))
     ).position_map.shape[-2]
-    grad = jax.jit(jax.value_and_grad(lambda *a: loss_fn(*a)[0]))
+    grad = quick_jit(jax.value_and_grad(lambda *a: loss_fn(*a)[0]))
 
     def run(frames, mask, target_mm=80.0):
         loss, grads = grad(variables['params'], frames, mask(side), target_mm)
@@ -128,7 +129,7 @@ def test_the_same_step_twice_is_the_same_bit_for_bit(step):
 
 def test_every_answer_to_a_sequence_of_black_frames_is_finite(network):
     model, variables = network
-    prediction = jax.jit(functools.partial(model.apply, train=False))(
+    prediction = quick_jit(functools.partial(model.apply, train=False))(
         variables, jnp.zeros((1, 2, SIDE, SIDE, 3))
     )
     assert np.isfinite(prediction.position_map).all()

@@ -15,6 +15,7 @@ from flax import traverse_util
 from configs import bu4dfe_thesis
 from seqface_jax import import_keras, models
 from tests.helpers import keras_reference
+from tests.helpers.compiling import quick_jit
 
 IMAGE_SIZE, NUM_FRAMES = 64, 2
 
@@ -47,7 +48,7 @@ def keras_training(pair):
         return _loss(points), (points, fixed_after)
 
     with keras_reference.float64():
-        gradients, (points, fixed_after) = jax.jit(jax.grad(loss, has_aux=True))(trainable)
+        gradients, (points, fixed_after) = quick_jit(jax.grad(loss, has_aux=True))(trainable)
     values = {w.path: g for w, g in zip(reference.trainable_variables, gradients, strict=True)}
     after = zip(reference.non_trainable_variables, fixed_after, strict=True)
     moving = {w.path: np.asarray(value) for w, value in after}
@@ -73,7 +74,7 @@ def our_training(pair):
         return _loss(points), (points, updates['batch_stats'])
 
     with keras_reference.float64():
-        grad = jax.jit(jax.grad(loss, has_aux=True))
+        grad = quick_jit(jax.grad(loss, has_aux=True))
         gradients, (points, batch_stats) = grad(variables['params'])
     return jax.tree.map(np.asarray, (points, gradients, batch_stats))
 
@@ -100,7 +101,7 @@ def test_outputs_in_use_equal_those_of_keras(pair, keras_training):
     # The statistics of the batch itself, so that every layer passes the signal on.
     fixed = [(keras_training[3][w.path] - 0.99 * np.asarray(w)) / 0.01 for w in moving]
     trainable = [w.value for w in reference.trainable_variables]
-    call = jax.jit(reference.stateless_call)
+    call = quick_jit(reference.stateless_call)
     with keras_reference.float64():
         expected, of_darker = (
             np.asarray(call(trainable, fixed, shown)[0]) for shown in (frames, 0.3 * frames)
@@ -109,7 +110,7 @@ def test_outputs_in_use_equal_those_of_keras(pair, keras_training):
     assert change > 0.01  # Not a comparison of constants.
     values = {w.path: value for w, value in zip(moving, fixed, strict=True)}
     converted = import_keras.convert(keras_reference.read_layers(reference, values))[1]
-    apply = jax.jit(functools.partial(model.apply, train=False, last_only=True))
+    apply = quick_jit(functools.partial(model.apply, train=False, last_only=True))
     single = jax.tree.map(np.float32, (variables | converted, frames))  # As it is used.
     points = np.asarray(apply(*single).position_map).reshape(expected.shape)
     assert points.dtype == np.float32

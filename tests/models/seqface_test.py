@@ -10,6 +10,7 @@ import pytest
 from configs import bu4dfe_thesis
 from seqface_jax import models
 from seqface_jax.errors import UserError
+from tests.helpers.compiling import quick_jit
 
 ENCODER = (
     {'kind': 'conv_lstm', 'features': 4, 'stride': 2},
@@ -30,11 +31,11 @@ def small_config(**changes):
 
 def apply(model, variables, frames, **kwargs):
     """Runs the network in use, compiled."""
-    return jax.jit(functools.partial(model.apply, train=False, **kwargs))(variables, frames)
+    return quick_jit(functools.partial(model.apply, train=False, **kwargs))(variables, frames)
 
 
 def init(model, frames=FRAMES):
-    return jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), frames)
+    return quick_jit(functools.partial(model.init, train=False))(jax.random.key(0), frames)
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +71,7 @@ def test_scanning_a_sequence_equals_stepping_through_it(small):
     model, variables = small
     every = apply(model, variables, FRAMES).position_map
     state = model.initial_state(2)
-    step = jax.jit(functools.partial(model.apply, method='step'))
+    step = quick_jit(functools.partial(model.apply, method='step'))
     for t in range(FRAMES.shape[1]):
         state, prediction = step(variables, state, FRAMES[:, t])
         np.testing.assert_allclose(prediction.position_map, every[:, t], rtol=1e-5, atol=1e-4)
@@ -114,7 +115,7 @@ def test_gradients_reach_every_parameter_and_training_updates_the_statistics(sma
         )
         return jnp.sum(jnp.sin(prediction.position_map)), updates['batch_stats']
 
-    gradients, batch_stats = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+    gradients, batch_stats = quick_jit(jax.grad(loss, has_aux=True))(variables['params'])
     assert all(np.isfinite(g).all() and g.any() for g in jax.tree.leaves(gradients))
     changes = jax.tree.map(lambda a, b: (a != b).all(), batch_stats, variables['batch_stats'])
     assert all(jax.tree.leaves(changes))
@@ -142,7 +143,7 @@ def test_going_through_parts_of_a_sequence_changes_no_gradient(small, last_only)
 
     params = init(create())['params']
     whole, *parts = (
-        jax.jit(jax.value_and_grad(loss), static_argnums=1)(params, count) for count in (0, 2, 1)
+        quick_jit(jax.value_and_grad(loss), static_argnums=1)(params, count) for count in (0, 2, 1)
     )
     for part in parts:
         jax.tree.map(
@@ -152,7 +153,7 @@ def test_going_through_parts_of_a_sequence_changes_no_gradient(small, last_only)
 
 def test_each_part_of_a_sequence_moves_the_statistics(small):
     model = models.create(small_config(remat_frames=1), 16)
-    _, updates = jax.jit(functools.partial(model.apply, train=True, mutable='batch_stats'))(
+    _, updates = quick_jit(functools.partial(model.apply, train=True, mutable='batch_stats'))(
         small[1], FRAMES
     )
     one_by_one = dict(small[1])
@@ -161,7 +162,7 @@ def test_each_part_of_a_sequence_moves_the_statistics(small):
         run = functools.partial(
             model.apply, train=True, last_only=False, mutable='batch_stats', method='_run'
         )
-        (state, _), one = jax.jit(run)(one_by_one, state, FRAMES[:, t : t + 1])
+        (state, _), one = quick_jit(run)(one_by_one, state, FRAMES[:, t : t + 1])
         one_by_one |= one
     expected = one_by_one['batch_stats']
     jax.tree.map(
