@@ -66,7 +66,7 @@ class World:
         return make_observation(places, noise * width, visible, np.log(focal * focal_factor))
 
     def frames(self, rng, shape, count, **options):
-        """Draws `count` Observations, stacked."""
+        """Draws `count` PointObservations, stacked."""
         return stack([self.frame(rng, shape, **options) for _ in range(count)])
 
     def initial_state(self):
@@ -92,14 +92,14 @@ def _smooth_fields(rng, unit, mean, count, deviation_mm):
 
 
 def make_observation(places, deviation_px, visible, log_focal, log_focal_deviation=0.3):
-    """Returns an Observation of equal, round precisions."""
+    """Returns a PointObservation of equal, round precisions."""
     precision = np.broadcast_to(np.eye(2) / deviation_px**2, (len(places), 2, 2))
     fields = (places, precision, visible, log_focal, log_focal_deviation)
     return point_fit.PointObservation(*(jnp.asarray(field, jnp.float32) for field in fields))
 
 
 def stack(observations):
-    """Stacks Observations along a new first axis."""
+    """Stacks PointObservations along a new first axis."""
     return jax.tree.map(lambda *fields: jnp.stack(fields), *observations)
 
 
