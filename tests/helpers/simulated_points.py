@@ -44,7 +44,7 @@ class World:
         return rng.normal(size=self.num_shape)
 
     def frame(self, rng, shape, *, yaw_deg=None, noise=NOISE, focal_factor=1.0, outliers=0.0):
-        """Draws an Observation; `focal_factor` is what the stated focal length is wrong by."""
+        """Draws a PointObservation; `focal_factor` is what the stated focal length is wrong by."""
         vertices = np.asarray(self.basis.mean) + np.tensordot(shape, self.basis.basis, 1)
         points = vertices[self.indices]
         points = points + np.tensordot(rng.normal(size=len(self.expressions)), self.expressions, 1)
