@@ -28,8 +28,10 @@ _PEOPLE = flags.DEFINE_enum(
     'Several people: each folder in --input is one; or all who are on the photos or the video.',
 )
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
-_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
-_PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
+_HOST = flags.DEFINE_string(
+    'host', '127.0.0.1', 'Address of the page; 0.0.0.0: for other machines too.'
+)
+_PORT = flags.DEFINE_integer('port', 8080, 'Port of the page; 0: any free one.', lower_bound=0)
 command_line.require(
     input='FOLDER of photos, a photo, a video or the number of a camera',
     output='FOLDER to write to',
@@ -38,6 +40,7 @@ command_line.require(
 
 @errors.exit_on_user_error
 def main(argv):
+    """Makes a face of what --input names, and prints what was written."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -18,7 +18,7 @@ from absl import app, flags
 from scipy import stats
 
 from seqface_jax import checkpoints, command_line, errors, files
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, point_reconstructor
 from seqface_jax.training import compilation_cache
 

@@ -194,12 +194,12 @@ def _chosen():
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
     flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
-    flags.DEFINE_integer('epochs', None, 'Of every system; as the scale says if left out.')
+    flags.DEFINE_integer('epochs', None, 'Epochs of every system; as the scale says if left out.')
     flags.DEFINE_float('minutes', None, 'Training of a system ends with the epoch that passes it.')
     flags.DEFINE_list('systems', None, 'Only these; all if left out.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')
@@ -208,6 +208,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Trains the systems that are asked for and prints their table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

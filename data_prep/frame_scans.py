@@ -8,12 +8,13 @@ v)). The photo's camera is taken to look along the scan's -z axis, as in BU-4DFE
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.scans import cleaning
-from data_prep.sources import Frame, Skipped
+from data_prep.sources import RawFrame, Skipped
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -23,7 +24,8 @@ from seqface_jax.photos import photo_file
 # A triangle whose corners lie further apart in the photo, of the crop's width, spans a seam of
 # the texture: what is between its corners is not between their places.
 _SEAM = 0.2
-_MAX_MISFIT = 0.1  # Of the crop's width, root mean square: this texture is not the photo.
+# Largest misfit, root mean square in crop widths; beyond it, this texture is not the photo.
+_MAX_MISFIT = 0.1
 _BELOW_NOSE_MM = 10.0  # The upper lip begins here.
 _TURNS_RAD = np.radians((-40.0, 40.0, -20.0, 20.0))  # About the vertical.
 _MAX_APART_MM = 2.0  # Median, of a frame and the neutral face above the mouth.
@@ -36,7 +38,7 @@ _MIN_KNOWN = 100  # Pixels of a map that say where the photo is.
 class Task(NamedTuple):
     """The frames of one sequence of one subject.
 
-    frames: list of (Frame, its crop box [4] photo pixels), all with a scan.
+    frames: list of (RawFrame, its crop box [4] photo pixels), all with a scan.
     neutral: (sequence, index) of the neutral frame.
     in_time: see sources.Subject.
     surface_path: the work file of the subject's surface.
@@ -44,7 +46,7 @@ class Task(NamedTuple):
 
     subject_id: str
     sequence: str
-    frames: list[tuple[Frame, np.ndarray]]
+    frames: list[tuple[RawFrame, np.ndarray]]
     neutral: tuple[str, int]
     in_time: bool
     surface_path: str
@@ -126,7 +128,7 @@ def load(path):
     arrays = work_files.load(path, ['indices', 'rotations', 'translations', 'maps', 'ends'])
     data, made, start = arrays['maps'].tobytes(), {}, 0
     for n, end in enumerate(arrays['ends']):
-        pose = RigidTransform(arrays['rotations'][n], arrays['translations'][n])
+        pose = ScanMotion(arrays['rotations'][n], arrays['translations'][n])
         made[int(arrays['indices'][n])] = (pose, data[start:end])
         start = end
     return made
@@ -144,7 +146,7 @@ def frame_maps_of(scan, transform, box, photo_size):
 
     Args:
         scan: clean Scan in its own frame, mm.
-        transform: RigidTransform, scan frame -> canonical.
+        transform: ScanMotion, scan frame -> canonical.
         box: [4] the crop in the photo: x0, y0, x1, y1, pixels.
         photo_size: (width, height) pixels, or None: its place in the photo is not known.
 
@@ -177,7 +179,7 @@ def frame_maps_of(scan, transform, box, photo_size):
 
 
 def _register(scan, neutral, before):
-    """Returns the scan's RigidTransform to the subject's neutral face, a canonical Scan.
+    """Returns the scan's ScanMotion to the subject's neutral face, a canonical Scan.
 
     By what an expression hardly moves, the face above the mouth, from where the frame before
     was, from where the template fits, and from turns of that: of a turned head a template may
@@ -186,7 +188,7 @@ def _register(scan, neutral, before):
     Args:
         scan: clean Scan.
         neutral: Scan.
-        before: RigidTransform of the frame before, or None.
+        before: ScanMotion of the frame before, or None.
 
     Raises:
         UserError: the scan does not fit the neutral face.
@@ -217,8 +219,8 @@ def _starts(scan, before):
     located = canonical.locate(scan, template.template())
     yield located
     for turn in _TURNS_RAD:
-        rotation = canonical.rotation_vector_matrix(np.array([0.0, turn, 0.0]))
-        yield RigidTransform(rotation, np.zeros(3)).compose(located)
+        rotation = Rotation.from_rotvec([0.0, turn, 0.0]).as_matrix()
+        yield ScanMotion(rotation, np.zeros(3)).compose(located)
 
 
 def _upper(neutral):

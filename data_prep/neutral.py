@@ -15,7 +15,7 @@ import numpy as np
 from data_prep import photo_crops, splits
 from seqface_jax.errors import UserError
 
-END_SHARE = 0.03  # Of a sequence's frames, at each end, are candidates ...
+END_SHARE = 0.03  # Share of a sequence's frames, at each end, that are candidates ...
 MAX_END_FRAMES = 3  # ... but at least one and at most this many.
 THUMBNAIL_SIZE = 64  # Pixels; of the crops that are compared.
 BORDER = 8  # Pixels of a thumbnail that are left out: hair, collar and background move.
@@ -27,11 +27,11 @@ def rank_frames(frames, crops):
     """Returns the frames that have a scan, the most likely neutral first.
 
     Args:
-        frames: tuple of Frame of one subject, sorted by sequence and index.
-        crops: list of Crop of the same subject.
+        frames: tuple of RawFrame of one subject, sorted by sequence and index.
+        crops: list of PhotoCrop of the same subject.
 
     Returns:
-        list of Frame: the candidates by their medoid score, then the rest by their distance
+        list of RawFrame: the candidates by their medoid score, then the rest by their distance
         from the nearer end of their sequence.
     """
     distance_from_end = {}

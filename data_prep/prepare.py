@@ -15,7 +15,6 @@ listed; only a tree of which nothing can be used is an error.
 
 import contextlib
 import datetime
-import fcntl
 import glob
 import importlib.metadata
 import json
@@ -29,9 +28,10 @@ import tqdm
 import seqface_jax
 from data_prep import code_key, frame_scans, neutral, sources, splits, subject
 from data_prep.registration import canonical, pose_outliers, ray_casting, template
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.sources import Skipped
 from data_prep.work import beam_workers, work_files, workers
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
@@ -42,10 +42,10 @@ _READERS = (
     'data_prep.registration.pose_outliers',
 )
 _WRITERS = ('data_prep.records',)
-_ROUNDS = 2  # Of the groupwise refinement.
+_ROUNDS = 2  # Rounds of the groupwise refinement.
 _PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
 _OWN = (*_PARTS, 'report.json')  # What a preparation writes.
-_SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
+_SUMMARY_LINES = 20  # Most skipped things in the summary; report.json has all.
 
 
 class Inputs(NamedTuple):
@@ -315,7 +315,7 @@ def _nothing_left(raw_dir, skipped):
 
 
 def _common_frame(pool, inputs, tasks):
-    """Stage 2; returns {subject: final RigidTransform of its scan} and {subject: deviation_mm}.
+    """Stage 2; returns {subject: final ScanMotion of its scan} and {subject: deviation_mm}.
 
     The transforms are of the subjects whose scan lies where the others' do, and no other has had
     a part in the common frame.
@@ -352,7 +352,7 @@ def _common_frame(pool, inputs, tasks):
         }
         work_files.save(path, key, arrays)
     arrays = work_files.load(path)
-    transforms = map(RigidTransform, arrays['rotations'], arrays['translations'])
+    transforms = map(ScanMotion, arrays['rotations'], arrays['translations'])
     posed = map(pose_outliers.Posed, transforms, arrays['deviations_mm'].tolist())
     posed = {task.subject.id: entry for task, entry in zip(tasks, posed, strict=True)}
     good = {
@@ -519,17 +519,15 @@ def _locked(work_dir):
     """Holds the work folder for this process alone; raises UserError if another has it."""
     try:
         os.makedirs(work_dir, exist_ok=True)
-        file = open(os.path.join(work_dir, 'lock'), 'w', encoding='utf-8')
+        file = files.lock(os.path.join(work_dir, 'lock'))
+    except BlockingIOError:
+        raise UserError(
+            f'another preparation is writing to {work_dir}; wait for it or stop it'
+        ) from None
     except OSError as error:
         sentence = f'cannot write to {error.filename} ({error.strerror})'
         raise UserError(f'{sentence}; choose another --data_dir') from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f'another preparation is writing to {work_dir}; wait for it or stop it'
-            ) from None
         try:
             for path in glob.glob(os.path.join(work_dir, '*.tmp')):
                 os.remove(path)  # What a killed run was writing.

@@ -65,7 +65,7 @@ SUBJECTS = tfds.features.FeaturesDict(
 )
 
 
-class _Builder(tfds.core.ShardBasedBuilder):
+class _RecordsBuilder(tfds.core.ShardBasedBuilder):
     """Writes one file after the other; the subclass gives name and features.
 
     TFDS's usual builder collects a split in memory, and beyond 1 GB in files that it needs
@@ -97,15 +97,24 @@ class _Builder(tfds.core.ShardBasedBuilder):
         return {split: list(map(numbered, parts)) for split, parts in self._parts.items()}
 
 
-class Frames(_Builder):
+class FramesBuilder(_RecordsBuilder):
+    """Writes the records of frames."""
+
+    name = 'frames'
     FEATURES = FRAMES
 
 
-class FrameMaps(_Builder):
+class FrameMapsBuilder(_RecordsBuilder):
+    """Writes the records of frames' maps."""
+
+    name = 'frame_maps'
     FEATURES = FRAME_MAPS
 
 
-class Subjects(_Builder):
+class SubjectsBuilder(_RecordsBuilder):
+    """Writes the records of subjects."""
+
+    name = 'subjects'
     FEATURES = SUBJECTS
 
 
@@ -163,9 +172,9 @@ def write(data_dir, members, metadata, on_frame):
                 'has_truth': has_truth,
             }
 
-    writers = [(Subjects, subjects), (Frames, frames)]
+    writers = [(SubjectsBuilder, subjects), (FramesBuilder, frames)]
     if any(member.maps_paths is not None for rows in members.values() for member in rows):
-        writers.append((FrameMaps, maps))
+        writers.append((FrameMapsBuilder, maps))
     with _quiet_tfds():
         for builder, examples in writers:
             parts = {

@@ -92,7 +92,7 @@ class Reconstructor:
         jax.block_until_ready(self._step(self._variables, self._first(), frame))
         self._is_compiled = True
 
-    blendshape_names = ()  # Of the weights that a flagship's faces hold.
+    blendshape_names = ()  # Names of the expression weights; only a flagship's faces have any.
 
     def painter(self, *, paints):
         """Returns what gathers a face's colours, or None for a network without an order."""
@@ -240,7 +240,7 @@ class Reconstructor:
         return people.People(states, detections), faces
 
     def find_face(self, photo, previous=None, num_frames=0):
-        """Returns the face_detection.Face of a photo, or None; `previous` is that before."""
+        """Returns the DetectedFace of a photo, or None; `previous` is that of the photo before."""
         photo = check_photo(photo)
         if previous is not None and num_frames % SEARCH_EVERY:
             followed = self._detector.follow(photo, previous)

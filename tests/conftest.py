@@ -1,4 +1,4 @@
-"""Records of a few made-up people, shared by the tests of what reads records."""
+"""How the tests compile, and records of a few made-up people for what reads records."""
 
 import functools
 import os
@@ -9,10 +9,19 @@ import pytest
 
 from seqface_jax.data import frame_maps
 from seqface_jax.geometry import position_map
+from tests.helpers import compiling
 
 SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
 SPLITS['test'] = ('F005', 'M005')
 NUM_POINTS = 16384
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in .pytest_cache/d/compiled, if pytest keeps anything."""
+    folder = config.cache.mkdir('compiled') if hasattr(config, 'cache') else None
+    if folder is not None and not hasattr(config, 'workerinput'):  # Not in xdist's workers.
+        compiling.empty_if_large(folder)
+    compiling.set_up(folder)
 
 
 def make_person(subject):
@@ -96,15 +105,28 @@ def write_records(data_dir, name='tiny', splits=None):
             yield from make_maps(subject)
 
     for builder, examples in (
-        (records.Frames, frames),
-        (records.Subjects, subjects),
-        (records.FrameMaps, maps),
+        (records.FramesBuilder, frames),
+        (records.SubjectsBuilder, subjects),
+        (records.FrameMapsBuilder, maps),
     ):
         builder(
             data_dir=os.path.join(data_dir, name),
             parts={split: [functools.partial(examples, split)] for split in splits},
             metadata={'description': 'Made-up people.'},
         ).download_and_prepare()
+
+
+def pytest_collection_modifyitems(items):
+    """Puts files with slow tests first: a worker that gets one last keeps the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def shipped():
+    """Compiles as a user's program does, and takes nothing that other tests have compiled."""
+    with compiling.as_shipped():
+        yield
 
 
 @pytest.fixture(scope='session')

@@ -124,17 +124,18 @@ def check_equal(expected, found):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
     flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
     flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
     flags.DEFINE_integer('kills', 20, 'How often to kill.', lower_bound=1)
-    flags.DEFINE_integer('seed', 0, 'Of the moments.')
-    flags.DEFINE_string('config', 'configs/tiny.py', 'training: of the run.')
+    flags.DEFINE_integer('seed', 0, 'Seed of the moments.')
+    flags.DEFINE_string('config', 'configs/tiny.py', 'training: config of the run.')
 
 
 @exit_on_user_error
 def main(argv):
+    """Kills runs at random moments and checks how they end."""
     kinds = {
         'preparation': (preparation_command, records_digest, flags.FLAGS.raw_dir),
         'training': (training_command, run_digest, flags.FLAGS.data_dir),

@@ -18,7 +18,7 @@ from absl import app, flags
 
 from data_prep.hard_pictures import shared_error
 from seqface_jax import checkpoints, command_line, errors, files
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
@@ -242,7 +242,7 @@ def calibrated(arrays, stream_of, training):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
     flags.DEFINE_string('space', None, 'File of shape_space.py.')
     flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')

@@ -52,12 +52,12 @@ def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')
     flags.DEFINE_string('out', None, 'File to write, .npz.')
-    flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
+    flags.DEFINE_integer('seed', 77, 'Seed of people and pictures.')
     flags.DEFINE_integer('num_people', 24, 'People.')
     flags.DEFINE_bool('plain', True, 'Like own photos: little in front, no damage, no profile.')
     flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')

@@ -15,6 +15,7 @@ from data_prep.hard_pictures import people, points, template_eyes, template_mode
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax import command_line, errors, files
 from seqface_jax.geometry import alignment
+from seqface_jax.geometry import principal as principal_lib
 
 _COMPONENTS = 128
 _SAMPLES = 3000
@@ -86,10 +87,8 @@ def principal(offsets, count):
 
     About zero, not about their mean: what a kind differs by from the middle is part of the spread.
     """
-    values, vectors = np.linalg.eigh(offsets @ offsets.T)
-    order = values.argsort()[::-1][:count]
-    components = (vectors[:, order].T @ offsets) / np.sqrt(len(offsets))
-    return components, values[order].sum() / values.sum()
+    components = principal_lib.components(offsets, count)
+    return components, len(offsets) * np.square(components).sum() / np.square(offsets).sum()
 
 
 def build(face_dir, kinds, people_file):
@@ -147,7 +146,7 @@ def eyes_of(model, canonical, people_file, mean, uv):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people.')

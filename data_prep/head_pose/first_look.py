@@ -22,7 +22,7 @@ from tqdm import tqdm
 from data_prep.registration import ray_casting as cast_map
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
-from data_prep.synthetic.camera import Camera
+from data_prep.synthetic.camera import PhotoCamera
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax import command_line, errors
 from seqface_jax.geometry import alignment, position_map
@@ -91,7 +91,7 @@ def photos(person, count, rng):
     distance = np.exp(rng.uniform(*np.log(_DISTANCES_MM)))
     focal = _HEIGHT_PX * distance / rng.uniform(*_SEEN_MM)
     place = np.array([rng.normal(0, 8.0), rng.normal(15.0, 8.0), distance + 60.0])
-    camera = Camera(_WIDTH_PX, _HEIGHT_PX, place, focal)
+    camera = PhotoCamera(_WIDTH_PX, _HEIGHT_PX, place, focal)
     photographer = renderer.Renderer(person, camera, rng)
     seen_by = pose.Camera(focal, np.array([_WIDTH_PX / 2, _HEIGHT_PX / 2]))
     for _ in range(count):
@@ -174,14 +174,15 @@ def ridge(features, answers, penalty):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('people', 300, 'How many to draw; a tenth is left out.')
-    flags.DEFINE_integer('photos', 10, 'Of each.')
+    flags.DEFINE_integer('photos', 10, 'Photos of each person.')
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Learns the mean looks and the first regression, writes head_pose.npz, prints the errors."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     kinds = open_kinds(flags.FLAGS.ict_dir)

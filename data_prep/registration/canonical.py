@@ -12,12 +12,13 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from data_prep.registration import ray_casting as position_map_lib
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import alignment
+from seqface_jax.geometry import alignment, surface, vectors
 from seqface_jax.geometry import position_map as grid
 
 # The template's points count fully on the inner face and fade out where hair, ears, collar and
@@ -32,7 +33,7 @@ _SIZE_DEVIATION = 0.1  # By which the template may be stretched along each axis 
 _VOXEL_MM = 4.0  # Spacing of the template points of the last stage.
 _COARSE_VOXEL_MM = 11.0
 _SCAN_VOXEL_MM = 5.0  # Spacing of the scan points of the first stages.
-_NOSE_RADIUS_MM = 28.0  # Of the patch that tells how far a point protrudes.
+_NOSE_RADIUS_MM = 28.0  # Radius of the patch that tells how far a point protrudes.
 _NOSE_CANDIDATES = 8
 _NOSE_SPACING_MM = 18.0
 _ROLLS = 12
@@ -50,7 +51,7 @@ _MIN_COS = 0.5  # Normals of matched points differ by at most 60 degrees.
 _TRIM_SCALE_MM = (6.0, 25.0)  # Limits of the distance at which a partner is no partner.
 _CARRY_SCALE_MM = (6.0, 12.0)
 _MISFIT_MM = 2.0  # Usual misfit of a face and the template.
-_STIFFNESS = 0.3  # Of the misfit carried into hidden parts.
+_STIFFNESS = 0.3  # Stiffness of the misfit that is carried into hidden parts.
 _MATCHED_MM = 12.0
 _MAX_COST_MM = 6.5  # Mean distance, 12 mm where nothing matches; faces have 2 to 5.
 # Likeness of the nose; upright, spheres, boxes and the like stay below 0.43, faces above 0.53.
@@ -64,7 +65,7 @@ class RegistrationError(UserError):
     """Raised where no pose makes the scan look like a face."""
 
 
-class RigidTransform(alignment.RigidTransform):
+class ScanMotion(alignment.RigidTransform):
     """The motion of a whole Scan: x -> x @ rotation.T + translation, mm."""
 
     __slots__ = ()
@@ -80,7 +81,7 @@ class RigidTransform(alignment.RigidTransform):
         return float(np.arccos(np.clip(cosine, -1, 1)))
 
 
-IDENTITY = RigidTransform(np.eye(3), np.zeros(3))
+IDENTITY = ScanMotion(np.eye(3), np.zeros(3))
 
 
 def register(scan, template):
@@ -95,7 +96,7 @@ def register(scan, template):
         template: Scan of the face region in the canonical frame.
 
     Returns:
-        RigidTransform, scan frame -> canonical frame, and the residual: the weighted mean
+        ScanMotion, scan frame -> canonical frame, and the residual: the weighted mean
         distance of the matched template points, mm.
 
     Raises:
@@ -119,7 +120,7 @@ def register(scan, template):
 
 
 def is_turned(transform):
-    """Returns whether a RigidTransform scan -> canonical is of a scan that is not upright."""
+    """Returns whether a ScanMotion scan -> canonical is of a scan that is not upright."""
     return transform.angle_to(IDENTITY) > _MAX_TURN_RAD
 
 
@@ -127,7 +128,7 @@ def orientation(transform):
     """Returns how the face stands in the frame of its scan: 'its face along +z, its top along +y'.
 
     Args:
-        transform: RigidTransform, scan frame -> canonical frame.
+        transform: ScanMotion, scan frame -> canonical frame.
     """
     names = []
     for direction in transform.rotation[2], transform.rotation[1]:  # Canonical z and y there.
@@ -137,7 +138,7 @@ def orientation(transform):
 
 
 def locate(scan, template):
-    """Returns the RigidTransform of `register`, whether or not its best pose is of a face.
+    """Returns the ScanMotion of `register`, whether or not its best pose is of a face.
 
     Raises:
         RegistrationError: the scan is too small, or has nothing like a nose.
@@ -161,7 +162,7 @@ def _find(scan, template):
     """Finds the best pose, upright or turned.
 
     Returns:
-        (RigidTransform scan -> template, its _Fit), and None, or the upright RigidTransform where
+        (ScanMotion scan -> template, its _Fit), and None, or the upright ScanMotion where
         a turned one fits better, but not clearly.
 
     Raises:
@@ -200,17 +201,17 @@ def _coarse_poses(target, template, count, *, turned):
             found, costs = _coarse_icp(starts, coarse, target, iterations)
             best = _distinct(found, costs, template)[:kept]
             starts = (found[0][best], found[1][best])
-    transforms = [RigidTransform(*start).inverse() for start in zip(*starts, strict=True)]
+    transforms = [ScanMotion(*start).inverse() for start in zip(*starts, strict=True)]
     return transforms, list(costs[best])
 
 
 def refine(scan, transform, reference):
-    """Returns the RigidTransform of a scan to `reference`, from a pose near the right one."""
+    """Returns the ScanMotion of a scan to `reference`, from a pose near the right one."""
     return _refine(_Target(scan, coarse=False), transform, reference)[0]
 
 
 def _refine(target, transform, template):
-    """Returns the refined RigidTransform scan -> template, and _Fit."""
+    """Returns the refined ScanMotion scan -> template, and _Fit."""
     fine = _sample(template, _VOXEL_MM)
     placed, size, _ = _icp(transform.inverse(), np.ones(3), fine, target, carry=False)
     placed, _, fit = _icp(placed, size, fine, target, carry=True)
@@ -324,7 +325,7 @@ def _sample(template, voxel_mm):
     area = _vertex_areas(vertices, template.triangles)
     near = np.linalg.norm(vertices - nose, axis=1) <= grid.CROP_RADIUS_MM
     inside = (area > 0) & near & (vertices[:, 2] > 0)
-    normals = vertex_normals(vertices, template.triangles, smoothing=2)[inside]
+    normals = surface.vertex_normals(vertices, template.triangles, smoothing=2)[inside]
     vertices, area = vertices[inside], area[inside]
     voxel = np.unique(np.floor(vertices / voxel_mm), axis=0, return_inverse=True)[1].ravel()
     total = np.bincount(voxel, area)
@@ -362,7 +363,7 @@ class _Target:
     def __init__(self, scan, *, coarse=True):
         scan = cleaning.weld(scan)  # At a seam of the texture there is no rim.
         vertices = scan.vertices.astype(np.float64)
-        normals = vertex_normals(vertices, scan.triangles, smoothing=3)
+        normals = surface.vertex_normals(vertices, scan.triangles, smoothing=3)
         usable = np.isfinite(normals).all(axis=1) & (np.abs(normals).sum(axis=1) > 0)
         self.points, self.normals = vertices[usable], normals[usable]
         self.on_rim = cleaning.on_rim(len(vertices), scan.triangles)[usable]
@@ -380,25 +381,6 @@ def _vertex_areas(vertices, triangles):
     return np.bincount(triangles.ravel(), area, minlength=len(vertices))
 
 
-def vertex_normals(vertices, triangles, *, smoothing=0):
-    """Returns unit normals [V, 3], 0 for unused vertices, averaged `smoothing` times around."""
-    a, b, c = np.moveaxis(vertices[triangles], 1, 0)
-    ones = np.ones(3 * len(triangles))
-    columns = np.repeat(np.arange(len(triangles)), 3)
-    incidence = sparse.csr_array(
-        (ones, (triangles.ravel(), columns)), shape=(len(vertices), len(triangles))
-    )
-    normals = incidence @ np.cross(b - a, c - a)
-    for _ in range(smoothing):
-        normals = incidence @ (incidence.T @ _unit(normals))
-    return _unit(normals)
-
-
-def _unit(vectors):
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
-
-
 def _nose_candidates(target):
     """Returns indices of coarse scan points that protrude most from their surroundings."""
     points, normals = target.coarse_points, target.coarse_normals
@@ -408,7 +390,7 @@ def _nose_candidates(target):
     sums = [np.bincount(pairs[:, 0], points[pairs[:, 1], i], len(points)) for i in range(3)]
     mean = np.stack(sums, axis=1) / np.maximum(count, 1)[:, None]
     sums = [np.bincount(pairs[:, 0], normals[pairs[:, 1], i], len(points)) for i in range(3)]
-    patch_normals = _unit(np.stack(sums, axis=1))
+    patch_normals = vectors.unit(np.stack(sums, axis=1))
     protrusion = ((points - mean) * patch_normals).sum(axis=1)
     protrusion[count < 0.3 * np.median(count)] = -np.inf
     chosen = []
@@ -432,12 +414,12 @@ def _starts(target, template, *, turned):
     nose = position_map_lib.nose_tip(template)
     rotations, translations = [], []
     for tip, z in zip(tips, forward, strict=True):
-        x = _unit(np.cross(np.eye(3)[np.argmin(np.abs(z))], z))
+        x = vectors.unit(np.cross(np.eye(3)[np.argmin(np.abs(z))], z))
         frame = np.stack([x, np.cross(z, x), z], axis=1)
         for roll in rolls:
             for pitch in _PITCHES_RAD:
-                rotation = frame @ rotation_vector_matrix([0, 0, roll])
-                rotation = rotation @ rotation_vector_matrix([pitch, 0, 0])
+                turns = Rotation.from_rotvec([[0, 0, roll], [pitch, 0, 0]]).as_matrix()
+                rotation = frame @ turns[0] @ turns[1]
                 rotations.append(rotation)
                 translations.append(tip - rotation @ nose)
     rotations = np.array(rotations).reshape(-1, 3, 3)
@@ -445,16 +427,6 @@ def _starts(target, template, *, turned):
     cosine = (np.trace(rotations, axis1=1, axis2=2) - 1) / 2
     wanted = (cosine > np.cos(_MAX_TURN_RAD)) != turned
     return rotations[wanted], translations[wanted]
-
-
-def rotation_vector_matrix(vector):
-    """Returns the rotations [..., 3, 3] about the vectors [..., 3] by their length in radians."""
-    vector = np.asarray(vector, np.float64)
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(_unit(vector), -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
 def _distinct(poses, costs, template):
@@ -487,7 +459,7 @@ def _coarse_icp(starts, source, target, iterations):
             return (rotation, translation), costs
         scale = np.maximum(3 * np.median(capped, axis=1), 10.0)[:, None]
         weights = source.start_weights * np.where(valid, _tukey(distance / scale), 0)
-        normals = _unit(normals + moved_normals)
+        normals = vectors.unit(normals + moved_normals)
         misfit = ((target.coarse_points[nearest] - moved) * normals).sum(axis=-1)
         turn, shift = _gauss_newton(moved, misfit, normals, weights)
         rotation = turn @ rotation
@@ -498,7 +470,7 @@ def _icp(start, size, source, target, *, carry):
     """Runs trimmed ICP from one start to convergence.
 
     Args:
-        start: RigidTransform template -> scan.
+        start: ScanMotion template -> scan.
         size: [3] stretch of the template along its axes, about the middle of its points.
         source: _Points of the template.
         target: _Target of the scan.
@@ -510,7 +482,7 @@ def _icp(start, size, source, target, *, carry):
             counts in every scan alike. It needs a start near the right pose.
 
     Returns:
-        RigidTransform template -> scan, size [3] and _Fit.
+        ScanMotion template -> scan, size [3] and _Fit.
     """
     rotation, translation = start.rotation, start.translation
     middle = source.weights @ source.positions / source.weights.sum()
@@ -518,7 +490,7 @@ def _icp(start, size, source, target, *, carry):
     for _ in range(_MAX_ITERATIONS):
         offset = (source.positions - middle) * size
         moved = (middle + offset) @ rotation.T + translation
-        normals = _unit(source.normals / size) @ rotation.T
+        normals = vectors.unit(source.normals / size) @ rotation.T
         misfit, distance, normals, trust = _match(moved, normals, source, target, carry)
         if carry:
             system = sparse.diags_array(trust + 1e-4) + _STIFFNESS * source.laplacian
@@ -541,7 +513,7 @@ def _icp(start, size, source, target, *, carry):
         rotation, translation = new_rotation, new_translation
         if change < _TOLERANCE_MM:
             break
-    return RigidTransform(rotation, translation), size, _fit(source, misfit, distance, trust)
+    return ScanMotion(rotation, translation), size, _fit(source, misfit, distance, trust)
 
 
 def _fit(source, misfit, distance, trust):
@@ -575,7 +547,7 @@ def _match(moved, moved_normals, source, target, carry):
         for _ in range(2):
             foreign = foreign[source.neighbours].any(axis=1)
         trust = np.where(foreign, 0, trust)
-    normals = np.where((trust > 0)[:, None], _unit(normals + moved_normals), moved_normals)
+    normals = np.where((trust > 0)[:, None], vectors.unit(normals + moved_normals), moved_normals)
     misfit = ((target.points[nearest] - moved) * normals).sum(axis=-1)
     return misfit, distance, normals, trust
 
@@ -647,5 +619,5 @@ def _solve(jacobian, misfit, weights, damping, pull):
 
 
 def _as_motion(step, centre):
-    turn = rotation_vector_matrix(step[:, :3])
+    turn = Rotation.from_rotvec(step[:, :3]).as_matrix()
     return turn, centre - (turn @ centre[..., None])[..., 0] + step[:, 3:]

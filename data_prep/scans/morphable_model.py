@@ -21,7 +21,7 @@ NEUTRAL = 'neutral'  # Sequence of the frames whose scan leaves the pose and the
 _FACE3D = 'BFM.mat'
 _3DDFA = ('Model_Shape.mat', 'Model_Exp.mat')
 _MICROMETRES_PER_MM = 1000.0  # The unit of the model.
-_MAX_BYTES = 1 << 24  # Of a file of parameters; they have 5 kB.
+_MAX_BYTES = 1 << 24  # Largest file of parameters; real ones have 5 kB.
 
 
 class Model(NamedTuple):
@@ -71,8 +71,8 @@ def read_scan(frame):
     """Makes the Scan that the parameters of a frame describe.
 
     Args:
-        frame: sources.Frame. scan_path: a .mat file, in a folder beside the model's files. In the
-            sequence NEUTRAL the scan is the person's shape alone; in any other it has the
+        frame: sources.RawFrame. scan_path: a .mat file, in a folder beside the model's files. In
+            the sequence NEUTRAL the scan is the person's shape alone; in any other it has the
             expression and the rotation, and texture coordinates that are its places in the photo.
 
     Raises:

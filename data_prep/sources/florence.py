@@ -10,7 +10,7 @@ out 3, 28, 41 and 44, whose scans are bad: --subjects chooses.
 
 import re
 
-from data_prep.sources import Frame, Subject, layout, video_frames
+from data_prep.sources import RawFrame, Subject, layout, video_frames
 
 NUM_SUBJECTS = 53
 MODELS = ('frontal1', 'frontal2')
@@ -38,25 +38,29 @@ class Source:
             found = {*(name for name, _ in scans), *videos}
             self.missing += layout.absent(subject_id, (*MODELS, *VIDEOS), found)
             frames = [
-                Frame(subject_id, name, index, None, path)
+                RawFrame(subject_id, name, index, None, path)
                 for index, (name, path) in enumerate(scans)
             ]
-            frames += [Frame(subject_id, name, 0, path, None) for name, path in videos.items()]
+            frames += [RawFrame(subject_id, name, 0, path, None) for name, path in videos.items()]
             frames.sort(key=lambda frame: (frame.sequence, frame.index))
             self._subjects.append(Subject(subject_id, tuple(frames)))
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns 'test' for everybody: there are too few people to train on."""
         return 'test'
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's first scan, or None without a scan."""
         frames = next(entry.frames for entry in self._subjects if entry.id == subject_id)
         scans = [(frame.sequence, frame.index) for frame in frames if frame.scan_path]
         return scans[0] if scans else None
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 
@@ -81,6 +85,6 @@ def _videos(folder):
     names = {name.lower(): name for name in VIDEOS}
     found = {}
     for path in layout.files(inner):
-        if video_frames.is_video(path):  # Of several of one name, the first is taken.
+        if video_frames.is_video(path):  # The first of several of one name is taken.
             found.setdefault(names.get(layout.stem(path).lower(), layout.stem(path)), path)
     return dict(sorted(found.items()))

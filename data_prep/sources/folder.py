@@ -13,7 +13,7 @@ import os
 import re
 
 from data_prep import splits
-from data_prep.sources import Frame, Skipped, Subject, layout
+from data_prep.sources import RawFrame, Skipped, Subject, layout
 from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
 
@@ -48,15 +48,19 @@ class Source:
             )
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns the split of a subject by a hash of its id."""
         return splits.by_hash(subject_id)
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's one scan."""
         return self._neutral[subject_id]
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 
@@ -93,11 +97,11 @@ def _frames(subject_id, kinds):
     for name in sorted(photos.keys() | scans.keys(), key=_natural):
         for photo, scan in itertools.zip_longest(photos.get(name, ()), scans.get(name, ())):
             neutral += [(name, len(frames))] if scan else []
-            frames.append(Frame(subject_id, 'photos', len(frames), photo, scan))
+            frames.append(RawFrame(subject_id, 'photos', len(frames), photo, scan))
     neutral.sort(key=lambda named: not named[0].lower().startswith('neutral'))
     for path in kinds[layout.VIDEO]:
         sequence = files.printable(f'video {os.path.basename(path)}')
-        frames.append(Frame(subject_id, sequence, 0, path, None))
+        frames.append(RawFrame(subject_id, sequence, 0, path, None))
     return frames, ('photos', neutral[0][1]) if neutral else None
 
 

@@ -11,7 +11,7 @@ import re
 
 from data_prep import splits
 from data_prep.scans import morphable_model
-from data_prep.sources import Frame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 _FOLDER = re.compile(rf'(?:{"|".join(FOLDERS)})(?:_Flip)?', re.IGNORECASE)
@@ -47,16 +47,20 @@ class Source:
         }
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects.values())
 
     def split(self, subject_id):
+        """Returns the split of a subject by a hash, the same for a person and the mirror image."""
         return splits.by_hash(subject_id.removesuffix(_FLIP))
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's frame without expression."""
         first = self._subjects[subject_id].frames[0]
         return first.sequence, first.index
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 
@@ -74,7 +78,7 @@ def _frames(folder, flip):
     for name in sorted(photos.keys() | parameters.keys()):
         match = _VIEW.fullmatch(name)
         place = match['photo'] + flip, 'views', int(match['view'])
-        yield Frame(*place, photos.get(name), parameters.get(name))
+        yield RawFrame(*place, photos.get(name), parameters.get(name))
 
 
 def _in_order(views):

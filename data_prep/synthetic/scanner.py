@@ -22,7 +22,8 @@ _ELEVATION = np.radians([-80.0, 66.0])
 _FAR_MM = 400.0
 _HAIR = ('hair', 'curtain')
 _CAMERAS = np.radians([[-42.0, 0.0], [42.0, 0.0], [0.0, -25.0]])  # Azimuth and elevation.
-_SEEN_SHARE = 0.80  # Of the rays of a grid, roughly; the rest falls into holes or the background.
+# Rough share of a grid's rays that meet the head; the others meet holes or the background.
+_SEEN_SHARE = 0.80
 _REACH_MM = {True: 175.0, False: 128.0}  # From the nose tip, with and without hair and collar.
 
 
@@ -137,7 +138,7 @@ def scan(person, scene, vertices, rotation, translation, scanner, camera, photo,
         vertices: [V, 3] mm, that surface.
         rotation: [3, 3] and translation: [3] mm, the head's pose in the room.
         scanner: Scanner.
-        camera: Camera of the photo that is the scan's texture.
+        camera: PhotoCamera of the photo that is the scan's texture.
         photo: the photo's file name.
         rng: numpy Generator.
     """

@@ -16,8 +16,9 @@ import open3d as o3d
 from scipy import interpolate, sparse
 from scipy.sparse import csgraph, linalg
 
-from data_prep.registration.canonical import vertex_normals
 from data_prep.scans import cleaning
+from seqface_jax.geometry import vectors
+from seqface_jax.geometry.surface import vertex_normals
 
 # Each round's stiffness, farthest partner in mm and least cosine of the two normals.
 _ROUNDS = (
@@ -27,7 +28,7 @@ _ROUNDS = (
     *[(4.0, 3.0, 0.6)] * 4,
     *[(0.5, 2.0, 0.5)] * 4,
 )
-_MARK_WEIGHTS = (20.0, 0.3)  # Of a landmark, in the first round and in the last.
+_MARK_WEIGHTS = (20.0, 0.3)  # Weight of a landmark in the first round and in the last.
 _BOUND_MM = 1.0  # A vertex this near to the surface in the end is put on it.
 _BOUND_COS = 0.2
 _OUT_MM = 0.5  # A vertex without partner this far outside the surface sticks out,
@@ -62,7 +63,7 @@ class Binding:
         return np.einsum('nk,nkd->nd', self.weights, vertices[self.corners]) + self.offsets
 
 
-class Surface:
+class CastSurface:
     """A triangle mesh that is asked for its nearest points.
 
     Args:
@@ -86,12 +87,11 @@ class Surface:
         uv = found['primitive_uvs'].numpy().astype(np.float64)
         weights = np.concatenate([1 - uv.sum(axis=1, keepdims=True), uv], axis=1)
         normals = np.einsum('nk,nkd->nd', weights, self.normals[corners])
-        length = np.linalg.norm(normals, axis=1, keepdims=True)
         return (
             found['points'].numpy().astype(np.float64),
             corners,
             weights,
-            normals / np.maximum(length, 1e-12),
+            vectors.unit(normals),
         )
 
     def hits(self, rays):
@@ -107,7 +107,7 @@ def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=
     Args:
         vertices: [N, 3] mm, the template, already in the target's frame.
         triangles: [F, 3] of the template.
-        target: Surface.
+        target: CastSurface.
         mark_vertices: [L] template vertices whose place on the target is known.
         mark_points: [L, 3] mm, these places.
         guides: None, or two [M, 3] arrays of matched points that only the first warp meets, such

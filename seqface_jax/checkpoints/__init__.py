@@ -9,7 +9,6 @@ SHA-256 of every array and of itself; what is read is checked against them.
 """
 
 import contextlib
-import fcntl
 import functools
 import glob
 import os
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import backend, errors, models
+from seqface_jax import backend, errors, files, models
 from seqface_jax.checkpoints import checksums
 from seqface_jax.checkpoints.config_file import FLAGSHIP as FLAGSHIP
 from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
@@ -27,7 +26,7 @@ from seqface_jax.checkpoints.config_file import read_config as read_config
 from seqface_jax.checkpoints.config_file import write_config as write_config
 from seqface_jax.errors import UserError
 
-FORMAT = 2  # Of what is saved; raised when an older program could not read it.
+FORMAT = 2  # Version of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
@@ -43,7 +42,7 @@ _READ_ERRORS = (
     RuntimeError,  # NotImplementedError, too.
     OverflowError,
     MemoryError,
-)  # Of orbax and tensorstore; `_complaint` tells damaged files from what keeps whole ones unread.
+)  # Raised by orbax and tensorstore; `_complaint` tells damaged files from unread whole ones.
 _INSTEAD = (
     'restore it from a copy, use another checkpoint of the run, or train in another workdir '
     '(--config.train.start_from=RUN goes on from the best_validation of a run)'
@@ -78,7 +77,7 @@ class Store:
         manager = self._manager(which)
         manager.wait_until_finished()
         for step in manager.all_steps():
-            if step >= meta['step']:  # Of a run that was killed and computes it again.
+            if step >= meta['step']:  # A killed run saved it, and now computes it again.
                 manager.delete(step)
         trees = {'variables': variables} | ({} if training is None else {'training': training})
         trees = {name: _copy_to_host(tree) for name, tree in trees.items()}
@@ -260,18 +259,16 @@ def lock(workdir):
     """
     try:
         os.makedirs(workdir, exist_ok=True)
-        file = open(os.path.join(workdir, '.lock'), 'w')
+        file = files.lock(os.path.join(workdir, '.lock'))
+    except BlockingIOError as error:
+        raise UserError(
+            f'{workdir} is in use by another process: wait for it, or choose another workdir'
+        ) from error
     except OSError as error:
         raise UserError(
             f'cannot write to the workdir {workdir} ({error.strerror}): choose another'
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f'{workdir} is in use by another process: wait for it, or choose another workdir'
-            ) from error
         yield
 
 

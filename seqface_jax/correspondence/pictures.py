@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence import crops
+from seqface_jax.correspondence import turned_crops
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import principal
 
 # The window that is cut out, in shares of the stored picture's side, and its turn and shift: that
 # of a first look, which does not know where the face is ...
@@ -160,8 +161,8 @@ def _window(pictures, index, rng, augment, reference):
         room = max(1 - window, 0) / 2 + _SHIFT
         center = 0.5 + rng.uniform(-room, room, 2)
         return center, window, np.radians(rng.normal(0, _TURN_DEG))
-    whole = crops.Crop(np.array([0.5, 0.5]), 1.0)
-    crop = crops.recentred(whole, pictures.places[index], pictures.seen[index], reference)
+    whole = turned_crops.Crop(np.array([0.5, 0.5]), 1.0)
+    crop = turned_crops.recentred(whole, pictures.places[index], pictures.seen[index], reference)
     side = crop.side * np.exp(rng.normal(0, _CENTRED_GROWTH))
     center = crop.center + rng.normal(0, _CENTRED_SHIFT, 2) * side
     return center, side, crop.turn_rad + np.radians(rng.normal(0, _CENTRED_TURN_DEG))
@@ -203,7 +204,5 @@ def layouts(pictures, size, mirror, count, reference, *, samples=12_000):
     places = np.concatenate(places)
     far = np.abs(places - 0.5).max((1, 2)) > 1.5
     flat = (places[~far] - reference).reshape(-1, reference.size)
-    values, vectors = np.linalg.eigh(flat.T.astype(np.float64) @ flat / len(flat))
-    order = values.argsort()[::-1][:count]
-    scaled = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).T
+    scaled = principal.components(flat.astype(np.float64), count)
     return scaled.reshape(count, *reference.shape).astype(np.float32)

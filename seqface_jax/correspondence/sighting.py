@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence import crops
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop, recentred
 from seqface_jax.models.correspondence import Correspondence
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
-MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
+MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,
 MIN_FOLLOWED_SCORE = 0.99  # where the frame before of a video had it,
 MIN_SEARCHED_SCORE = 0.998  # and where nothing but the network has, in one of hundreds of looks.
 # Expected error of the points, in crop sides, of which a photo is half believed, and the confidence
@@ -120,7 +119,7 @@ class FaceFinder:
             first, corrected = ask(self._variables, frame[None])
             if left:
                 seen = _sigmoid(np.asarray(first.seen[0]))
-                crop = crops.recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
+                crop = recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
                 if not _is_usable(crop, photo):
                     return self._sighting(crop, first, first)._replace(score=0.0)
         return self._sighting(crop, first, corrected)

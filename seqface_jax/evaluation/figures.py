@@ -8,7 +8,7 @@ import os
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import own_files
+from seqface_jax import files, own_files
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.evaluation import calibration, metrics
 from seqface_jax.geometry import rendering
@@ -205,7 +205,7 @@ def demo(frames, face, *, num_frames=None):
         for paint in paints
         for view in VIEWS_RAD
     ]
-    ratio = 6 / len(images)  # Of the heights of faces and frames.
+    ratio = 6 / len(images)  # Height of the faces over that of the frames.
     picture = figure.Figure(figsize=(10, 1.75 * (1 + ratio)), layout='constrained')
     top, bottom = picture.subfigures(2, 1, height_ratios=[1, ratio])
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
@@ -226,9 +226,8 @@ def views(vertices, triangles):
 
 def save(picture, path):
     """Writes a Figure as PNG, whole or not at all."""
-    draft = path + '.tmp'
-    picture.savefig(draft, format='png', dpi=110, metadata={'Software': own_files.SOFTWARE})
-    os.replace(draft, path)
+    options = {'format': 'png', 'dpi': 110, 'metadata': {'Software': own_files.SOFTWARE}}
+    files.write_atomically(path, lambda file: picture.savefig(file, **options))
 
 
 def _panel_per_split(rows):

@@ -15,9 +15,9 @@ from seqface_jax.models.layers.norm import BatchNorm
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import FrameModel
 
-# Of the residual blocks: channels over those of the stem, and stride.
+# The residual blocks: channels over those of the stem, and stride.
 _BLOCKS = ((2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), (16, 1), (32, 2), (32, 1))
-STRIDE = 32  # Of the encoder.
+STRIDE = 32  # Stride of the whole encoder.
 
 
 class PRNet(FrameModel, kw_only=True):
@@ -40,7 +40,7 @@ class PRNet(FrameModel, kw_only=True):
         x = Conv(self.features, 4, use_bias=False, name='stem')(frames)
         x = jax.nn.relu(norm(x, 'stem_norm'))
         for i, (factor, stride) in enumerate(_BLOCKS):
-            block = ResidualBlock(self.features * factor, stride, self.axis_name, name=f'block_{i}')
+            block = PrnetBlock(self.features * factor, stride, self.axis_name, name=f'block_{i}')
             x = block(x, train=train)
         decoder = ImageMapDecoder(self.features, 'batch', self.axis_name, name='decoder')
         image_map = decoder(x, train=train)
@@ -48,7 +48,7 @@ class PRNet(FrameModel, kw_only=True):
         return Prediction(position_map, image_map=image_map)
 
 
-class ResidualBlock(nn.Module):
+class PrnetBlock(nn.Module):
     """A bottleneck of kernels 1, 4 and 1 beside a shortcut; normalised after their sum.
 
     Attributes:

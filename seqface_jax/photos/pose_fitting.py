@@ -27,7 +27,6 @@ from seqface_jax.photos.pose_regression import (
     correlation,
     crop_of,
     known,
-    map_normals,
     regress,
     square_of,
 )
@@ -39,13 +38,13 @@ _WINDOW_MM = 20.0  # Brightness is compared with that of its surroundings so far
 _MIN_CONTRAST = 2.0  # Gray levels: below it lies noise.
 _BLURS_MM = (4.0, 2.0)  # Coarse to fine.
 _STEPS = (8, 6)  # At most, at each blur.
-_STRIDE = 2  # Of the map's points.
+_STRIDE = 2  # Stride over the map's points.
 # Usual errors of the regressions: rotation about x, y, z in rad, across and up in mm, ln distance.
 _SPREAD = np.array([0.06, 0.04, 0.02, 3.0, 3.0, 0.04])
 _INDEPENDENT_MM = 12.0  # Points nearer to each other than this say the same.
 _ROBUST = 1.5  # Residuals beyond this many usual ones count less and less.
 _MIN_COS = 0.25  # Points seen flatter than this do not count.
-_TINY_STEP = 1e-3  # Of _SPREAD.
+_TINY_STEP = 1e-3  # Step, as a share of _SPREAD, that ends the fit.
 
 
 def fit(photo, box, points, mask, *, camera=None, looks=None):
@@ -72,7 +71,7 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
     zoom = _REFINED_PX / (square[2] - square[0])
     small = Camera(camera.focal_px * zoom, (camera.centre - square[:2]) * zoom)
     home = state = _State(start.transform.rotation, start.transform.apply(CENTRE))
-    normals = map_normals(points)
+    normals = position_map.normals(np.asarray(points, np.float64))
     for blur_mm, steps in zip(_BLURS_MM, _STEPS, strict=True):
         image = _level_photo(crop, blur_mm)
         reference = _Reference.make(points, normals, looks, blur_mm)

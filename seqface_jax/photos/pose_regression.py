@@ -17,15 +17,16 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from seqface_jax.geometry import position_map
 from seqface_jax.geometry.alignment import RigidTransform
 
-DISTANCE_MM = 1000.0  # Of camera and face, where the focal length is not known.
+DISTANCE_MM = 1000.0  # Distance of camera and face where the focal length is not known.
 FACE_BOX_MM = 157.0  # Side of a detected box, on the face; mean over synthetic people.
 CENTRE = np.array([0.0, 0.0, 60.0])  # The face turns about it, mm.
 SQUARE_MM = 220.0  # Side of the crop that is looked at, on the face.
 LEVEL_PX = 4  # Pixels of a map of 64 x 64 over which brightness is compared.
 CROP_PX = 64  # Side of that crop for the regressions.
-DIRECTIONS, CELL_PX = 8, 4  # Of their oriented gradients, which are as those of
+DIRECTIONS, CELL_PX = 8, 4  # Settings of their oriented gradients, which are as those of
 BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # models.oriented_gradients.
 
 
@@ -76,7 +77,7 @@ def assumed_camera(box):
     to the line from the camera to the face, and what is near is seen larger about as it should be.
 
     Args:
-        box: [4] x0, y0, x1, y1, as face_detection.Face.box.
+        box: [4] x0, y0, x1, y1, as face_detection.DetectedFace.box.
     """
     x0, y0, x1, y1 = (float(value) for value in box)
     focal_px = (x1 - x0) / FACE_BOX_MM * DISTANCE_MM
@@ -117,7 +118,7 @@ def likeness(photo, pose):
     learnt = known()
     points, looks = learnt['points'].astype(np.float64), learnt['looks'][::2, ::2]
     seen = pose.transform.apply(points.reshape(-1, 3)).reshape(points.shape)
-    normals = map_normals(points) @ pose.transform.rotation.T
+    normals = position_map.normals(points) @ pose.transform.rotation.T
     cosine = -(normals * seen).sum(axis=-1) / np.linalg.norm(seen, axis=-1)
     weights = np.clip((cosine - 0.3) / 0.2, 0, 1).astype(np.float32)
     weights[: len(points) // 6] = weights[-len(points) // 7 :] = 0  # Hair, and below the chin.
@@ -164,7 +165,8 @@ def crop_of(photo, square, side=CROP_PX):
     """Returns the pixels of a square, [side, side, 3] uint8; beyond the photo its edge goes on."""
     zoom = side / (square[2] - square[0])
     if zoom < 0.499:  # Each pixel must see all that it stands for.
-        photo, corner = _part_of(photo, square)  # Of a large photo the rest would take longest.
+        # Shrinking all of a large photo would take longest.
+        photo, corner = _part_of(photo, square)
         photo = cv2.resize(photo, None, fx=2 * zoom, fy=2 * zoom, interpolation=cv2.INTER_AREA)
         return crop_of(photo, (np.asarray(square) - np.tile(corner, 2)) * 2 * zoom, side)
     # OpenCV's places are pixel middles, ours are pixel corners.
@@ -262,10 +264,3 @@ def _towards(camera, place):
     sine = np.linalg.norm(axis)
     angle = np.arctan2(sine, -ray[2])
     return Rotation.from_rotvec(axis / max(sine, 1e-12) * angle).as_matrix()
-
-
-def map_normals(points):
-    """Returns the unit normals of a position map [S, S, 3], outwards, [S, S, 3]."""
-    down, across = np.gradient(np.asarray(points, np.float64), axis=(0, 1))
-    normals = np.cross(down, across)
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

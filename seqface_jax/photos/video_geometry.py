@@ -19,8 +19,9 @@ from seqface_jax.errors import UserError
 
 _MAX_ASPECT = 4.0  # Pixels wider or higher than this many times are taken for damage.
 _SQUARE = 0.005  # A pixel's width over its height may differ from 1 by so much without resizing.
-_TOLERANCE = 0.02  # Of the entries of a matrix: what turns by less stays as it is.
-_MAX_HEADER_BYTES = 1 << 20  # Of Matroska's description of its tracks, which comes first.
+_TOLERANCE = 0.02  # Tolerance of a matrix's entries: what turns by less stays as it is.
+# Most bytes of Matroska's description of its tracks, which comes first.
+_MAX_HEADER_BYTES = 1 << 20
 _CONTAINERS = {b'moov', b'trak', b'mdia'}
 # Matroska's element numbers.
 _SEGMENT, _TRACKS, _TRACK, _TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83
@@ -28,7 +29,7 @@ _VIDEO, _PROJECTION, _YAW, _PITCH, _ROLL = 0xE0, 0x7670, 0x7673, 0x7674, 0x7675
 _OPENED = {_SEGMENT, _TRACKS, _TRACK, _VIDEO, _PROJECTION}
 
 
-class Geometry(NamedTuple):
+class PixelGeometry(NamedTuple):
     """What is done to a decoded frame.
 
     Attributes:
@@ -66,11 +67,11 @@ class Geometry(NamedTuple):
         return np.ascontiguousarray(image), scale
 
 
-UPRIGHT = Geometry(np.eye(2, dtype=int), 1.0)
+UPRIGHT = PixelGeometry(np.eye(2, dtype=int), 1.0)
 
 
 def read(path, capture):
-    """Returns the Geometry of a video, and switches OpenCV's own turning off.
+    """Returns the PixelGeometry of a video, and switches OpenCV's own turning off.
 
     Args:
         path: of the video.
@@ -81,14 +82,14 @@ def read(path, capture):
     """
     aspect = _aspect(path, capture)
     if not capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0):
-        return Geometry(UPRIGHT.matrix, aspect)  # A backend that turns frames by itself.
+        return PixelGeometry(UPRIGHT.matrix, aspect)  # A backend that turns frames by itself.
     matrix = _base_media_matrix(path)
     if matrix is None:
         matrix = _matroska_matrix(path)
     if matrix is None:
         angle = math.radians(capture.get(cv2.CAP_PROP_ORIENTATION_META))  # Clockwise.
         matrix = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    return Geometry(_quarter_turns(path, np.array(matrix, float)), aspect)
+    return PixelGeometry(_quarter_turns(path, np.array(matrix, float)), aspect)
 
 
 def _aspect(path, capture):
@@ -221,7 +222,7 @@ def _variable(data, start, *, keep_marker):
     value = int.from_bytes(data[start : start + length], 'big')
     if not keep_marker:
         value &= (1 << 7 * length) - 1
-        if value == (1 << 7 * length) - 1:  # Of unknown size: to the end of what holds it.
+        if value == (1 << 7 * length) - 1:  # Unknown size: to the end of what holds it.
             value = len(data)
     return value, start + length
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
+from seqface_jax.files import write_text
 from seqface_jax.reconstruction import (
     contact_sheet,
     export,
@@ -23,7 +24,7 @@ from seqface_jax.reconstruction import (
     rigged_glb,
 )
 
-PHOTOS_PER_SECOND = 2.0  # Of the animation, where the frames are photos without a time.
+PHOTOS_PER_SECOND = 2.0  # Rate of the animation where the frames are photos without a time.
 _PHOTO_PX = 1600  # Longest side of a picture in overlay/.
 _MAX_KEPT = 2 * contact_sheet.MAX_TILES  # Pictures in memory; beyond it every second goes.
 
@@ -178,10 +179,10 @@ class ResultFiles:
             files.append(self._path('landmarks.json'))
             indices = self._overlay.landmark_indices
             values = frame_tables.landmarks(face.vertices, indices, self._entries)
-            frame_tables.write_text(files[-1], frame_tables.json_text(values))
+            write_text(files[-1], frame_tables.json_text(values))
         files.append(self._path('expression.csv'))
         text = frame_tables.expression_csv(self._names, self._expressions)
-        frame_tables.write_text(files[-1], text)
+        write_text(files[-1], text)
         files.append(self._path('face_rigged.glb'))
         self._write_rig(files[-1], face)
         page = self._path('face.html')

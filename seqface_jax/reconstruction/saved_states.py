@@ -9,7 +9,7 @@ from seqface_jax import errors, files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection
 
-FORMAT = 1  # Of what is saved; raised when an older program could not read it.
+FORMAT = 1  # Version of what is saved; raised when an older program could not read it.
 _LEAF = 'network'
 
 
@@ -113,6 +113,6 @@ def _state(content, network):
     network = jax.tree_util.tree_map_with_path(leaf, network)
     if 'detection_box' not in content:
         return network, None, num_frames
-    fields = {name: content[f'detection_{name}'] for name in face_detection.Face._fields}
+    fields = {name: content[f'detection_{name}'] for name in face_detection.DetectedFace._fields}
     fields['found_by'] = fields['found_by'].item()
-    return network, face_detection.Face(**fields), num_frames
+    return network, face_detection.DetectedFace(**fields), num_frames

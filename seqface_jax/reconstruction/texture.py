@@ -22,7 +22,7 @@ _SHARPNESS = 3  # Power of the frontal view's preference: blur comes from mixing
 _FIT = 4  # Power of the pose's score: few photos that fit well give more detail than many.
 _BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
 _DEPTH_PX = 192  # Side of the z-buffer.
-_EDGE = 0.012  # Of the size: weights fade out over so much at the edge of what is visible.
+_EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of the texture's side.
 _MIRROR = 0.02  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
 _MAX_GAIN = 1.6  # Photos are made as bright as those before by at most this factor.
@@ -84,7 +84,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     photo, pose = _at_texel_scale(photo, pose, size)
     place = pose.project(texels)
     seen = pose.transform.apply(texels)
-    normals = pose_lib.map_normals(texels) @ pose.transform.rotation.T
+    normals = position_map.normals(texels.astype(np.float64)) @ pose.transform.rotation.T
     towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
     facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
     height, width = photo.shape[:2]

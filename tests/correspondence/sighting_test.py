@@ -4,7 +4,7 @@ import pytest
 from configs import correspondence as correspondence_config
 from seqface_jax import checkpoints, models
 from seqface_jax.correspondence import sighting
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop
 
 
 class _Finder(sighting.FaceFinder):

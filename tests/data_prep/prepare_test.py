@@ -11,6 +11,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from data_prep import prepare, records
 from data_prep import subject as subject_lib
@@ -128,6 +129,7 @@ def test_finished_records_are_up_to_date_and_left_alone(prepared, tree):
     assert 'is up to date' in prepare.summary(again, up_to_date)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(prepared, tree, tmp_path):
     _prepare(tree, tmp_path, num_workers=2)
     assert _digest(tmp_path) == _digest(prepared[0])
@@ -292,6 +294,7 @@ def test_an_open3d_that_does_not_load_is_not_a_fault_of_the_scans(tree, tmp_path
         _prepare(tree, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
@@ -336,6 +339,7 @@ def _run_and_kill(function, renames):
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_new_records_take_the_place_of_old_ones_whole_whenever_they_are_killed(tmp_path):
     new, folder, old = (str(tmp_path / name) for name in ('new', 'folder', 'old'))
 
@@ -363,6 +367,7 @@ def test_new_records_take_the_place_of_old_ones_whole_whenever_they_are_killed(t
         write(folder, 'first')
 
 
+@pytest.mark.slow
 def test_a_work_file_killed_before_its_rename_is_not_there(tmp_path):
     path = str(tmp_path / 'x.npz')
     assert _run_and_kill(lambda: work_files.save(path, 'k', {'x': np.zeros(9)}), 0)
@@ -437,10 +442,13 @@ def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_t
 
 
 def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
-    tree, tmp_path, monkeypatch
+    prepared, tree, tmp_path, monkeypatch
 ):
-    alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
-    turn = canonical.RigidTransform(canonical.rotation_vector_matrix([0.6, 0, 0]), np.zeros(3))
+    data_dir = shutil.copytree(prepared[0], tmp_path / 'data')
+    shutil.rmtree(data_dir / 'bu4dfe')
+    for name in ('F003.read.npz', 'common_frame.npz'):  # The other two are read already.
+        os.remove(data_dir / '.work' / 'bu4dfe' / name)
+    turn = canonical.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject_lib.read
 
     def read_turned(task):
@@ -456,8 +464,9 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     monkeypatch.setattr(subject_lib, 'read', read_turned)
     monkeypatch.setattr(pose_outliers, 'MIN_GROUP', 3)
     monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
-    report, _ = _prepare(tree, tmp_path / 'data')
-    assert set(report['subjects']) == {'F001', 'F004'} and alone['skipped'] == []
+    report, up_to_date = _prepare(tree, data_dir)
+    assert not up_to_date and prepared[1]['skipped'] == []
+    assert set(report['subjects']) == {'F001', 'F004'}
     (entry,) = report['skipped']
     assert (entry['what'], entry['where']) == ('subject', 'F003')
     assert 'more than 6 mm is a wrong pose' in entry['why']

@@ -100,7 +100,7 @@ def test_the_protocol_says_what_every_metric_measures(evaluated):
 
 def test_every_subject_counts_once(evaluated):
     assert {row['split']: row['num_subjects'] for row in _rows(evaluated)} == {
-        'train': 3,  # Of five: no more were asked for.
+        'train': 3,  # Three of five: no more were asked for.
         'test': 2,
     }
     with open(evaluated / 'eval' / 'per_subject.csv', newline='') as file:
@@ -200,6 +200,7 @@ def test_answers_that_are_not_finite_are_named(tiny_records, tmp_path):
         evaluate.evaluate([str(tmp_path / 'broken')], options)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_names_what_is_wrong(evaluated):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, 'run_eval.py', f'--workdir={evaluated}', '--frames=1']

@@ -5,17 +5,17 @@ import os
 import cv2
 import numpy as np
 from scipy import io
+from scipy.spatial.transform import Rotation
 
-from data_prep.registration.canonical import rotation_vector_matrix
 from data_prep.scans import morphable_model, scan_io
 from data_prep.scans.scan import Scan
 from data_prep.synthetic.face import EXPRESSIONS, face_model
 from tests.helpers import small_raw_tree
 
 PHOTO = 180  # Pixels, both ways.
-RADIUS = 0.32 * PHOTO  # Of the drawn face ...
+RADIUS = 0.32 * PHOTO  # Radius of the drawn face ...
 RADIUS_MM = 85.0  # ... which is so much of the head.
-SHAPES = 4  # Of the look-alike of the face model.
+SHAPES = 4  # Shapes of the look-alike of the face model.
 
 
 def person(seed):
@@ -29,7 +29,7 @@ def person(seed):
 def moved(scan, seed):
     """Returns the scan as a scanner would stand: turned and moved a little."""
     rng = np.random.default_rng(seed)
-    rotation = rotation_vector_matrix(rng.normal(0, 0.1, 3))
+    rotation = Rotation.from_rotvec(rng.normal(0, 0.1, 3)).as_matrix()
     return Scan(np.float32(scan.vertices @ rotation.T + rng.normal(0, 20, 3)), scan.triangles)
 
 

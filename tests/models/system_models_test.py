@@ -7,7 +7,7 @@ import pytest
 
 from seqface_jax import checkpoints, models
 from tests import conftest
-from tests.helpers.compiling import FAST
+from tests.helpers.compiling import quick_jit
 
 SMALL_R2N2 = {
     'name': 'r2n2',
@@ -56,9 +56,8 @@ class System:
         drawn = jax.tree_util.tree_map_with_path(_draw, shapes)
         self.variables = drawn | {'constants': jax.tree.map(jnp.float32, constants)}
         self.frames = jax.random.uniform(jax.random.key(1), (2, FRAMES, SIZE, SIZE, 3))
-        self.apply = jax.jit(
+        self.apply = quick_jit(
             lambda frames: self.model.apply(self.variables, frames, train=False),
-            compiler_options=FAST,
         )
         self.answers = self.apply(self.frames)
 
@@ -98,7 +97,7 @@ def test_the_gradient_reaches_every_parameter(system):
         learnt = system.learnt(prediction)
         return (learnt * weights[..., : learnt.shape[-1]]).sum()
 
-    grads = jax.jit(jax.grad(loss), compiler_options=FAST)(system.variables['params'])
+    grads = quick_jit(jax.grad(loss))(system.variables['params'])
     flat = jax.tree_util.tree_leaves_with_path(grads)
     dead = [jax.tree_util.keystr(path) for path, grad in flat if not np.abs(grad).max() > 0]
     # Lium's biases before a normalisation, which takes every mean away.
@@ -114,9 +113,8 @@ def test_what_a_network_remembers_is_what_it_says_that_it_reads(system):
 def test_stepping_equals_scanning(system):
     if models.reads(system.config) in ('frame', 'front'):
         return  # Nothing is remembered, as the test above shows.
-    step = jax.jit(
+    step = quick_jit(
         lambda state, frame: system.model.apply(system.variables, state, frame, method='step'),
-        compiler_options=FAST,
     )
     state = system.model.apply(system.variables, 2, method='initial_state')
     for t in range(FRAMES):
