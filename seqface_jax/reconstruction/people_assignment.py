@@ -136,7 +136,7 @@ def place_evidence(crop, previous):
     """Returns the log odds, at most 0, of a face's move from the last frame of a video.
 
     Args:
-        crop: correspondence.turned_crops.Crop of the face; previous: that of the person on the frame
+        crop: turned_crops.Crop of the face; previous: that of the person on the frame
             before, or None if they were not on it.
     """
     if previous is None:
