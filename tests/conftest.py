@@ -1,4 +1,4 @@
-"""Records of a few made-up people, shared by the tests of what reads records."""
+"""How the tests compile, and records of a few made-up people for what reads records."""
 
 import functools
 import os
@@ -9,10 +9,19 @@ import pytest
 
 from seqface_jax.data import frame_maps
 from seqface_jax.geometry import position_map
+from tests.helpers import compiling
 
 SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
 SPLITS['test'] = ('F005', 'M005')
 NUM_POINTS = 16384
+
+
+def pytest_configure(config):
+    """Keeps compiled programs in .pytest_cache/d/compiled, if pytest keeps anything."""
+    folder = config.cache.mkdir('compiled') if hasattr(config, 'cache') else None
+    if folder is not None and not hasattr(config, 'workerinput'):  # Not in xdist's workers.
+        compiling.empty_if_large(folder)
+    compiling.set_up(folder)
 
 
 def make_person(subject):

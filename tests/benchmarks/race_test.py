@@ -36,6 +36,7 @@ race.serve({'fill': fill, 'forget': forget})
 """
 
 
+@pytest.mark.slow
 def test_contestants_answer_in_turn_and_have_their_own_memory():
     with (
         race.Contestant(['-c', CODE.replace('STEP', '1')]) as one,
@@ -49,6 +50,7 @@ def test_contestants_answer_in_turn_and_have_their_own_memory():
         assert one.ask('end')['peak_mb'] > 1
 
 
+@pytest.mark.slow
 def test_a_contestant_that_ends_is_told():
     with race.Contestant(['-c', 'pass']) as gone:
         with pytest.raises(RuntimeError, match='ended when it was asked to turn'):
@@ -75,6 +77,7 @@ def test_ratios_are_to_our_step():
     assert '| graph | 2.000 | 0.900 | 1.80 | 2.00 | 1.20 | 1000 | 0.50 | 400 | 0.75 |' in text
 
 
+@pytest.mark.slow
 def test_a_forgotten_peak_is_counted_no_more():
     with race.Contestant(['-c', FORGETFUL]) as contestant:
         before, after = (contestant.ask(word)['peak_mb'] for word in ('fill', 'forget'))

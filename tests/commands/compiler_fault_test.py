@@ -4,13 +4,22 @@ import sys
 
 import jax
 import numpy as np
+import pytest
 
 from seqface_jax import checkpoints, compiler_fault
+from tests.helpers import compiling
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def test_here_the_compiler_computes_rightly():
+@pytest.fixture
+def shipped():
+    """Compiles as a user's program does, and takes nothing that other tests have compiled."""
+    with compiling.as_shipped():
+        yield
+
+
+def test_here_the_compiler_computes_rightly(shipped):
     assert compiler_fault.computes_rightly()
     assert compiler_fault.state() != compiler_fault.UNGUARDED
 
@@ -33,6 +42,7 @@ def test_what_a_person_says_of_the_setting_stays(monkeypatch):
     assert os.environ['XLA_FLAGS'] == f'{compiler_fault.SETTING}='
 
 
+@pytest.mark.slow
 def test_importing_the_package_guards_and_leaves_opencv_as_it_was():
     program = (
         'import cv2; cv2.setNumThreads(3)\n'
@@ -46,7 +56,31 @@ def test_importing_the_package_guards_and_leaves_opencv_as_it_was():
     subprocess.run([sys.executable, '-c', program], cwd=_ROOT, env=environment, check=True)
 
 
-def test_the_packaged_network_answers_compiled_as_it_does_operation_by_operation():
+@pytest.mark.slow
+@pytest.mark.skipif(not compiler_fault.is_faulty(), reason='this jaxlib computes rightly')
+def test_what_was_compiled_without_the_guard_is_not_taken_for_guarded(tmp_path):
+    """Two programs keep what they compile in one folder, as all tests do; one is unguarded."""
+    environment = {name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'}
+    environment |= {'JAX_COMPILATION_CACHE_DIR': str(tmp_path), 'JAX_PLATFORMS': 'cpu'}
+    found = []
+    for is_guarded in (False, True):
+        program = (
+            'import os\n'
+            'from seqface_jax import compiler_fault\n'
+            f'os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"] if {is_guarded} else ""\n'
+            'print(compiler_fault.computes_rightly())\n'
+        )
+        done = subprocess.run(
+            [sys.executable, '-c', program],
+            cwd=_ROOT, env=environment, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found.append((done.stdout.strip(), len(list(tmp_path.iterdir()))))
+    (unguarded, _), (guarded, num_kept) = found
+    assert (unguarded, guarded) == ('False', 'True')
+    assert num_kept > found[0][1] > 0
+
+
+def test_the_packaged_network_answers_compiled_as_it_does_operation_by_operation(shipped):
     config, model, variables = checkpoints.load(checkpoints.pretrained(), 'best_validation')
     size = config.data.image_size
     frames = np.random.default_rng(0).random((1, size, size, 3)).astype(np.float32)

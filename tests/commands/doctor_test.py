@@ -89,6 +89,7 @@ def test_a_run_that_answers_works_and_none_is_broken(tmp_path, monkeypatch):
     assert finding.mark == BROKEN and 'no pretrained run' in finding.found
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_status_1_and_the_advice(tmp_path):
     done = subprocess.run(
         [sys.executable, '-m', 'seqface_jax.doctor', '--nocamera', f'--workdir={tmp_path}'],

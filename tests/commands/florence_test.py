@@ -45,6 +45,7 @@ def test_scans_of_the_front_and_every_video_are_frames_and_the_rest_is_missing(t
     assert {source.split(subject.id) for subject in source.subjects()} == {'test'}
 
 
+@pytest.mark.slow
 def test_it_is_prepared_by_its_command_and_one_bad_subject_is_skipped_and_listed(tree, tmp_path):
     command = [sys.executable, '-m', 'data_prep', 'florence', '--workers=1']
     done = subprocess.run(

@@ -52,6 +52,7 @@ def test_the_frozen_network_is_compiled_once(path):
     assert network._step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_the_loader_needs_nothing_of_this_project(path, tmp_path):
     with open(frozen.__file__) as file:
         (tmp_path / 'loader.py').write_text(file.read())
@@ -87,6 +88,7 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
         freeze.freeze(str(tmp_path / 'none' / 'x'), *small_run.make())
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_missing():
     done = subprocess.run(
         [sys.executable, '-m', 'seqface_jax.freeze', '--workdir=none', '--output=x'],

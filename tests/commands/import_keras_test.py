@@ -17,6 +17,8 @@ from tests.helpers.compiling import quick_jit
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NARROW = os.path.join(ROOT, 'tests', 'helpers', 'keras2_narrow.h5')  # Saved by Keras 2.
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def imported(tmp_path_factory):

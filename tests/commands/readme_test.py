@@ -1,5 +1,6 @@
 """What README.md and docs/ tell a person to type exists: scripts, configs and flags."""
 
+import functools
 import glob
 import os
 import re
@@ -39,12 +40,19 @@ def test_readme_names_both_commands():
     assert './setup.sh test' in commands()
 
 
+@functools.cache
+def help_of(*script):
+    """Returns what the script says of its flags."""
+    return subprocess.run(
+        [sys.executable, *script, '--help'], cwd=ROOT, capture_output=True, text=True, timeout=120
+    ).stdout
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('command', python_commands())
 def test_a_command_names_real_scripts_configs_and_flags(command):
     script = re.match(r'python (-m [\w.]+|\w+\.py)', command).group(1).split()
-    help_text = subprocess.run(
-        [sys.executable, *script, '--help'], cwd=ROOT, capture_output=True, text=True, timeout=120
-    ).stdout
+    help_text = help_of(*script)
     for flag in re.findall(r'--(\w+)(?==|\s|$)', command):
         assert re.search(rf'--(\[no\])?{flag}\b', help_text), flag
     for config in re.findall(r'--config=(\S+)', command):

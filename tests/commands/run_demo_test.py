@@ -74,12 +74,14 @@ def _rows(output):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
     workdir, photos, tmp_path
 ):
     output = tmp_path / 'new' / 'out'
     command = [sys.executable, 'run_demo.py', f'--workdir={workdir}', f'--input={photos}']
     environment = os.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache')}
+    environment.pop('JAX_COMPILATION_CACHE_DIR', None)
     done = subprocess.run(
         command + [f'--output={output}'],
         cwd=_ROOT,
@@ -110,6 +112,7 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
     assert float(rows['1.jpg']['sharpness']) > float(rows['4.png']['sharpness']) > 0
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
     command = [sys.executable, 'run_demo.py', f'--input={tmp_path}/none']
     command += [f'--output={tmp_path}/out']

@@ -20,6 +20,7 @@ def run_train(*arguments, folder=ROOT):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_tiny_config_trains_into_its_default_workdir(tiny_records, tmp_path):
     status, out, err = run_train(
         f'--config={ROOT}/configs/tiny.py',
@@ -55,6 +56,7 @@ def test_the_recipe_of_the_thesis_trains_a_narrow_network(tiny_records, tmp_path
     assert meta['epoch'] == 3  # The loss fell in every epoch.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'argument, sentence',
     [
@@ -74,6 +76,7 @@ def test_a_mistake_on_the_command_line_ends_with_one_sentence(argument, sentence
     assert 'Traceback' not in err
 
 
+@pytest.mark.slow
 def test_a_config_file_that_is_not_there_is_named():
     status, _, err = run_train('--config=configs/nope.py')
     assert status == 1

@@ -37,6 +37,7 @@ def _can_cut_the_network():
     return subprocess.run([*_ALONE, 'true'], capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not _can_cut_the_network(), reason='needs user namespaces')
 def test_preparing_and_training_need_no_network(tmp_path):
     done = subprocess.run(

@@ -15,7 +15,7 @@ from skimage import data
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _NOT_SOURCE = {'.git', 'raw', 'data', 'runs', 'out', 'build', 'tests', 'benchmarks'}
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def _skip(folder, names):

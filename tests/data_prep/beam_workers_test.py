@@ -81,6 +81,7 @@ def test_options_must_name_something(without_beam):
         beam_workers.BeamWorkers(' , ', 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('function', [_square, _square_here_or_fail])
 def test_beam_does_the_tasks(tmp_path, function):
     pytest.importorskip('apache_beam')

@@ -23,6 +23,7 @@ def test_the_learnt_constants_and_what_reads_photos_are_part_of_it():
     assert not found & {'prepare.py', '__main__.py', 'records.py', 'bu4dfe.py', 'train.py'}
 
 
+@pytest.mark.slow
 def test_every_module_that_reading_imports_is_part_of_it():
     code = f'import {", ".join(prepare._READERS)}, sys; print(*sys.modules)'
     done = subprocess.run(

@@ -9,6 +9,8 @@ import pytest
 pytest.importorskip('atheris')
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('target', ['vrml', 'ply', 'obj', 'record'])
 def test_ten_thousand_mutations_are_read_or_refused(tmp_path, target):

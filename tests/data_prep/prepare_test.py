@@ -128,6 +128,7 @@ def test_finished_records_are_up_to_date_and_left_alone(prepared, tree):
     assert 'is up to date' in prepare.summary(again, up_to_date)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(prepared, tree, tmp_path):
     _prepare(tree, tmp_path, num_workers=2)
     assert _digest(tmp_path) == _digest(prepared[0])
@@ -292,6 +293,7 @@ def test_an_open3d_that_does_not_load_is_not_a_fault_of_the_scans(tree, tmp_path
         _prepare(tree, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'sentence'),
     [
@@ -336,6 +338,7 @@ def _run_and_kill(function, renames):
     return os.waitpid(child, 0)[1] == signal.SIGKILL
 
 
+@pytest.mark.slow
 def test_new_records_take_the_place_of_old_ones_whole_whenever_they_are_killed(tmp_path):
     new, folder, old = (str(tmp_path / name) for name in ('new', 'folder', 'old'))
 
@@ -363,6 +366,7 @@ def test_new_records_take_the_place_of_old_ones_whole_whenever_they_are_killed(t
         write(folder, 'first')
 
 
+@pytest.mark.slow
 def test_a_work_file_killed_before_its_rename_is_not_there(tmp_path):
     path = str(tmp_path / 'x.npz')
     assert _run_and_kill(lambda: work_files.save(path, 'k', {'x': np.zeros(9)}), 0)

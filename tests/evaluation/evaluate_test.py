@@ -194,6 +194,7 @@ def test_answers_that_are_not_finite_are_named(tiny_records, tmp_path):
         evaluate.evaluate([str(tmp_path / 'broken')], options)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_names_what_is_wrong(evaluated):
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     command = [sys.executable, 'run_eval.py', f'--workdir={evaluated}', '--frames=1']

@@ -1,8 +1,64 @@
-"""Compiling for tests: unoptimised code, where to compile costs more than to run."""
+"""How tests compile: without optimisation, for to compile costs more than to run, and once.
 
+A compiled program is kept in a folder that all processes of a run, and later runs, share. JAX finds
+it by the program, the releases, the compiler's options and XLA_FLAGS: what was compiled without the
+guard against the compiler's fault (seqface_jax/compiler_fault.py) is never taken for what is
+compiled with it. A test of the compiled program itself compiles `as_shipped`.
+"""
+
+import contextlib
 import functools
+import os
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 FAST = {'xla_backend_optimization_level': 0}
 quick_jit = functools.partial(jax.jit, compiler_options=FAST)
+_UNOPTIMISED = {'jax_disable_most_optimizations': True}
+_KEEP_ALL = {
+    'jax_persistent_cache_min_compile_time_secs': 0.0,
+    'jax_persistent_cache_min_entry_size_bytes': -1,
+}
+_LARGEST_BYTES = 2**30  # A folder that has grown larger is emptied before a run.
+
+
+def set_up(folder=None):
+    """Sets JAX up in this process and, by the environment, in those that it starts.
+
+    Args:
+        folder: of the compiled programs; None keeps none.
+    """
+    options = dict(_UNOPTIMISED)
+    if folder is not None:
+        options |= _KEEP_ALL | {'jax_compilation_cache_dir': str(folder)}
+    for name, value in options.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value)
+
+
+def empty_if_large(folder):
+    """Removes the compiled programs in `folder` (pathlib.Path) if they take over 1 GiB."""
+    paths = list(folder.iterdir())
+    if sum(path.stat().st_size for path in paths) > _LARGEST_BYTES:
+        for path in paths:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def as_shipped():
+    """Compiles anew what is called inside, optimised as for a user, and keeps none of it."""
+    options = {
+        'jax_disable_most_optimizations': jax.config.read('jax_disable_most_optimizations'),
+        'jax_enable_compilation_cache': jax.config.jax_enable_compilation_cache,
+    }
+    try:
+        for name in options:
+            jax.config.update(name, False)
+        jax.clear_caches()
+        compilation_cache.reset_cache()  # JAX asks only once whether it keeps programs.
+        yield
+    finally:
+        for name, value in options.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()

@@ -19,6 +19,8 @@ from tests.helpers.compiling import quick_jit
 
 IMAGE_SIZE, NUM_FRAMES = 64, 2
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def pair():

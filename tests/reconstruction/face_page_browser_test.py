@@ -15,6 +15,7 @@ _FLAGS = ('--headless=new', '--no-sandbox', '--disable-dev-shm-usage', '--enable
 _FLAGS += ('--use-gl=angle', '--use-angle=swiftshader', '--enable-unsafe-swiftshader')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(_CHROMIUM is None, reason='Chromium is not installed')
 def test_the_page_builds_itself_without_an_error(tmp_path):
     vertices, triangles, _ = small_fit.mesh()

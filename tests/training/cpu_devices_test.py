@@ -28,6 +28,7 @@ def test_devices_are_as_asked_or_as_many_cores_as_share_a_batch_evenly(
     assert cpu_devices.count(asked, batch_size, num_cores) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('xla_flags', 'expected'), [('', '2'), ('--xla_force_host_platform_device_count=3', '3')]
 )

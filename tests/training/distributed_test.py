@@ -70,6 +70,7 @@ def run_pair(data_dir, workdirs, second_dies_at=None):
     return [process.returncode for process in processes], texts[0]
 
 
+@pytest.mark.slow
 def test_two_processes_one_of_them_killed_and_both_started_again_train_like_one(
     tiny_records, tmp_path, monkeypatch
 ):

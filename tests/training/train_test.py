@@ -93,6 +93,7 @@ def whole_run(tiny_records, tmp_path_factory):
         return config, workdir, train.train_and_evaluate(config, workdir)
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_reading_and_while_saving_ends_like_one_never_stopped(
     whole_run, tiny_records, tmp_path
 ):
@@ -134,6 +135,7 @@ def test_the_best_checkpoints_hold_averaged_weights_and_their_losses(whole_run):
     assert not equal(averaged['params'], raw['params'])
 
 
+@pytest.mark.slow
 def test_four_devices_train_like_one(tiny_records, tmp_path):
     # A large epsilon: Adam as it is divides the rounding noise of a vanishing gradient by itself.
     changes = {'augmentation': True, 'epsilon': 1e-3}
