@@ -8,6 +8,7 @@ v)). The photo's camera is taken to look along the scan's -z axis, as in BU-4DFE
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
 from data_prep.registration import canonical, ray_casting, template
@@ -217,7 +218,7 @@ def _starts(scan, before):
     located = canonical.locate(scan, template.template())
     yield located
     for turn in _TURNS_RAD:
-        rotation = canonical.rotation_vector_matrix(np.array([0.0, turn, 0.0]))
+        rotation = Rotation.from_rotvec([0.0, turn, 0.0]).as_matrix()
         yield RigidTransform(rotation, np.zeros(3)).compose(located)
 
 

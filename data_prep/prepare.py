@@ -15,7 +15,6 @@ listed; only a tree of which nothing can be used is an error.
 
 import contextlib
 import datetime
-import fcntl
 import glob
 import importlib.metadata
 import json
@@ -32,6 +31,7 @@ from data_prep.registration import canonical, pose_outliers, ray_casting, templa
 from data_prep.registration.canonical import RigidTransform
 from data_prep.sources import Skipped
 from data_prep.work import beam_workers, work_files, workers
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')
@@ -519,17 +519,15 @@ def _locked(work_dir):
     """Holds the work folder for this process alone; raises UserError if another has it."""
     try:
         os.makedirs(work_dir, exist_ok=True)
-        file = open(os.path.join(work_dir, 'lock'), 'w', encoding='utf-8')
+        file = files.lock(os.path.join(work_dir, 'lock'))
+    except BlockingIOError:
+        raise UserError(
+            f'another preparation is writing to {work_dir}; wait for it or stop it'
+        ) from None
     except OSError as error:
         sentence = f'cannot write to {error.filename} ({error.strerror})'
         raise UserError(f'{sentence}; choose another --data_dir') from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f'another preparation is writing to {work_dir}; wait for it or stop it'
-            ) from None
         try:
             for path in glob.glob(os.path.join(work_dir, '*.tmp')):
                 os.remove(path)  # What a killed run was writing.

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.hard_pictures.template_model import EYE_SLICES, NUM_SKIN, NUM_USED
+from data_prep.synthetic.head import smoothstep
 
 # Skin from very light to very dark, linear RGB.
 _TONES = np.float32(
@@ -36,12 +37,6 @@ class Places(NamedTuple):
     hairline: np.ndarray
     lids_mm: np.ndarray
     open_sky: np.ndarray
-
-
-def smoothstep(low, high, x):
-    """Returns 0 below low, 1 above high, smooth between."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 def _to_polyline(points, line):

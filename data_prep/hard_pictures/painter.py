@@ -2,9 +2,9 @@
 
 import numpy as np
 import open3d as o3d
-from scipy import sparse
 
 from data_prep.hard_pictures.template_model import NUM_SKIN
+from seqface_jax.geometry import surface
 
 OVERSAMPLING = 1.5  # Rays a pixel along each side.
 _MIN_OPEN = 0.12
@@ -17,7 +17,7 @@ class Scene:
         """Takes [V, 3] mm, [F, 3], [V, 3] linear RGB, [V] and [V] in [0, 1]."""
         self.vertices, self.triangles = vertices, triangles
         self.albedo, self.gloss, self.open_sky = albedo, gloss, open_sky
-        self.normals = vertex_normals(vertices, triangles)
+        self.normals = surface.vertex_normals(vertices, triangles).astype(np.float32)
         self.rays = o3d.t.geometry.RaycastingScene(nthreads=1)
         self.rays.add_triangles(
             o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
@@ -28,19 +28,6 @@ class Scene:
         """Returns whether rays [N, 3], [N, 3] meet anything, [N] bool."""
         rays = np.concatenate([starts, directions], 1).astype(np.float32)
         return self.rays.test_occlusions(o3d.core.Tensor(rays), nthreads=1).numpy()
-
-
-def vertex_normals(vertices, triangles):
-    """Returns unit normals [V, 3] of vertices [V, 3] joined by triangles [F, 3]."""
-    a, b, c = (vertices[triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    count, rows = len(vertices), triangles.T.ravel()
-    columns = np.tile(np.arange(len(triangles)), 3)
-    join = sparse.csr_matrix(
-        (np.ones(len(rows), np.float32), (rows, columns)), (count, len(triangles))
-    )
-    normal = join @ face
-    return (normal / (np.linalg.norm(normal, axis=1, keepdims=True) + 1e-9)).astype(np.float32)
 
 
 def sample_lights(rng, rotation):
@@ -158,7 +145,7 @@ def open_sky(vertices, triangles, rng, count=96):
         o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
         o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
     )
-    normals = vertex_normals(vertices, triangles)[:NUM_SKIN]
+    normals = surface.vertex_normals(vertices, triangles)[:NUM_SKIN].astype(np.float32)
     free = np.zeros(NUM_SKIN)
     for _ in range(count):
         direction = normals + rng.standard_normal(normals.shape)

@@ -7,6 +7,7 @@ import numpy as np
 
 from data_prep.hard_pictures import camera, damage, looks, painter, people, things
 from data_prep.hard_pictures.template_model import NUM_SKIN, NUM_USED
+from seqface_jax.geometry import surface
 
 SIZE = 160  # Pixels a side; training cuts 128 out of them.
 _NO_FACE = 0.1  # Share of pictures that show no face, for the face score.
@@ -118,7 +119,7 @@ def _scene(world, vertices, rng, plain):
     model = world.kinds.model
     albedo, gloss, hair_tone = looks.paint(world.places, model, vertices, rng)
     head = np.concatenate([model.triangles[name] for name in ('skin', 'gums', 'teeth', 'eyes')])
-    normals = painter.vertex_normals(vertices, head)
+    normals = surface.vertex_normals(vertices, head).astype(np.float32)
     sky = np.full(NUM_USED, 0.55, np.float32)
     sky[:NUM_SKIN] = world.places.open_sky
     sky[21451:] = 0.8

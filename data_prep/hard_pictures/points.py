@@ -3,6 +3,7 @@
 import numpy as np
 
 from data_prep.hard_pictures.template_model import NUM_FACE
+from seqface_jax.geometry import surface
 
 NUM_POINTS = 500
 _REACH_MM = 108.0  # From the nose tip.
@@ -46,12 +47,10 @@ def _seen_from_outside(model):
     """Returns the face vertices that some ray from far away reaches."""
     import open3d as o3d
 
-    from data_prep.hard_pictures.painter import vertex_normals
-
     triangles = model.triangles['skin']
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(o3d.core.Tensor(model.mean), o3d.core.Tensor(triangles.astype(np.uint32)))
-    normals = vertex_normals(model.mean, triangles)[:NUM_FACE]
+    normals = surface.vertex_normals(model.mean, triangles)[:NUM_FACE].astype(np.float32)
     seen = np.zeros(NUM_FACE, bool)
     for direction in ((0, 0, 1), (0.7, 0, 0.7), (-0.7, 0, 0.7), (0, 0.4, 0.9), (0, -0.4, 0.9)):
         starts = model.mean[:NUM_FACE] + 0.8 * normals

@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from data_prep.hard_pictures import people, points, template_eyes, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax.geometry import alignment
+from seqface_jax.geometry import principal as principal_lib
 
 _COMPONENTS = 128
 _SAMPLES = 3000
@@ -85,10 +86,8 @@ def principal(offsets, count):
 
     About zero, not about their mean: what a kind differs by from the middle is part of the spread.
     """
-    values, vectors = np.linalg.eigh(offsets @ offsets.T)
-    order = values.argsort()[::-1][:count]
-    components = (vectors[:, order].T @ offsets) / np.sqrt(len(offsets))
-    return components, values[order].sum() / values.sum()
+    components = principal_lib.components(offsets, count)
+    return components, len(offsets) * np.square(components).sum() / np.square(offsets).sum()
 
 
 def build(face_dir, kinds, people_file):

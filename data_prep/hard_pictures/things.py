@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.hard_pictures.looks import hair_color, noise, random_color, smoothstep
+from data_prep.hard_pictures.looks import hair_color, noise, random_color
 from data_prep.hard_pictures.template_model import NUM_SKIN
+from data_prep.synthetic.head import grid_triangles, smoothstep
 
 
 class Thing(NamedTuple):
@@ -337,15 +338,6 @@ def clothes(skin, rng):
         rng,
         spread=rng.uniform(0, 0.6),
         scale=rng.uniform(3, 60),
-    )
-
-
-def grid_triangles(rows, columns):
-    """Returns the triangles of a grid of vertices, [F, 3]."""
-    index = np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    return np.concatenate(
-        [np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)]
     )
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from data_prep.registration import ray_casting as position_map_lib
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import alignment
+from seqface_jax.geometry import alignment, surface, vectors
 from seqface_jax.geometry import position_map as grid
 
 # The template's points count fully on the inner face and fade out where hair, ears, collar and
@@ -324,7 +325,7 @@ def _sample(template, voxel_mm):
     area = _vertex_areas(vertices, template.triangles)
     near = np.linalg.norm(vertices - nose, axis=1) <= grid.CROP_RADIUS_MM
     inside = (area > 0) & near & (vertices[:, 2] > 0)
-    normals = vertex_normals(vertices, template.triangles, smoothing=2)[inside]
+    normals = surface.vertex_normals(vertices, template.triangles, smoothing=2)[inside]
     vertices, area = vertices[inside], area[inside]
     voxel = np.unique(np.floor(vertices / voxel_mm), axis=0, return_inverse=True)[1].ravel()
     total = np.bincount(voxel, area)
@@ -362,7 +363,7 @@ class _Target:
     def __init__(self, scan, *, coarse=True):
         scan = cleaning.weld(scan)  # At a seam of the texture there is no rim.
         vertices = scan.vertices.astype(np.float64)
-        normals = vertex_normals(vertices, scan.triangles, smoothing=3)
+        normals = surface.vertex_normals(vertices, scan.triangles, smoothing=3)
         usable = np.isfinite(normals).all(axis=1) & (np.abs(normals).sum(axis=1) > 0)
         self.points, self.normals = vertices[usable], normals[usable]
         self.on_rim = cleaning.on_rim(len(vertices), scan.triangles)[usable]
@@ -380,25 +381,6 @@ def _vertex_areas(vertices, triangles):
     return np.bincount(triangles.ravel(), area, minlength=len(vertices))
 
 
-def vertex_normals(vertices, triangles, *, smoothing=0):
-    """Returns unit normals [V, 3], 0 for unused vertices, averaged `smoothing` times around."""
-    a, b, c = np.moveaxis(vertices[triangles], 1, 0)
-    ones = np.ones(3 * len(triangles))
-    columns = np.repeat(np.arange(len(triangles)), 3)
-    incidence = sparse.csr_array(
-        (ones, (triangles.ravel(), columns)), shape=(len(vertices), len(triangles))
-    )
-    normals = incidence @ np.cross(b - a, c - a)
-    for _ in range(smoothing):
-        normals = incidence @ (incidence.T @ _unit(normals))
-    return _unit(normals)
-
-
-def _unit(vectors):
-    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(length > 0, length, 1)
-
-
 def _nose_candidates(target):
     """Returns indices of coarse scan points that protrude most from their surroundings."""
     points, normals = target.coarse_points, target.coarse_normals
@@ -408,7 +390,7 @@ def _nose_candidates(target):
     sums = [np.bincount(pairs[:, 0], points[pairs[:, 1], i], len(points)) for i in range(3)]
     mean = np.stack(sums, axis=1) / np.maximum(count, 1)[:, None]
     sums = [np.bincount(pairs[:, 0], normals[pairs[:, 1], i], len(points)) for i in range(3)]
-    patch_normals = _unit(np.stack(sums, axis=1))
+    patch_normals = vectors.unit(np.stack(sums, axis=1))
     protrusion = ((points - mean) * patch_normals).sum(axis=1)
     protrusion[count < 0.3 * np.median(count)] = -np.inf
     chosen = []
@@ -432,12 +414,12 @@ def _starts(target, template, *, turned):
     nose = position_map_lib.nose_tip(template)
     rotations, translations = [], []
     for tip, z in zip(tips, forward, strict=True):
-        x = _unit(np.cross(np.eye(3)[np.argmin(np.abs(z))], z))
+        x = vectors.unit(np.cross(np.eye(3)[np.argmin(np.abs(z))], z))
         frame = np.stack([x, np.cross(z, x), z], axis=1)
         for roll in rolls:
             for pitch in _PITCHES_RAD:
-                rotation = frame @ rotation_vector_matrix([0, 0, roll])
-                rotation = rotation @ rotation_vector_matrix([pitch, 0, 0])
+                turns = Rotation.from_rotvec([[0, 0, roll], [pitch, 0, 0]]).as_matrix()
+                rotation = frame @ turns[0] @ turns[1]
                 rotations.append(rotation)
                 translations.append(tip - rotation @ nose)
     rotations = np.array(rotations).reshape(-1, 3, 3)
@@ -445,16 +427,6 @@ def _starts(target, template, *, turned):
     cosine = (np.trace(rotations, axis1=1, axis2=2) - 1) / 2
     wanted = (cosine > np.cos(_MAX_TURN_RAD)) != turned
     return rotations[wanted], translations[wanted]
-
-
-def rotation_vector_matrix(vector):
-    """Returns the rotations [..., 3, 3] about the vectors [..., 3] by their length in radians."""
-    vector = np.asarray(vector, np.float64)
-    angle = np.linalg.norm(vector, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(_unit(vector), -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
 
 
 def _distinct(poses, costs, template):
@@ -487,7 +459,7 @@ def _coarse_icp(starts, source, target, iterations):
             return (rotation, translation), costs
         scale = np.maximum(3 * np.median(capped, axis=1), 10.0)[:, None]
         weights = source.start_weights * np.where(valid, _tukey(distance / scale), 0)
-        normals = _unit(normals + moved_normals)
+        normals = vectors.unit(normals + moved_normals)
         misfit = ((target.coarse_points[nearest] - moved) * normals).sum(axis=-1)
         turn, shift = _gauss_newton(moved, misfit, normals, weights)
         rotation = turn @ rotation
@@ -518,7 +490,7 @@ def _icp(start, size, source, target, *, carry):
     for _ in range(_MAX_ITERATIONS):
         offset = (source.positions - middle) * size
         moved = (middle + offset) @ rotation.T + translation
-        normals = _unit(source.normals / size) @ rotation.T
+        normals = vectors.unit(source.normals / size) @ rotation.T
         misfit, distance, normals, trust = _match(moved, normals, source, target, carry)
         if carry:
             system = sparse.diags_array(trust + 1e-4) + _STIFFNESS * source.laplacian
@@ -575,7 +547,7 @@ def _match(moved, moved_normals, source, target, carry):
         for _ in range(2):
             foreign = foreign[source.neighbours].any(axis=1)
         trust = np.where(foreign, 0, trust)
-    normals = np.where((trust > 0)[:, None], _unit(normals + moved_normals), moved_normals)
+    normals = np.where((trust > 0)[:, None], vectors.unit(normals + moved_normals), moved_normals)
     misfit = ((target.points[nearest] - moved) * normals).sum(axis=-1)
     return misfit, distance, normals, trust
 
@@ -647,5 +619,5 @@ def _solve(jacobian, misfit, weights, damping, pull):
 
 
 def _as_motion(step, centre):
-    turn = rotation_vector_matrix(step[:, :3])
+    turn = Rotation.from_rotvec(step[:, :3]).as_matrix()
     return turn, centre - (turn @ centre[..., None])[..., 0] + step[:, 3:]

@@ -8,9 +8,11 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from data_prep.scans import scan as scan_lib
 from data_prep.scans.scan import ScanError
+from seqface_jax.geometry import vectors
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+'  # Up to its closing mark, or to the end where none comes.
 _COMMENT = re.compile(rb'(' + _STRING + rb'"?)|#[^\n]*+', re.DOTALL)
@@ -367,10 +369,8 @@ def _texture_name(appearance):
 
 def _rotation(axis_angle):
     """Returns the 3 x 3 matrix of (x, y, z, angle in radians)."""
-    axis, angle = axis_angle[:3], axis_angle[3]
-    x, y, z = axis / (np.linalg.norm(axis) or 1)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    axis, angle = vectors.unit(np.float64(axis_angle[:3])), axis_angle[3]
+    return Rotation.from_rotvec(angle * axis).as_matrix()
 
 
 def _merge(path, shapes, notes):

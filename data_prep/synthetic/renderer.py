@@ -13,6 +13,7 @@ import open3d as o3d
 from data_prep.synthetic import head, skin
 from data_prep.synthetic.head import smoothstep
 from data_prep.synthetic.parts import look_up
+from seqface_jax.geometry.vectors import unit
 
 _WRAP = np.array([0.32, 0.17, 0.12], np.float32)  # Light that skin carries past its terminator.
 _IRIS_RADIUS_MM = 6.1
@@ -182,8 +183,8 @@ class Renderer:
         weight = np.concatenate([1.0 - uv.sum(axis=1, keepdims=True), uv], axis=1)
         both = np.concatenate([normals, vertices], axis=1)
         both = sum(both[corners[:, k]] * weight[:, k : k + 1] for k in range(3))
-        normal, place = _unit(both[:, :3]), both[:, 3:]
-        view = _unit(self.camera.center.astype(np.float32) - place)
+        normal, place = unit(both[:, :3]), both[:, 3:]
+        view = unit(self.camera.center.astype(np.float32) - place)
         frontal = _dot(normal, view)
         normal = normal * np.sign(frontal)[:, None]
         albedo, gloss, power, open_sky, lit = self._materials(
@@ -199,7 +200,7 @@ class Renderer:
             diffuse = np.clip((facing + _WRAP) / (1.0 + _WRAP), 0.0, None) ** 1.2
             shadow = lit[:, None] if k == 0 else 1.0
             color = color + diffuse * shadow * strength * (0.35 + 0.65 * open_sky[:, None])
-            glint = np.clip(_dot(normal, _unit(direction + view)), 0.0, 1.0) ** power
+            glint = np.clip(_dot(normal, unit(direction + view)), 0.0, 1.0) ** power
             shine = shine + (glint * gloss * (facing[:, 0] > -0.1))[:, None] * strength * shadow
         edge = (1.0 - np.abs(frontal)) ** 4
         return (albedo * color + shine + (0.05 * edge * gloss)[:, None]).astype(np.float32)
@@ -310,11 +311,6 @@ class Renderer:
 def _dot(a, b):
     """Returns the inner products of rows, [N]."""
     return np.einsum('ij,ij->i', a, b)
-
-
-def _unit(vectors):
-    """Returns rows of length one."""
-    return vectors / np.sqrt(np.maximum(_dot(vectors, vectors), 1e-12))[:, None]
 
 
 def _teeth(column, shape):

@@ -6,9 +6,7 @@
 The registration takes about a minute; template_people.py draws people from the file.
 """
 
-import os
 import pathlib
-import tempfile
 
 import numpy as np
 from absl import app, flags, logging
@@ -25,6 +23,7 @@ from data_prep.synthetic import (
     template_transfer,
 )
 from data_prep.synthetic.face import face_model
+from seqface_jax import files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.
 _LIP_MM = 0.8  # From the embedded seam of the lips down to the landmarks of the lower lip.
@@ -170,10 +169,7 @@ def write(path, arrays):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.part', delete=False) as file:
-        np.savez(file, **arrays)
-    os.chmod(file.name, 0o644)  # Temporary files are for their owner's eyes only.
-    os.replace(file.name, path)
+    files.write_atomically(path, lambda file: np.savez(file, **arrays))
 
 
 def define_flags():

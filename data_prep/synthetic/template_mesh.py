@@ -15,6 +15,7 @@ from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import ict_facekit
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import surface
 
 NUM_FACE = 9409  # The first vertices are the face with its ears; then head and neck.
 NUM_VERTICES = 11248  # Behind them are the sockets of mouth and eyes.
@@ -126,7 +127,7 @@ def pockets(vertices, triangles):
 
     The share of open directions is weighted by the cosine to the normal, as is ambient light.
     """
-    normals = canonical.vertex_normals(vertices, triangles)
+    normals = surface.vertex_normals(vertices, triangles)
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
     scene.add_triangles(
         o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),

@@ -11,11 +11,10 @@ import pathlib
 
 import numpy as np
 
-from data_prep.registration.canonical import vertex_normals
 from data_prep.synthetic import identity, makehuman
 from data_prep.synthetic.deformation import sample_deformation
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import alignment
+from seqface_jax.geometry import alignment, surface
 
 _NAMES = ('ict', 'makehuman', 'embedded')
 _ICT_SPREAD = (0.6, 1.8)  # Standard deviation of one person's modes; each person draws one.
@@ -88,7 +87,7 @@ class Frame:
         self._mean = np.asarray(mean, np.float64)
         self._eye_rims = eye_rims
         away = np.linalg.norm(self._mean - self._mean[nose_tip], axis=1)
-        outside = ~pockets & (vertex_normals(self._mean, triangles)[:, 2] > 0.0)
+        outside = ~pockets & (surface.vertex_normals(self._mean, triangles)[:, 2] > 0.0)
         corners = self._mean[triangles]
         area = np.linalg.norm(
             np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1

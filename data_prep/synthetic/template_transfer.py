@@ -16,8 +16,9 @@ import open3d as o3d
 from scipy import interpolate, sparse
 from scipy.sparse import csgraph, linalg
 
-from data_prep.registration.canonical import vertex_normals
 from data_prep.scans import cleaning
+from seqface_jax.geometry import vectors
+from seqface_jax.geometry.surface import vertex_normals
 
 # Each round's stiffness, farthest partner in mm and least cosine of the two normals.
 _ROUNDS = (
@@ -86,12 +87,11 @@ class Surface:
         uv = found['primitive_uvs'].numpy().astype(np.float64)
         weights = np.concatenate([1 - uv.sum(axis=1, keepdims=True), uv], axis=1)
         normals = np.einsum('nk,nkd->nd', weights, self.normals[corners])
-        length = np.linalg.norm(normals, axis=1, keepdims=True)
         return (
             found['points'].numpy().astype(np.float64),
             corners,
             weights,
-            normals / np.maximum(length, 1e-12),
+            vectors.unit(normals),
         )
 
     def hits(self, rays):

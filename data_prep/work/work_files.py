@@ -9,6 +9,7 @@ import zlib
 
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 # What NumPy and zipfile raise on a file of arrays that was changed or cut.
@@ -31,17 +32,7 @@ def key_of(*parts):
 def save(path, key, arrays):
     """Writes arrays so that a reader finds all of them or no file, even after a kill."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'wb') as file:
-            np.savez(file, key=np.array(key), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)  # A full disk needs the place.
-        raise
+    files.write_atomically(path, lambda file: np.savez(file, key=np.array(key), **arrays))
 
 
 def is_valid(path, key):

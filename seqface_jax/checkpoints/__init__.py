@@ -9,7 +9,6 @@ SHA-256 of every array and of itself; what is read is checked against them.
 """
 
 import contextlib
-import fcntl
 import functools
 import glob
 import os
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import backend, errors, models
+from seqface_jax import backend, errors, files, models
 from seqface_jax.checkpoints import checksums
 from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
 from seqface_jax.checkpoints.config_file import read_config as read_config
@@ -259,18 +258,16 @@ def lock(workdir):
     """
     try:
         os.makedirs(workdir, exist_ok=True)
-        file = open(os.path.join(workdir, '.lock'), 'w')
+        file = files.lock(os.path.join(workdir, '.lock'))
+    except BlockingIOError as error:
+        raise UserError(
+            f'{workdir} is in use by another process: wait for it, or choose another workdir'
+        ) from error
     except OSError as error:
         raise UserError(
             f'cannot write to the workdir {workdir} ({error.strerror}): choose another'
         ) from error
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f'{workdir} is in use by another process: wait for it, or choose another workdir'
-            ) from error
         yield
 
 

@@ -8,6 +8,7 @@ import os
 import ml_collections
 from flax import traverse_util
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 SECTIONS = ('data', 'model', 'optimizer', 'train', 'eval')
@@ -72,9 +73,7 @@ def write_config(workdir, config):
                 'another workdir, or the config of that run to go on with it'
             )
     os.makedirs(workdir, exist_ok=True)
-    with open(path + '.tmp', 'w') as file:
-        file.write(config.to_json(indent=2) + '\n')
-    os.replace(path + '.tmp', path)
+    files.write_text(path, config.to_json(indent=2) + '\n')
 
 
 def differing_fields(one, other):

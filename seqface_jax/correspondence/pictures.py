@@ -8,6 +8,7 @@ import numpy as np
 
 from seqface_jax.correspondence import crops
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import principal
 
 # The window that is cut out, in shares of the stored picture's side, and its turn and shift: that
 # of a first look, which does not know where the face is ...
@@ -169,7 +170,5 @@ def layouts(pictures, size, mirror, count, reference, *, samples=12_000):
     places = np.concatenate(places)
     far = np.abs(places - 0.5).max((1, 2)) > 1.5
     flat = (places[~far] - reference).reshape(-1, reference.size)
-    values, vectors = np.linalg.eigh(flat.T.astype(np.float64) @ flat / len(flat))
-    order = values.argsort()[::-1][:count]
-    scaled = (vectors[:, order] * np.sqrt(np.maximum(values[order], 0))).T
+    scaled = principal.components(flat.astype(np.float64), count)
     return scaled.reshape(count, *reference.shape).astype(np.float32)

@@ -8,7 +8,7 @@ import os
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import own_files
+from seqface_jax import files, own_files
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.evaluation import calibration, metrics
 from seqface_jax.geometry import rendering
@@ -220,9 +220,8 @@ def views(vertices, triangles):
 
 def save(picture, path):
     """Writes a Figure as PNG, whole or not at all."""
-    draft = path + '.tmp'
-    picture.savefig(draft, format='png', dpi=110, metadata={'Software': own_files.SOFTWARE})
-    os.replace(draft, path)
+    options = {'format': 'png', 'dpi': 110, 'metadata': {'Software': own_files.SOFTWARE}}
+    files.write_atomically(path, lambda file: picture.savefig(file, **options))
 
 
 def _panel_per_split(rows):

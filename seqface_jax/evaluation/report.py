@@ -10,6 +10,7 @@ import os
 import cv2
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.evaluation import metrics, page, tables
 from seqface_jax.geometry import surface
 
@@ -39,7 +40,7 @@ def write(path, found, shown, figures_folder):
         'PROTOCOL': _protocol(found.protocol),
         'DATA': page.script_json(scene(shown)),
     }
-    tables.write_text(path, page.fill(_TEMPLATE, parts))
+    files.write_text(path, page.fill(_TEMPLATE, parts))
 
 
 def scene(shown):

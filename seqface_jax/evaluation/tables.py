@@ -4,10 +4,10 @@ import csv
 import io
 import json
 import os
-import tempfile
 from typing import NamedTuple
 
 from seqface_jax.evaluation import metrics, scoring, statistics
+from seqface_jax.files import write_text
 
 _SUMMARIES = ('scan_to_mesh_mm', 'mesh_to_scan_mm')
 _COLUMNS = (
@@ -312,13 +312,3 @@ def _csv(rows):
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def write_text(path, text):
-    """Writes a text file, whole or not at all."""
-    with tempfile.NamedTemporaryFile(
-        'w', dir=os.path.dirname(path), delete=False, encoding='utf-8'
-    ) as file:
-        file.write(text)
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)

@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import vectors
 
 # Azimuth and elevation in degrees of the landmarks of iBUG's 300-W scheme, in its order but only
 # those of the subject's right and of the middle; measured on the neutral head of ICT-FaceKit
@@ -85,10 +86,8 @@ def regions(size=grid.SIZE):
 
 def regions_of(points):
     """Returns the index in `regions` of the region that each of points [N, 3] mm lies in, or -1."""
-    points = np.asarray(points, np.float64)
-    azimuth = np.arctan2(points[:, 0], points[:, 2])
-    elevation = np.arctan2(points[:, 1], np.hypot(points[:, 0], points[:, 2]))
-    row, column = (np.rint(place).astype(int) for place in grid.pixels_of(azimuth, elevation))
+    angles = vectors.azimuth_elevation(np.asarray(points, np.float64))
+    row, column = (np.rint(place).astype(int) for place in grid.pixels_of(*angles))
     seen = (row >= 0) & (row < grid.SIZE) & (column >= 0) & (column < grid.SIZE)
     labels = np.full((grid.SIZE, grid.SIZE), -1)
     for index, mask in enumerate(regions().values()):

@@ -7,6 +7,8 @@ origin about 90 mm behind the nose tip). Point k = row * SIZE + column.
 
 import numpy as np
 
+from seqface_jax.geometry import vectors
+
 SIZE = 128
 MAX_AZIMUTH_RAD = np.radians(80.0)
 MAX_ELEVATION_RAD = np.radians(70.0)
@@ -42,6 +44,13 @@ def pixels_of(azimuth, elevation, size=SIZE):
     row = (MAX_ELEVATION_RAD - elevation) / (2 * MAX_ELEVATION_RAD) * (size - 1)
     column = (azimuth + MAX_AZIMUTH_RAD) / (2 * MAX_AZIMUTH_RAD) * (size - 1)
     return row, column
+
+
+def normals(points):
+    """Returns the outward unit normals of a position map [S, S, 3], of its shape."""
+    xp = points.__array_namespace__()
+    down, across = xp.gradient(points, axis=(0, 1))
+    return vectors.unit(xp.cross(down, across))
 
 
 def with_mirrored(maps, masks):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax.geometry import sampling, surface
+from seqface_jax.geometry import sampling, surface, vectors
 
 _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
     ((0.0, 0.2, 1.0), 0.55),
@@ -55,7 +55,7 @@ def _view(azimuth_rad):
 
 
 def _shade(normals):
-    normals = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals = vectors.unit(normals)
     shade = np.full(len(normals), _AMBIENT)
     for direction, strength in _LIGHTS:
         direction = np.array(direction) / np.linalg.norm(direction)

@@ -1,6 +1,5 @@
 """An image read between its pixels."""
 
-import cv2
 import jax.numpy as jnp
 import numpy as np
 
@@ -10,10 +9,10 @@ def read(image, row, column):
 
     Args:
         image: [H, W] or [H, W, C].
-        row, column: [h, w], in pixels; the middle of the first one is at 0.
+        row, column: [...], in pixels; the middle of the first one is at 0.
 
     Returns:
-        [h, w] or [h, w, C].
+        [...] or [..., C].
     """
     height, width = image.shape[:2]
     row, column = jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)
@@ -31,6 +30,8 @@ def read(image, row, column):
 
 def sample_texture(texture, uv):
     """Returns the colour of a texture at uv [V, 2], [V, 3] uint8, bilinear."""
+    import cv2  # Not needed on the device.
+
     height, width = texture.shape[:2]
     x = (uv[:, 0] * width - 0.5).astype(np.float32)
     y = ((1 - uv[:, 1]) * height - 0.5).astype(np.float32)

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy import spatial
+from scipy import sparse, spatial
 
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import position_map, vectors
 
 _MASK_SHARE = 0.25  # A map pixel is face if this share of the training scans has it.
 _LONG_EDGE = 6.0  # An unordered point's triangle edges end at this multiple of the median edge.
@@ -86,10 +86,9 @@ def resize_mask(mask, side):
 
 
 def _triangulate(points):
-    azimuth = np.arctan2(points[:, 0], points[:, 2])
-    elevation = np.arctan2(points[:, 1], np.hypot(points[:, 0], points[:, 2]))
     try:
-        triangles = spatial.Delaunay(np.stack([azimuth, elevation], axis=1)).simplices
+        angles = np.stack(vectors.azimuth_elevation(points), axis=1)
+        triangles = spatial.Delaunay(angles).simplices
     except spatial.QhullError:  # All directions alike: a collapsed prediction has no surface.
         return np.repeat(np.arange(len(points), dtype=np.int32)[:, None], 3, axis=1)
     edges = points[triangles] - points[np.roll(triangles, 1, axis=1)]
@@ -101,18 +100,24 @@ def _triangulate(points):
     return triangles
 
 
-def vertex_normals(vertices, triangles):
-    """Returns unit normals [V, 3], area-weighted over the triangles; zeros where there is none."""
+def vertex_normals(vertices, triangles, *, smoothing=0):
+    """Returns unit normals [V, 3], area-weighted over the triangles; zeros where there is none.
+
+    Args:
+        vertices: [V, 3].
+        triangles: [F, 3].
+        smoothing: how often each normal is replaced by the mean of those around it.
+    """
     a, b, c = np.moveaxis(vertices[triangles], 1, 0)
-    face = np.cross(b - a, c - a)
-    normals = np.zeros((len(vertices), 3))
-    for axis in range(3):
-        for corner in range(3):
-            normals[:, axis] += np.bincount(
-                triangles[:, corner], weights=face[:, axis], minlength=len(vertices)
-            )
-    length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return normals / np.maximum(length, 1e-12)
+    columns = np.repeat(np.arange(len(triangles)), 3)
+    incidence = sparse.csr_array(
+        (np.ones(3 * len(triangles)), (triangles.ravel(), columns)),
+        shape=(len(vertices), len(triangles)),
+    )
+    normals = incidence @ np.cross(b - a, c - a)
+    for _ in range(smoothing):
+        normals = incidence @ (incidence.T @ vectors.unit(normals))
+    return vectors.unit(normals)
 
 
 class Surface:
@@ -138,8 +143,7 @@ class Surface:
             raise ValueError('a surface needs finite vertices')
         corners = self.vertices[self.triangles]
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        length = np.linalg.norm(normals, axis=1, keepdims=True)
-        self.normals = normals / np.where(length > 0, length, 1.0)
+        self.normals = vectors.unit(normals)
         # Flat components: gathers of [N] scalars are much faster than of [N, 3, 3] blocks.
         self._corners = corners
         self._border_edges, self._border_vertices = _borders(self.triangles, len(self.vertices))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import sampling, vectors
 
 MARGIN = 1.06  # Of the box, around all training faces.
 _MAX_RADIUS = 0.95  # Rays are followed so far from the origin, of the box's side.
@@ -54,17 +55,14 @@ def occupancy(position_map, corner_mm, cell_mm, size):
         [B, size, size, size] bool.
     """
     points = centres(corner_mm, cell_mm, size)
-    azimuth = jnp.arctan2(points[..., 0], points[..., 2])
-    elevation = jnp.arctan2(points[..., 1], jnp.hypot(points[..., 0], points[..., 2]))
+    azimuth, elevation = vectors.azimuth_elevation(points)
     azimuth = jnp.clip(azimuth, -grid.MAX_AZIMUTH_RAD, grid.MAX_AZIMUTH_RAD)
     elevation = jnp.clip(elevation, -grid.MAX_ELEVATION_RAD, grid.MAX_ELEVATION_RAD)
-    places = grid.pixels_of(azimuth, elevation, position_map.shape[1])
+    row, column = grid.pixels_of(azimuth, elevation, position_map.shape[1])
     radius = jnp.linalg.norm(position_map, axis=-1)
 
-    def read(image):
-        return jax.scipy.ndimage.map_coordinates(image, places, order=1, mode='nearest')
-
-    return jnp.linalg.norm(points, axis=-1) < jax.vmap(read)(radius)
+    surface = jax.vmap(lambda image: sampling.read(image, row, column))(radius)
+    return jnp.linalg.norm(points, axis=-1) < surface
 
 
 def cast(probability, corner_mm, cell_mm, level, side):
@@ -136,8 +134,7 @@ def crop_to_mask(vertices, triangles, mask):
     Returns:
         vertices [W, 3], only those used, and triangles [G, 3] int32.
     """
-    azimuth = np.arctan2(vertices[:, 0], vertices[:, 2])
-    elevation = np.arctan2(vertices[:, 1], np.hypot(vertices[:, 0], vertices[:, 2]))
+    azimuth, elevation = vectors.azimuth_elevation(vertices)
     seen = (np.abs(azimuth) <= grid.MAX_AZIMUTH_RAD) & (np.abs(elevation) <= grid.MAX_ELEVATION_RAD)
     row, column = (np.rint(place) for place in grid.pixels_of(azimuth, elevation, len(mask)))
     row, column = (np.clip(place, 0, len(mask) - 1).astype(int) for place in (row, column))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import principal
 from seqface_jax.models.sequence_model import mean_face
 
 
@@ -59,12 +60,6 @@ def expression_components(table, count):
 
 def _directions(deviations, count):
     """Returns the `count` principal components of deviations [N, ...] from what is usual."""
-    shape = deviations.shape[1:]
-    deviations = deviations.reshape(len(deviations), -1)
-    variances, vectors = np.linalg.eigh(deviations @ deviations.T)
-    largest = np.argsort(variances)[::-1][:count]
-    # The eigenvector v of the Gram matrix G = D D' gives the direction D' v, of length
-    # sqrt(variance * N); over sqrt(N) it is the standard deviation along it.
-    basis = vectors[:, largest].T @ deviations / np.sqrt(len(deviations))
-    basis = np.pad(basis, ((0, count - len(basis)), (0, 0))).astype(np.float32)
-    return basis.reshape(count, *shape)
+    rows = deviations.reshape(len(deviations), -1)
+    basis = principal.components(rows, count).astype(np.float32)
+    return basis.reshape(count, *deviations.shape[1:])

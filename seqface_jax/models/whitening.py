@@ -7,6 +7,8 @@ these; in principal directions of equal variance it needs hundreds.
 
 import numpy as np
 
+from seqface_jax.geometry import principal
+
 EXACT_SIZE = 4096  # Of a Gram matrix: larger ones take LAPACK minutes.
 OVERSAMPLING, POWER_ITERATIONS = 64, 8
 NOISE = 0.003  # Variance that is taken for noise, of a direction's mean: smaller ones stay small.
@@ -29,7 +31,8 @@ def whiten(features, count):
     mean = features.mean(axis=0)
     deviations = (features - mean) / np.sqrt(num_frames)
     noise = NOISE * np.square(deviations).sum() / size
-    find = _principal if min(size, num_frames) <= EXACT_SIZE else _principal_by_iteration
+    is_small = min(size, num_frames) <= EXACT_SIZE
+    find = principal.eigenvectors if is_small else _eigenvectors_by_iteration
     variances, vectors = find(deviations, count)
     is_spanned = variances > 1e-9 * variances[0]
     directions = np.where(is_spanned, vectors / np.sqrt(variances.clip(0) + noise), 0)
@@ -37,20 +40,8 @@ def whiten(features, count):
     return mean.astype(np.float32), directions.astype(np.float32)
 
 
-def _principal(deviations, count):
-    """Returns the `count` largest eigenvalues of deviations.T @ deviations, and their vectors."""
-    # The smaller of the two Gram matrices has all the eigenvalues that are not zero.
-    of_features = deviations.shape[1] <= deviations.shape[0]
-    gram = deviations.T @ deviations if of_features else deviations @ deviations.T
-    variances, vectors = np.linalg.eigh(gram)
-    variances, vectors = variances[::-1][:count], vectors[:, ::-1][:, :count]
-    if not of_features:
-        vectors = deviations.T @ vectors / np.sqrt(variances.clip(1e-12))
-    return variances, vectors
-
-
-def _principal_by_iteration(deviations, count):
-    """As `_principal`, nearly: subspace iteration from random vectors.
+def _eigenvectors_by_iteration(deviations, count):
+    """Finds nearly what principal.eigenvectors finds: subspace iteration from random vectors.
 
     Halko et al., 2011 (arXiv:0909.4061), algorithm 4.4.
     """

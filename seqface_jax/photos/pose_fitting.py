@@ -27,7 +27,6 @@ from seqface_jax.photos.pose_regression import (
     correlation,
     crop_of,
     known,
-    map_normals,
     regress,
     square_of,
 )
@@ -72,7 +71,7 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
     zoom = _REFINED_PX / (square[2] - square[0])
     small = Camera(camera.focal_px * zoom, (camera.centre - square[:2]) * zoom)
     home = state = _State(start.transform.rotation, start.transform.apply(CENTRE))
-    normals = map_normals(points)
+    normals = position_map.normals(np.asarray(points, np.float64))
     for blur_mm, steps in zip(_BLURS_MM, _STEPS, strict=True):
         image = _level_photo(crop, blur_mm)
         reference = _Reference.make(points, normals, looks, blur_mm)

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from seqface_jax.geometry import position_map
 from seqface_jax.geometry.alignment import RigidTransform
 
 DISTANCE_MM = 1000.0  # Of camera and face, where the focal length is not known.
@@ -117,7 +118,7 @@ def likeness(photo, pose):
     learnt = known()
     points, looks = learnt['points'].astype(np.float64), learnt['looks'][::2, ::2]
     seen = pose.transform.apply(points.reshape(-1, 3)).reshape(points.shape)
-    normals = map_normals(points) @ pose.transform.rotation.T
+    normals = position_map.normals(points) @ pose.transform.rotation.T
     cosine = -(normals * seen).sum(axis=-1) / np.linalg.norm(seen, axis=-1)
     weights = np.clip((cosine - 0.3) / 0.2, 0, 1).astype(np.float32)
     weights[: len(points) // 6] = weights[-len(points) // 7 :] = 0  # Hair, and below the chin.
@@ -262,10 +263,3 @@ def _towards(camera, place):
     sine = np.linalg.norm(axis)
     angle = np.arctan2(sine, -ray[2])
     return Rotation.from_rotvec(axis / max(sine, 1e-12) * angle).as_matrix()
-
-
-def map_normals(points):
-    """Returns the unit normals of a position map [S, S, 3], outwards, [S, S, 3]."""
-    down, across = np.gradient(np.asarray(points, np.float64), axis=(0, 1))
-    normals = np.cross(down, across)
-    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seqface_jax.evaluation import page
-from seqface_jax.reconstruction import frame_fit, frame_tables
+from seqface_jax.reconstruction import frame_fit
 
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'face_template.html')
 MAX_PICTURES = 32  # Frames that are shown with their overlays; all are in the charts.
@@ -67,7 +67,7 @@ def write(path, title, face, frames, blendshape_names, files):
         'TITLE': html.escape(title),
         'DATA': page.script_json(scene(face, frames, blendshape_names, files)),
     }
-    frame_tables.write_text(path, page.fill(_TEMPLATE, parts))
+    files.write_text(path, page.fill(_TEMPLATE, parts))
 
 
 def scene(face, frames, blendshape_names, files):

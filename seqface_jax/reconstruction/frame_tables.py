@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 
-from seqface_jax import files
 from seqface_jax.reconstruction import frame_fit
 
 # Columns of frames.csv about the fit; each is empty for a frame that was not used.
@@ -101,11 +100,6 @@ def json_text(values):
     """Returns plain values as JSON, one dict of a list on a line."""
     text = json.dumps(values, allow_nan=False)
     return text.replace('{"photo"', '\n{"photo"') + '\n'
-
-
-def write_text(path, text):
-    """Writes a text, whole or not at all."""
-    files.write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _rounded(array, digits):

@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from seqface_jax.errors import UserError
+from seqface_jax.files import write_text
 from seqface_jax.reconstruction import (
     contact_sheet,
     export,
@@ -161,10 +162,10 @@ class ResultFiles:
             files.append(self._path('landmarks.json'))
             indices = self._overlay.landmark_indices
             values = frame_tables.landmarks(face.vertices, indices, self._entries)
-            frame_tables.write_text(files[-1], frame_tables.json_text(values))
+            write_text(files[-1], frame_tables.json_text(values))
         files.append(self._path('expression.csv'))
         text = frame_tables.expression_csv(self._names, self._expressions)
-        frame_tables.write_text(files[-1], text)
+        write_text(files[-1], text)
         files.append(self._path('face_rigged.glb'))
         self._write_rig(files[-1], face)
         page = self._path('face.html')

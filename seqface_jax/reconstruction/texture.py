@@ -84,7 +84,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     photo, pose = _at_texel_scale(photo, pose, size)
     place = pose.project(texels)
     seen = pose.transform.apply(texels)
-    normals = pose_lib.map_normals(texels) @ pose.transform.rotation.T
+    normals = position_map.normals(texels.astype(np.float64)) @ pose.transform.rotation.T
     towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
     facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
     height, width = photo.shape[:2]

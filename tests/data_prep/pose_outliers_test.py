@@ -4,9 +4,10 @@ import functools
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from data_prep.registration import canonical, pose_outliers
-from data_prep.registration.canonical import RigidTransform, rotation_vector_matrix
+from data_prep.registration.canonical import RigidTransform
 from data_prep.registration.template import template
 from data_prep.scans.scan import Scan
 from tests.helpers.simulated_scan import scan_of, true_face
@@ -20,7 +21,8 @@ def _group():
 
 
 def _turned(degrees, axis):
-    return RigidTransform(rotation_vector_matrix(np.radians(degrees) * np.eye(3)[axis]), [0, 0, 0])
+    turn = Rotation.from_rotvec(np.radians(degrees) * np.eye(3)[axis])
+    return RigidTransform(turn.as_matrix(), [0, 0, 0])
 
 
 def _settle(scans, transforms):

@@ -1,6 +1,7 @@
 """Scans of the embedded face for the tests of registration and unwrapping."""
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from data_prep.registration import canonical, ray_casting
 from data_prep.scans import cleaning
@@ -64,4 +65,4 @@ def random_motion(rng):
     axis, shift = rng.normal(size=(2, 3))
     axis *= np.radians(rng.uniform(0, 25)) / np.linalg.norm(axis)
     shift *= rng.uniform(0, 100) / np.linalg.norm(shift)
-    return canonical.RigidTransform(canonical.rotation_vector_matrix(axis), shift)
+    return canonical.RigidTransform(Rotation.from_rotvec(axis).as_matrix(), shift)

@@ -10,8 +10,8 @@ import os
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
-from data_prep.registration.canonical import rotation_vector_matrix
 from data_prep.scans import scan_io
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import head
@@ -74,7 +74,7 @@ def _write_subject(raw_dir, subject, frames, photo_size, with_truth):
             weight = np.sin(np.pi * index / max(1, frames - 1)) if frames > 1 else 0.0
             weights.append(weight * np.eye(len(EXPRESSIONS))[number])
             vertices = model.vertices(identity, weights[-1])[grid]
-            rotation = rotation_vector_matrix(rng.normal(0, 0.1, 3))
+            rotation = Rotation.from_rotvec(rng.normal(0, 0.1, 3)).as_matrix()
             translation = rng.normal(0, 20, 3)
             path = os.path.join(raw_dir, subject, sequence, f'{index:03d}')
             height, width = photo_size

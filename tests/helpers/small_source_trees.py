@@ -5,8 +5,8 @@ import os
 import cv2
 import numpy as np
 from scipy import io
+from scipy.spatial.transform import Rotation
 
-from data_prep.registration.canonical import rotation_vector_matrix
 from data_prep.scans import morphable_model, scan_io
 from data_prep.scans.scan import Scan
 from data_prep.synthetic.face import EXPRESSIONS, face_model
@@ -29,7 +29,7 @@ def person(seed):
 def moved(scan, seed):
     """Returns the scan as a scanner would stand: turned and moved a little."""
     rng = np.random.default_rng(seed)
-    rotation = rotation_vector_matrix(rng.normal(0, 0.1, 3))
+    rotation = Rotation.from_rotvec(rng.normal(0, 0.1, 3)).as_matrix()
     return Scan(np.float32(scan.vertices @ rotation.T + rng.normal(0, 20, 3)), scan.triangles)
 
 

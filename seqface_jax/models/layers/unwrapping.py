@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from seqface_jax.geometry import position_map, sampling
 from seqface_jax.photos import pose_regression
 from seqface_jax.photos.oriented_gradients import OrientedGradients
 
@@ -197,12 +198,9 @@ def project(mean_map, rotation, centre):
         places [N, S, S, 2], column and row in [0, 1] of the frame, and the cosine of surface normal
         and line of sight [N, S, S].
     """
-    down, across = jnp.gradient(mean_map, axis=(0, 1))
-    normal = jnp.cross(down, across)
-    normal = normal / jnp.maximum(jnp.linalg.norm(normal, axis=-1, keepdims=True), 1e-12)
     # Plane by plane: matrices of 3 x 3 are what a CPU is slow at.
     offset = jnp.moveaxis(mean_map - pose_regression.CENTRE, -1, 0)
-    normal = jnp.moveaxis(normal, -1, 0)
+    normal = jnp.moveaxis(position_map.normals(jnp.asarray(mean_map)), -1, 0)
 
     def turn(vectors, axis):
         return sum(rotation[:, axis, j, None, None] * vectors[j] for j in range(3))
@@ -219,17 +217,5 @@ def read(gray, places):
 
     Between pixels linearly; beyond the frame its edge goes on.
     """
-    size = gray.shape[1]
-    at = jnp.clip(places * size - 0.5, 0, size - 1)
-    corner = jnp.clip(jnp.floor(at), 0, size - 2)
-    column, row = jnp.moveaxis(corner.astype(jnp.int32), -1, 0)
-    right, below = jnp.moveaxis(at - corner, -1, 0)
-    flat = gray.reshape(len(gray), -1)
-    first = (row * size + column).reshape(len(gray), -1)
-
-    def take(offset):
-        return jnp.take_along_axis(flat, first + offset, axis=1).reshape(row.shape)
-
-    upper = take(0) * (1 - right) + take(1) * right
-    lower = take(size) * (1 - right) + take(size + 1) * right
-    return upper * (1 - below) + lower * below
+    column, row = jnp.moveaxis(places * gray.shape[1] - 0.5, -1, 0)
+    return jax.vmap(sampling.read)(gray, row, column)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqface_jax.geometry import sampling
+
 MAX_SIDE = 64  # Of the grid that places are drawn on: every cell of a face gets several points.
 MIN_FACING = 0.3  # Cosine to the camera from which on a picture shows more than a smear.
 TOLERANCE = 0.03  # Depth within which a point counts as the nearest, in widths of the image.
@@ -61,11 +63,7 @@ def draw(picture, source_map, target_map, mask):
     weight = (sums[..., :1] > 0).astype(jnp.float32)
     places = _enlarge(places * weight, size) / jnp.maximum(_enlarge(weight, size), 1e-3)
     x, y = jnp.moveaxis(places * size - 0.5, -1, 0)
-    read = jax.vmap(
-        lambda channel: jax.scipy.ndimage.map_coordinates(channel, (y, x), order=1, mode='nearest'),
-        in_axes=2,
-        out_axes=2,
-    )(picture)
+    read = sampling.read(picture, y, x)
     return Drawn(read * known, known, face)
 
 
