@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.scans import cleaning
-from data_prep.sources import Frame, Skipped
+from data_prep.sources import RawFrame, Skipped
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -37,7 +37,7 @@ _MIN_KNOWN = 100  # Pixels of a map that say where the photo is.
 class Task(NamedTuple):
     """The frames of one sequence of one subject.
 
-    frames: list of (Frame, its crop box [4] photo pixels), all with a scan.
+    frames: list of (RawFrame, its crop box [4] photo pixels), all with a scan.
     neutral: (sequence, index) of the neutral frame.
     in_time: see sources.Subject.
     surface_path: the work file of the subject's surface.
@@ -45,7 +45,7 @@ class Task(NamedTuple):
 
     subject_id: str
     sequence: str
-    frames: list[tuple[Frame, np.ndarray]]
+    frames: list[tuple[RawFrame, np.ndarray]]
     neutral: tuple[str, int]
     in_time: bool
     surface_path: str
@@ -127,7 +127,7 @@ def load(path):
     arrays = work_files.load(path, ['indices', 'rotations', 'translations', 'maps', 'ends'])
     data, made, start = arrays['maps'].tobytes(), {}, 0
     for n, end in enumerate(arrays['ends']):
-        pose = RigidTransform(arrays['rotations'][n], arrays['translations'][n])
+        pose = ScanMotion(arrays['rotations'][n], arrays['translations'][n])
         made[int(arrays['indices'][n])] = (pose, data[start:end])
         start = end
     return made
@@ -145,7 +145,7 @@ def frame_maps_of(scan, transform, box, photo_size):
 
     Args:
         scan: clean Scan in its own frame, mm.
-        transform: RigidTransform, scan frame -> canonical.
+        transform: ScanMotion, scan frame -> canonical.
         box: [4] the crop in the photo: x0, y0, x1, y1, pixels.
         photo_size: (width, height) pixels, or None: its place in the photo is not known.
 
@@ -178,7 +178,7 @@ def frame_maps_of(scan, transform, box, photo_size):
 
 
 def _register(scan, neutral, before):
-    """Returns the scan's RigidTransform to the subject's neutral face, a canonical Scan.
+    """Returns the scan's ScanMotion to the subject's neutral face, a canonical Scan.
 
     By what an expression hardly moves, the face above the mouth, from where the frame before
     was, from where the template fits, and from turns of that: of a turned head a template may
@@ -187,7 +187,7 @@ def _register(scan, neutral, before):
     Args:
         scan: clean Scan.
         neutral: Scan.
-        before: RigidTransform of the frame before, or None.
+        before: ScanMotion of the frame before, or None.
 
     Raises:
         UserError: the scan does not fit the neutral face.
@@ -219,7 +219,7 @@ def _starts(scan, before):
     yield located
     for turn in _TURNS_RAD:
         rotation = Rotation.from_rotvec([0.0, turn, 0.0]).as_matrix()
-        yield RigidTransform(rotation, np.zeros(3)).compose(located)
+        yield ScanMotion(rotation, np.zeros(3)).compose(located)
 
 
 def _upper(neutral):

@@ -27,11 +27,11 @@ def rank_frames(frames, crops):
     """Returns the frames that have a scan, the most likely neutral first.
 
     Args:
-        frames: tuple of Frame of one subject, sorted by sequence and index.
-        crops: list of Crop of the same subject.
+        frames: tuple of RawFrame of one subject, sorted by sequence and index.
+        crops: list of PhotoCrop of the same subject.
 
     Returns:
-        list of Frame: the candidates by their medoid score, then the rest by their distance
+        list of RawFrame: the candidates by their medoid score, then the rest by their distance
         from the nearer end of their sequence.
     """
     distance_from_end = {}

@@ -12,7 +12,7 @@ from seqface_jax.photos import crops, face_detection, photo_file
 JPEG_QUALITY = 95
 
 
-class Crop(NamedTuple):
+class PhotoCrop(NamedTuple):
     """jpeg: bytes of the CROP_SIZE x CROP_SIZE RGB crop; box: [4] float32 photo pixels."""
 
     sequence: str
@@ -30,7 +30,8 @@ def crop_photos(frames, *, in_time=True):
             fail. Else only within a video; single photos do not depend on each other.
 
     Returns:
-        found: list of Crop, in the same order, those of a video with the frame's number as index;
+        found: list of PhotoCrop, in the same order; those of a video have the frame's number as
+            index;
         skipped: list of Skipped, one entry for each photo or video that is not used, or not whole.
     """
     detector = face_detection.FaceDetector()
@@ -52,7 +53,7 @@ def crop_photos(frames, *, in_time=True):
                 previous = face
                 box = crops.crop_box(face.box)
                 jpeg = encode_jpeg(crops.cut_out(photo, box))
-                found.append(Crop(frame.sequence, index, jpeg, box))
+                found.append(PhotoCrop(frame.sequence, index, jpeg, box))
         except (UserError, cv2.error, MemoryError) as error:
             skipped.append(Skipped.file('photo', frame.image_path, error))
         skipped += [Skipped('photo', frame.image_path, why) for why in losses]

@@ -28,7 +28,7 @@ import tqdm
 import seqface_jax
 from data_prep import code_key, frame_scans, neutral, sources, splits, subject
 from data_prep.registration import canonical, pose_outliers, ray_casting, template
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.sources import Skipped
 from data_prep.work import beam_workers, work_files, workers
 from seqface_jax import files
@@ -315,7 +315,7 @@ def _nothing_left(raw_dir, skipped):
 
 
 def _common_frame(pool, inputs, tasks):
-    """Stage 2; returns {subject: final RigidTransform of its scan} and {subject: deviation_mm}.
+    """Stage 2; returns {subject: final ScanMotion of its scan} and {subject: deviation_mm}.
 
     The transforms are of the subjects whose scan lies where the others' do, and no other has had
     a part in the common frame.
@@ -352,7 +352,7 @@ def _common_frame(pool, inputs, tasks):
         }
         work_files.save(path, key, arrays)
     arrays = work_files.load(path)
-    transforms = map(RigidTransform, arrays['rotations'], arrays['translations'])
+    transforms = map(ScanMotion, arrays['rotations'], arrays['translations'])
     posed = map(pose_outliers.Posed, transforms, arrays['deviations_mm'].tolist())
     posed = {task.subject.id: entry for task, entry in zip(tasks, posed, strict=True)}
     good = {

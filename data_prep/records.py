@@ -97,15 +97,18 @@ class _Builder(tfds.core.ShardBasedBuilder):
         return {split: list(map(numbered, parts)) for split, parts in self._parts.items()}
 
 
-class Frames(_Builder):
+class FramesBuilder(_Builder):
+    name = 'frames'
     FEATURES = FRAMES
 
 
-class FrameMaps(_Builder):
+class FrameMapsBuilder(_Builder):
+    name = 'frame_maps'
     FEATURES = FRAME_MAPS
 
 
-class Subjects(_Builder):
+class SubjectsBuilder(_Builder):
+    name = 'subjects'
     FEATURES = SUBJECTS
 
 
@@ -163,9 +166,9 @@ def write(data_dir, members, metadata, on_frame):
                 'has_truth': has_truth,
             }
 
-    writers = [(Subjects, subjects), (Frames, frames)]
+    writers = [(SubjectsBuilder, subjects), (FramesBuilder, frames)]
     if any(member.maps_paths is not None for rows in members.values() for member in rows):
-        writers.append((FrameMaps, maps))
+        writers.append((FrameMapsBuilder, maps))
     with _quiet_tfds():
         for builder, examples in writers:
             parts = {

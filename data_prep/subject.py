@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep import neutral, photo_crops, sources
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject
@@ -38,7 +38,7 @@ class SurfaceTask(NamedTuple):
     """transform: scan frame -> canonical; truth: as `Source.truth`; read_path: of step 1."""
 
     subject_id: str
-    transform: RigidTransform
+    transform: ScanMotion
     truth: dict | None
     key: str
     read_path: str
@@ -84,12 +84,12 @@ def read_info(path):
 
 
 def load_scan(path):
-    """Returns the clean neutral Scan and its RigidTransform, as `read` left them."""
+    """Returns the clean neutral Scan and its ScanMotion, as `read` left them."""
     arrays = work_files.load(
         path, ['scan_vertices', 'scan_triangles', 'scan_rotation', 'scan_translation']
     )
     scan = Scan(arrays['scan_vertices'], arrays['scan_triangles'])
-    return scan, RigidTransform(arrays['scan_rotation'], arrays['scan_translation'])
+    return scan, ScanMotion(arrays['scan_rotation'], arrays['scan_translation'])
 
 
 def load_frames(path):
@@ -108,9 +108,9 @@ def load_frames(path):
 
 
 def load_transform(path):
-    """Returns the RigidTransform of the neutral scan to the canonical frame, of `surface`."""
+    """Returns the ScanMotion of the neutral scan to the canonical frame, of `surface`."""
     arrays = work_files.load(path, ['canonical_rotation', 'canonical_translation'])
-    return RigidTransform(arrays['canonical_rotation'], arrays['canonical_translation'])
+    return ScanMotion(arrays['canonical_rotation'], arrays['canonical_translation'])
 
 
 def load_poses(path):
@@ -147,7 +147,7 @@ def clean_scan(frame, *, textured):
     """Returns the Cleaned scan of a frame, and sentences about what its reader has left out.
 
     Args:
-        frame: sources.Frame.
+        frame: sources.RawFrame.
         textured: keep the texture coordinates, and the seams with them.
     """
     scan = sources.read_scan(frame)
@@ -160,7 +160,7 @@ def missing_notes(parts, transform):
 
     Args:
         parts: cleaning.Cleaned.
-        transform: RigidTransform, scan frame -> canonical frame.
+        transform: ScanMotion, scan frame -> canonical frame.
 
     Raises:
         ScanError: more than _MAX_APART of the face is not connected with the rest.
@@ -187,7 +187,7 @@ def missing_notes(parts, transform):
 
 
 def _registered(frame):
-    """Returns a frame's clean scan, its RigidTransform, the residual in mm, and notes on both."""
+    """Returns a frame's clean scan, its ScanMotion, the residual in mm, and notes on both."""
     parts, notes = clean_scan(frame, textured=False)
     try:
         transform, residual_mm = canonical.register(parts.scan, template.template())
@@ -269,7 +269,7 @@ def _pose_arrays(task, neutral_frame):
     translations = np.full((len(keys), 3), np.nan)
     if task.truth is not None:
         heads = {
-            (str(sequence), int(index)): RigidTransform(rotation, translation)
+            (str(sequence), int(index)): ScanMotion(rotation, translation)
             for sequence, index, rotation, translation in zip(
                 *(
                     task.truth[name]
@@ -300,7 +300,7 @@ def _truth_arrays(truth, neutral_frame, transform):
     if not matches.any():
         raise UserError(f'its truth does not know the frame {sequence} {index:03d}')
     frame = np.flatnonzero(matches)[0]
-    head = RigidTransform(truth['rotations'][frame], truth['translations'][frame])
+    head = ScanMotion(truth['rotations'][frame], truth['translations'][frame])
     true_scan = Scan(np.float32(truth['vertices']), np.int32(truth['triangles']))
     true_scan = transform.compose(head).apply_to_scan(true_scan)
     points, mask = ray_casting.position_map(true_scan)

@@ -87,7 +87,7 @@ _JPEG_END = 0xD9
 _STREAM_ENDINGS = ('.mjpg', '.mjpeg')
 
 
-class Kind(NamedTuple):
+class FileKind(NamedTuple):
     """What a file is.
 
     Attributes:
@@ -103,9 +103,9 @@ def of_path(path):
     """Returns the Kind of a file or folder; OSError if its bytes cannot be read."""
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        return Kind(OTHER, 'a folder')
+        return FileKind(OTHER, 'a folder')
     if not stat.S_ISREG(mode):  # A pipe would be waited for, a device has no end.
-        return Kind(OTHER, 'not a file')
+        return FileKind(OTHER, 'not a file')
     with open(path, 'rb') as file:
         head = file.read(_HEAD_BYTES)
         if head.startswith(b'\xff\xd8') and len(head) == _HEAD_BYTES:
@@ -121,31 +121,31 @@ def promises_photo(path):
 def of_bytes(data, name=''):
     """Returns the Kind of a file by its first bytes (or all of them) and its name."""
     if not data:
-        return Kind(OTHER, 'an empty file')
+        return FileKind(OTHER, 'an empty file')
     for signature, what in _PHOTO_SIGNATURES:
         if data.startswith(signature):
             if what == 'JPEG' and _is_jpeg_stream(data, name):
-                return Kind(VIDEO, 'Motion JPEG')
-            return Kind(PHOTO, what)
+                return FileKind(VIDEO, 'Motion JPEG')
+            return FileKind(PHOTO, what)
     if data[:2] in (b'II', b'MM') and data[2:4] in (b'*\0', b'\0*', b'+\0', b'\0+'):
-        return Kind(OTHER, _RAW) if _is_camera_raw(data) else Kind(PHOTO, 'TIFF')
+        return FileKind(OTHER, _RAW) if _is_camera_raw(data) else FileKind(PHOTO, 'TIFF')
     if re.match(rb'P[1-6]\s', data):
-        return Kind(PHOTO, 'PPM')
+        return FileKind(PHOTO, 'PPM')
     if data[:4] == b'RIFF':
         return _of_riff(data[8:12])
     if data[4:8] == b'ftyp' or data[4:8] in _QUICKTIME_ATOMS:
         return _of_base_media(data)
     for signature, what in _VIDEO_SIGNATURES:
         if data.startswith(signature):
-            return Kind(VIDEO, what)
+            return FileKind(VIDEO, what)
     if _is_transport_stream(data):
-        return Kind(VIDEO, 'MPEG transport stream')
+        return FileKind(VIDEO, 'MPEG transport stream')
     if re.match(rb'\0?\0\0\x01[\x67\x27\x09\x40\x42\x46]', data):
-        return Kind(VIDEO, 'H.264 or HEVC')
+        return FileKind(VIDEO, 'H.264 or HEVC')
     for signature, what in _OTHER_SIGNATURES:
         if data.startswith(signature):
-            return Kind(OTHER, what)
-    return Kind(OTHER, _text_or_unknown(data))
+            return FileKind(OTHER, what)
+    return FileKind(OTHER, _text_or_unknown(data))
 
 
 def jpeg_end(data, start=0):
@@ -203,25 +203,27 @@ def _is_camera_raw(data):
 
 def _of_riff(form):
     if form == b'WEBP':
-        return Kind(PHOTO, 'WebP')
+        return FileKind(PHOTO, 'WebP')
     if form in (b'AVI ', b'AVIX'):
-        return Kind(VIDEO, 'AVI')
-    return Kind(OTHER, 'a sound file' if form == b'WAVE' else 'of an unknown kind')
+        return FileKind(VIDEO, 'AVI')
+    return FileKind(OTHER, 'a sound file' if form == b'WAVE' else 'of an unknown kind')
 
 
 def _of_base_media(data):
     """Tells the kinds of ISO base media files (ISO/IEC 14496-12) by their brands."""
     if data[4:8] != b'ftyp':
-        return Kind(VIDEO, 'QuickTime')
+        return FileKind(VIDEO, 'QuickTime')
     size = int.from_bytes(data[:4], 'big')
     brands = {data[8:12]} | {data[i : i + 4] for i in range(16, min(size, len(data)), 4)}
     if data[8:12] == b'crx ':
-        return Kind(OTHER, _RAW)
+        return FileKind(OTHER, _RAW)
     if data[8:12] in _AVIF_BRANDS or (data[8:12] in _HEIC_BRANDS and brands & _AVIF_BRANDS):
-        return Kind(PHOTO, AVIF)
+        return FileKind(PHOTO, AVIF)
     if data[8:12] in _HEIC_BRANDS:
-        return Kind(PHOTO, HEIC)
-    return Kind(OTHER, 'a sound file') if data[8:12] in _AUDIO_BRANDS else Kind(VIDEO, 'MP4')
+        return FileKind(PHOTO, HEIC)
+    return (
+        FileKind(OTHER, 'a sound file') if data[8:12] in _AUDIO_BRANDS else FileKind(VIDEO, 'MP4')
+    )
 
 
 def _is_transport_stream(data):

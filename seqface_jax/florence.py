@@ -71,7 +71,7 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
         raise errors.UserError('the numbers of frames must be at least 1')
     found, targets = [], None
     for workdir in workdirs:
-        run = _Run(workdir, data_dir, data_name, seed)
+        run = _ScoredRun(workdir, data_dir, data_name, seed)
         if targets is None:
             targets = run.targets()
             found += _scores(names, 'mean_face', None, None, targets, run.mean_faces(targets))
@@ -117,7 +117,7 @@ def table(scores):
     return '\n'.join(lines) + '\n'
 
 
-class _Run:
+class _ScoredRun:
     """One run on the records that are scored on."""
 
     def __init__(self, workdir, data_dir, data_name, seed):

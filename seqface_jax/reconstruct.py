@@ -28,7 +28,7 @@ class State(NamedTuple):
 
     Attributes:
         network: the recurrent state, one person; None before the first photo.
-        detection: face_detection.Face of the last photo that was used, or None.
+        detection: face_detection.DetectedFace of the last photo that was used, or None.
         num_frames: photos used so far.
     """
 
@@ -49,7 +49,7 @@ class Observation(NamedTuple):
     """What a photo shows of one person, before the network sees it.
 
     Attributes:
-        detection: face_detection.Face, its box in photo pixels; None if there is none.
+        detection: face_detection.DetectedFace, its box in photo pixels; None if there is none.
         frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
         sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
         rejection: a Rejection, or None if the photo can be used.
@@ -284,7 +284,7 @@ class Reconstructor:
         return people.People(states, detections), faces
 
     def find_face(self, photo, previous=None, num_frames=0):
-        """Returns the face_detection.Face of a photo, or None; `previous` is that before."""
+        """Returns the DetectedFace of a photo, or None; `previous` is that of the photo before."""
         photo = check_photo(photo)
         if previous is not None and num_frames % SEARCH_EVERY:
             followed = self._detector.follow(photo, previous)

@@ -105,9 +105,9 @@ def write_records(data_dir, name='tiny', splits=None):
             yield from make_maps(subject)
 
     for builder, examples in (
-        (records.Frames, frames),
-        (records.Subjects, subjects),
-        (records.FrameMaps, maps),
+        (records.FramesBuilder, frames),
+        (records.SubjectsBuilder, subjects),
+        (records.FrameMapsBuilder, maps),
     ):
         builder(
             data_dir=os.path.join(data_dir, name),

@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from seqface_jax import checkpoints, errors, files
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 

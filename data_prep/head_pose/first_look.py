@@ -22,7 +22,7 @@ from tqdm import tqdm
 from data_prep.registration import ray_casting as cast_map
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
-from data_prep.synthetic.camera import Camera
+from data_prep.synthetic.camera import PhotoCamera
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.geometry import alignment, position_map
 from seqface_jax.photos import crops, face_detection
@@ -90,7 +90,7 @@ def photos(person, count, rng):
     distance = np.exp(rng.uniform(*np.log(_DISTANCES_MM)))
     focal = _HEIGHT_PX * distance / rng.uniform(*_SEEN_MM)
     place = np.array([rng.normal(0, 8.0), rng.normal(15.0, 8.0), distance + 60.0])
-    camera = Camera(_WIDTH_PX, _HEIGHT_PX, place, focal)
+    camera = PhotoCamera(_WIDTH_PX, _HEIGHT_PX, place, focal)
     photographer = renderer.Renderer(person, camera, rng)
     seen_by = pose.Camera(focal, np.array([_WIDTH_PX / 2, _HEIGHT_PX / 2]))
     for _ in range(count):

@@ -65,7 +65,7 @@ class RegistrationError(UserError):
     """Raised where no pose makes the scan look like a face."""
 
 
-class RigidTransform(alignment.RigidTransform):
+class ScanMotion(alignment.RigidTransform):
     """The motion of a whole Scan: x -> x @ rotation.T + translation, mm."""
 
     __slots__ = ()
@@ -81,7 +81,7 @@ class RigidTransform(alignment.RigidTransform):
         return float(np.arccos(np.clip(cosine, -1, 1)))
 
 
-IDENTITY = RigidTransform(np.eye(3), np.zeros(3))
+IDENTITY = ScanMotion(np.eye(3), np.zeros(3))
 
 
 def register(scan, template):
@@ -96,7 +96,7 @@ def register(scan, template):
         template: Scan of the face region in the canonical frame.
 
     Returns:
-        RigidTransform, scan frame -> canonical frame, and the residual: the weighted mean
+        ScanMotion, scan frame -> canonical frame, and the residual: the weighted mean
         distance of the matched template points, mm.
 
     Raises:
@@ -120,7 +120,7 @@ def register(scan, template):
 
 
 def is_turned(transform):
-    """Returns whether a RigidTransform scan -> canonical is of a scan that is not upright."""
+    """Returns whether a ScanMotion scan -> canonical is of a scan that is not upright."""
     return transform.angle_to(IDENTITY) > _MAX_TURN_RAD
 
 
@@ -128,7 +128,7 @@ def orientation(transform):
     """Returns how the face stands in the frame of its scan: 'its face along +z, its top along +y'.
 
     Args:
-        transform: RigidTransform, scan frame -> canonical frame.
+        transform: ScanMotion, scan frame -> canonical frame.
     """
     names = []
     for direction in transform.rotation[2], transform.rotation[1]:  # Canonical z and y there.
@@ -138,7 +138,7 @@ def orientation(transform):
 
 
 def locate(scan, template):
-    """Returns the RigidTransform of `register`, whether or not its best pose is of a face.
+    """Returns the ScanMotion of `register`, whether or not its best pose is of a face.
 
     Raises:
         RegistrationError: the scan is too small, or has nothing like a nose.
@@ -162,7 +162,7 @@ def _find(scan, template):
     """Finds the best pose, upright or turned.
 
     Returns:
-        (RigidTransform scan -> template, its _Fit), and None, or the upright RigidTransform where
+        (ScanMotion scan -> template, its _Fit), and None, or the upright ScanMotion where
         a turned one fits better, but not clearly.
 
     Raises:
@@ -201,17 +201,17 @@ def _coarse_poses(target, template, count, *, turned):
             found, costs = _coarse_icp(starts, coarse, target, iterations)
             best = _distinct(found, costs, template)[:kept]
             starts = (found[0][best], found[1][best])
-    transforms = [RigidTransform(*start).inverse() for start in zip(*starts, strict=True)]
+    transforms = [ScanMotion(*start).inverse() for start in zip(*starts, strict=True)]
     return transforms, list(costs[best])
 
 
 def refine(scan, transform, reference):
-    """Returns the RigidTransform of a scan to `reference`, from a pose near the right one."""
+    """Returns the ScanMotion of a scan to `reference`, from a pose near the right one."""
     return _refine(_Target(scan, coarse=False), transform, reference)[0]
 
 
 def _refine(target, transform, template):
-    """Returns the refined RigidTransform scan -> template, and _Fit."""
+    """Returns the refined ScanMotion scan -> template, and _Fit."""
     fine = _sample(template, _VOXEL_MM)
     placed, size, _ = _icp(transform.inverse(), np.ones(3), fine, target, carry=False)
     placed, _, fit = _icp(placed, size, fine, target, carry=True)
@@ -470,7 +470,7 @@ def _icp(start, size, source, target, *, carry):
     """Runs trimmed ICP from one start to convergence.
 
     Args:
-        start: RigidTransform template -> scan.
+        start: ScanMotion template -> scan.
         size: [3] stretch of the template along its axes, about the middle of its points.
         source: _Points of the template.
         target: _Target of the scan.
@@ -482,7 +482,7 @@ def _icp(start, size, source, target, *, carry):
             counts in every scan alike. It needs a start near the right pose.
 
     Returns:
-        RigidTransform template -> scan, size [3] and _Fit.
+        ScanMotion template -> scan, size [3] and _Fit.
     """
     rotation, translation = start.rotation, start.translation
     middle = source.weights @ source.positions / source.weights.sum()
@@ -513,7 +513,7 @@ def _icp(start, size, source, target, *, carry):
         rotation, translation = new_rotation, new_translation
         if change < _TOLERANCE_MM:
             break
-    return RigidTransform(rotation, translation), size, _fit(source, misfit, distance, trust)
+    return ScanMotion(rotation, translation), size, _fit(source, misfit, distance, trust)
 
 
 def _fit(source, misfit, distance, trust):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.registration import canonical
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
 
@@ -23,7 +23,7 @@ _MIN_COVERED = 0.5  # Of the median's pixels, that a scan knows.
 class Posed(NamedTuple):
     """A scan's pose, and how far its surface then lies from the median of the group, mm."""
 
-    transform: RigidTransform
+    transform: ScanMotion
     deviation_mm: float
 
 

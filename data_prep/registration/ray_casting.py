@@ -51,7 +51,7 @@ def position_map(scan, size=grid.SIZE):
 
 
 def cast_map(scan, size=grid.SIZE):
-    """Returns map and mask as `position_map`, and the Hits of their rays, [S, S]."""
+    """Returns map and mask as `position_map`, and the RayHits of their rays, [S, S]."""
     directions = grid.ray_directions(size)
     hits = cast(scan, directions)
     points = hits.radius[..., None] * directions
@@ -63,7 +63,7 @@ def cast_map(scan, size=grid.SIZE):
     return (filled[..., None] * directions).astype(np.float32), mask, hits
 
 
-class Hits(NamedTuple):
+class RayHits(NamedTuple):
     """Where rays first meet a scan.
 
     radius: [...] float64 mm from the origin, NaN without a hit.
@@ -87,7 +87,7 @@ def cast_radius(scan, directions):
 
 
 def cast(scan, directions):
-    """Finds the outermost place of the surface in each direction [..., 3]; returns Hits."""
+    """Finds the outermost place of the surface in each direction [..., 3]; returns RayHits."""
     import open3d as o3d  # Only preparing data needs Open3D.
 
     scene = o3d.t.geometry.RaycastingScene(nthreads=1)
@@ -103,7 +103,7 @@ def cast(scan, directions):
     met = depth < _CAST_FROM_MM
     second_third = hits['primitive_uvs'].numpy().astype(np.float64)
     first = 1 - second_third.sum(axis=-1, keepdims=True)
-    return Hits(
+    return RayHits(
         np.where(met, _CAST_FROM_MM - depth, np.nan),
         np.where(met, hits['primitive_ids'].numpy().astype(np.int64), 0),
         np.concatenate([first, second_third], axis=-1),

@@ -71,8 +71,8 @@ def read_scan(frame):
     """Makes the Scan that the parameters of a frame describe.
 
     Args:
-        frame: sources.Frame. scan_path: a .mat file, in a folder beside the model's files. In the
-            sequence NEUTRAL the scan is the person's shape alone; in any other it has the
+        frame: sources.RawFrame. scan_path: a .mat file, in a folder beside the model's files. In
+            the sequence NEUTRAL the scan is the person's shape alone; in any other it has the
             expression and the rotation, and texture coordinates that are its places in the photo.
 
     Raises:

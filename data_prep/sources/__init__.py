@@ -20,7 +20,7 @@ _MODULES = {  # Name on the command line -> module.
 }
 
 
-class Frame(NamedTuple):
+class RawFrame(NamedTuple):
     """One moment of one subject.
 
     sequence: name of the recording; see Subject.in_time.
@@ -46,7 +46,7 @@ class Subject(NamedTuple):
     """
 
     id: str
-    frames: tuple[Frame, ...]
+    frames: tuple[RawFrame, ...]
     in_time: bool = True
 
 

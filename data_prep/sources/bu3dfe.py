@@ -8,7 +8,7 @@ where there is no F3D. The neutral scan is the one that is named so: NE00.
 import re
 
 from data_prep import splits
-from data_prep.sources import Frame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout
 
 EXPRESSIONS = {
     'AN': 'Angry',
@@ -78,7 +78,7 @@ def _frames(subject_id, folder):
             old = found.setdefault(key, {}).get(place, (len(kinds), ''))
             found[key][place] = min(old, (rank, path))
     return [
-        Frame(
+        RawFrame(
             subject_id,
             sequence,
             level,

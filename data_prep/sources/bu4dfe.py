@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 
 from data_prep import splits
-from data_prep.sources import Frame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout
 from seqface_jax.errors import UserError
 
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
@@ -89,7 +89,7 @@ def _find_frames(subject_id, sequence, folder):
                 found[kind].setdefault(int(number), path)
     photos, scans = found[layout.PHOTO], found[layout.SCAN]
     frames = [
-        Frame(subject_id, sequence, index, photos.get(index), scans.get(index))
+        RawFrame(subject_id, sequence, index, photos.get(index), scans.get(index))
         for index in sorted(photos.keys() | scans.keys())
     ]
     return frames, layout.unused(folder, [*photos.values(), *scans.values()])

@@ -10,7 +10,7 @@ out 3, 28, 41 and 44, whose scans are bad: --subjects chooses.
 
 import re
 
-from data_prep.sources import Frame, Subject, layout, video_frames
+from data_prep.sources import RawFrame, Subject, layout, video_frames
 
 NUM_SUBJECTS = 53
 MODELS = ('frontal1', 'frontal2')
@@ -38,10 +38,10 @@ class Source:
             found = {*(name for name, _ in scans), *videos}
             self.missing += layout.absent(subject_id, (*MODELS, *VIDEOS), found)
             frames = [
-                Frame(subject_id, name, index, None, path)
+                RawFrame(subject_id, name, index, None, path)
                 for index, (name, path) in enumerate(scans)
             ]
-            frames += [Frame(subject_id, name, 0, path, None) for name, path in videos.items()]
+            frames += [RawFrame(subject_id, name, 0, path, None) for name, path in videos.items()]
             frames.sort(key=lambda frame: (frame.sequence, frame.index))
             self._subjects.append(Subject(subject_id, tuple(frames)))
 

@@ -13,7 +13,7 @@ import os
 import re
 
 from data_prep import splits
-from data_prep.sources import Frame, Skipped, Subject, layout
+from data_prep.sources import RawFrame, Skipped, Subject, layout
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 
@@ -92,10 +92,10 @@ def _frames(subject_id, files):
     for name in sorted(photos.keys() | scans.keys(), key=_natural):
         for photo, scan in itertools.zip_longest(photos.get(name, ()), scans.get(name, ())):
             neutral += [(name, len(frames))] if scan else []
-            frames.append(Frame(subject_id, 'photos', len(frames), photo, scan))
+            frames.append(RawFrame(subject_id, 'photos', len(frames), photo, scan))
     neutral.sort(key=lambda named: not named[0].lower().startswith('neutral'))
     for path in files[layout.VIDEO]:
-        frames.append(Frame(subject_id, f'video {os.path.basename(path)}', 0, path, None))
+        frames.append(RawFrame(subject_id, f'video {os.path.basename(path)}', 0, path, None))
     return frames, ('photos', neutral[0][1]) if neutral else None
 
 

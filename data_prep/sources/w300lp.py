@@ -11,7 +11,7 @@ import re
 
 from data_prep import splits
 from data_prep.scans import morphable_model
-from data_prep.sources import Frame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 _FOLDER = re.compile(rf'(?:{"|".join(FOLDERS)})(?:_Flip)?', re.IGNORECASE)
@@ -74,7 +74,7 @@ def _frames(folder, flip):
     for name in sorted(photos.keys() | parameters.keys()):
         match = _VIEW.fullmatch(name)
         place = match['photo'] + flip, 'views', int(match['view'])
-        yield Frame(*place, photos.get(name), parameters.get(name))
+        yield RawFrame(*place, photos.get(name), parameters.get(name))
 
 
 def _in_order(views):

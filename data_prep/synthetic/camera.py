@@ -10,7 +10,7 @@ _SEEN_HEIGHT_MM = 342.0  # At the head's distance; the face fills 55-60 % of the
 
 
 @dataclasses.dataclass(frozen=True)
-class Camera:
+class PhotoCamera:
     """A pinhole camera that looks along -z of the room's frame.
 
     Attributes:
@@ -54,4 +54,4 @@ def studio_camera(photo_height, rng):
     width = round(photo_height * 1040 / FULL_HEIGHT)
     place = np.array([rng.normal(0.0, 4.0), 24.0 + rng.normal(0.0, 5.0), _DISTANCE_MM])
     seen = _SEEN_HEIGHT_MM * rng.uniform(0.96, 1.04)
-    return Camera(width, photo_height, place, photo_height * _DISTANCE_MM / seen)
+    return PhotoCamera(width, photo_height, place, photo_height * _DISTANCE_MM / seen)

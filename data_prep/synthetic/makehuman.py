@@ -235,7 +235,7 @@ def landmark_points(model, mean, matrix, triangles):
         matrix, triangles: of `surface_matrix`.
     """
     fine = matrix @ mean
-    surface = template_transfer.Surface(fine, triangles)
+    surface = template_transfer.CastSurface(fine, triangles)
     points = {}
     for landmark, place in _LANDMARKS.items():
         if isinstance(place, tuple):

@@ -137,7 +137,7 @@ def scan(person, scene, vertices, rotation, translation, scanner, camera, photo,
         vertices: [V, 3] mm, that surface.
         rotation: [3, 3] and translation: [3] mm, the head's pose in the room.
         scanner: Scanner.
-        camera: Camera of the photo that is the scan's texture.
+        camera: PhotoCamera of the photo that is the scan's texture.
         photo: the photo's file name.
         rng: numpy Generator.
     """

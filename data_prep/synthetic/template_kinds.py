@@ -60,7 +60,7 @@ def _makehuman(mesh, path):
     mean = model.vertices(weights)
     matrix, triangles = makehuman.surface_matrix(model)
     frame, _ = canonical.register(Scan(np.float32(mean), model.triangles), template())
-    target = template_transfer.Surface(frame.apply(matrix @ mean), triangles)
+    target = template_transfer.CastSurface(frame.apply(matrix @ mean), triangles)
     points, rims = makehuman.landmark_points(model, mean, matrix, triangles)
     points = {k: frame.apply(point[None])[0] for k, point in points.items()}
     rims = [frame.apply(rim) for rim in rims]
@@ -88,7 +88,7 @@ def _embedded(mesh, pockets):
     covered[: rows * columns] = mean_head.inside_eye.ravel() < 0.5
     skin = covered & (model.part <= 1)  # Head and ears.
     triangles = model.triangles[skin[model.triangles].all(axis=1)]
-    target = template_transfer.Surface(model.mean, triangles)
+    target = template_transfer.CastSurface(model.mean, triangles)
     outer, _ = mesh_face._outer_head()  # noqa: SLF001 - its formulas are this face's landmarks.
     points = mesh_face._landmark_targets(mesh.mean[mesh.landmarks], outer)  # noqa: SLF001
     points[8] = _chin(model, target)
@@ -150,7 +150,7 @@ def _chin(model, target):
 
 def _transfer(mesh, target, points, rims, ears, closed=None):
     """Returns the Binding of the template to a kind's mean surface."""
-    surface = template_transfer.Surface(mesh.mean, mesh.triangles)
+    surface = template_transfer.CastSurface(mesh.mean, mesh.triangles)
     vertices, places = template_marks.marks(mesh, points, rims)
     guides = template_marks.guides(mesh, surface, target, ears)
     return template_transfer.transfer(

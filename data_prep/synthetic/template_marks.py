@@ -59,8 +59,8 @@ def guides(mesh, surface, target, ears=None):
 
     Args:
         mesh: TemplateMesh.
-        surface: template_transfer.Surface of the template's mean.
-        target: Surface of the kind's mean.
+        surface: template_transfer.CastSurface of the template's mean.
+        target: CastSurface of the kind's mean.
         ears: [V, 3] mm, vertices of the kind's mean among which its ears are; None: it has none.
     """
     outward = mesh.mean[mesh.landmarks[list(_JAW)]] - _JAW_CENTER

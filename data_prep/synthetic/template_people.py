@@ -72,7 +72,7 @@ class Kind:
         return self._frame.align(vertices)
 
 
-class Frame:
+class CoordinateFrame:
     """The canonical frame, as the template's mean defines it.
 
     Args:
@@ -134,7 +134,7 @@ def load_kind(name, path, deformation_mm=0.0):
     path = pathlib.Path(path)
     try:
         with contextlib.closing(np.load(path)) as arrays:
-            frame = Frame(
+            frame = CoordinateFrame(
                 arrays['template_mean'],
                 arrays['template_triangles'],
                 arrays['template_landmarks'][30],

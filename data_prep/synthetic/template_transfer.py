@@ -63,7 +63,7 @@ class Binding:
         return np.einsum('nk,nkd->nd', self.weights, vertices[self.corners]) + self.offsets
 
 
-class Surface:
+class CastSurface:
     """A triangle mesh that is asked for its nearest points.
 
     Args:
@@ -107,7 +107,7 @@ def transfer(vertices, triangles, target, mark_vertices, mark_points, *, guides=
     Args:
         vertices: [N, 3] mm, the template, already in the target's frame.
         triangles: [F, 3] of the template.
-        target: Surface.
+        target: CastSurface.
         mark_vertices: [L] template vertices whose place on the target is known.
         mark_points: [L, 3] mm, these places.
         guides: None, or two [M, 3] arrays of matched points that only the first warp meets, such

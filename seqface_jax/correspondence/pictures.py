@@ -6,7 +6,7 @@ from concurrent import futures
 import cv2
 import numpy as np
 
-from seqface_jax.correspondence import crops
+from seqface_jax.correspondence import turned_crops
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import principal
 
@@ -127,8 +127,8 @@ def _window(pictures, index, rng, augment, reference):
         room = max(1 - window, 0) / 2 + _SHIFT
         center = 0.5 + rng.uniform(-room, room, 2)
         return center, window, np.radians(rng.normal(0, _TURN_DEG))
-    whole = crops.Crop(np.array([0.5, 0.5]), 1.0)
-    crop = crops.recentred(whole, pictures.places[index], pictures.seen[index], reference)
+    whole = turned_crops.Crop(np.array([0.5, 0.5]), 1.0)
+    crop = turned_crops.recentred(whole, pictures.places[index], pictures.seen[index], reference)
     side = crop.side * np.exp(rng.normal(0, _CENTRED_GROWTH))
     center = crop.center + rng.normal(0, _CENTRED_SHIFT, 2) * side
     return center, side, crop.turn_rad + np.radians(rng.normal(0, _CENTRED_TURN_DEG))

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence import crops
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence.turned_crops import Crop, recentred
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
@@ -84,7 +83,7 @@ class FaceFinder:
             first, corrected = self._look(self._variables, frame[None])
             if left:
                 seen = _sigmoid(np.asarray(first.seen[0]))
-                crop = crops.recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
+                crop = recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
                 if not _is_usable(crop, photo):
                     return self._sighting(crop, first, first)._replace(score=0.0)
         return self._sighting(crop, first, corrected)

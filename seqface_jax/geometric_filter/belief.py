@@ -23,7 +23,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqface_jax.geometric_filter import frame_fit, information
+from seqface_jax.geometric_filter import information, point_fit
 
 NUM_YAW, NUM_PITCH = 7, 3
 NUM_VIEWS = NUM_YAW * NUM_PITCH
@@ -33,7 +33,7 @@ NUM_KEPT = 32  # Frames whose places are kept to know copies by.
 _ROUNDS = 4  # Of weighing the items against each other.
 
 
-class State(NamedTuple):
+class Belief(NamedTuple):
     """What is known after some frames; items are G views and then M newest frames.
 
     Attributes:
@@ -56,9 +56,9 @@ class State(NamedTuple):
 
 
 def initial_state(num_shape, num_points):
-    """Returns the State before the first frame, of K coefficients and P points."""
+    """Returns the Belief before the first frame, of K coefficients and P points."""
     num_items = NUM_VIEWS + NUM_RECENT
-    return State(
+    return Belief(
         information=jnp.zeros((num_items, num_shape, num_shape)),
         vector=jnp.zeros((num_items, num_shape)),
         count=jnp.zeros(num_items),
@@ -76,18 +76,18 @@ def update(state, model, shared, observation, settings):
     """Fits one frame and adds what it says.
 
     Args:
-        state: State.
+        state: Belief.
         model: face_basis.PointModel.
         shared: information.SharedError.
-        observation: frame_fit.Observation.
-        settings: frame_fit.FitSettings.
+        observation: point_fit.PointObservation.
+        settings: point_fit.FitSettings.
 
     Returns:
-        State and frame_fit.FrameFit.
+        Belief and point_fit.PointFit.
     """
     with jax.default_matmul_precision('highest'):
         belief, agreement = _observed(state, shared, settings)
-        fit = frame_fit.fit_frame(model, belief, observation, settings)
+        fit = point_fit.fit_frame(model, belief, observation, settings)
         places, weights = _normalised(observation)
         distance = _nearest_distance(state, places, weights)
         novelty = -jnp.expm1(-((distance / settings.copy_tolerance) ** 2))
@@ -135,7 +135,7 @@ def merge(first, second, shared, settings):
 
     serial = jnp.concatenate([first.kept_serial, second.kept_serial])
     newest = jnp.argsort(-serial)[:NUM_KEPT]
-    return State(
+    return Belief(
         information=merged(first.information, second.information),
         vector=merged(first.vector, second.vector),
         count=merged(first.count, second.count),

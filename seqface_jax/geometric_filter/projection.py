@@ -8,7 +8,7 @@ f and scale k = f / Z, the usual f (R X + t)_xy / (R X + t)_z is
 
 in which f does not appear: it is k Z. So a picture gives R, c and k sharply and log Z only by the
 strength of its perspective, where the priors of log Z and of log f = log k + log Z meet it.
-Lengths in the picture are in units of about the face's width (see frame_fit), so that all
+Lengths in the picture are in units of about the face's width (see point_fit), so that all
 numbers are near one.
 """
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 _MIN_RELATIVE_DEPTH = 0.1  # Keeps points in front of the camera, of the centre's distance.
 
 
-class Camera(NamedTuple):
+class FrameCamera(NamedTuple):
     """Head and camera of one frame.
 
     Attributes:
@@ -55,7 +55,7 @@ def project_with_derivatives(camera, points):
     """Computes places and their derivatives.
 
     Args:
-        camera: Camera.
+        camera: FrameCamera.
         points: [P, 3] mm, relative to the centre.
 
     Returns:
@@ -81,7 +81,7 @@ def project_with_derivatives(camera, points):
 
 def moved(camera, step):
     """Moves a camera by step [7]: rotation from the right, then the rest by addition."""
-    return Camera(
+    return FrameCamera(
         camera.rotation @ rotation_of(step[:3]),
         camera.centre + step[3:5],
         camera.log_scale + step[5],

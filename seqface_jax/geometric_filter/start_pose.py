@@ -1,4 +1,4 @@
-"""Pose of a head by weak perspective: the start of frame_fit.
+"""Pose of a head by weak perspective: the start of point_fit.
 
 Places are an affine map of points, u = A X + b, found by least squares with weights that fall with
 the distance from the last fit (Cauchy's). Polar decomposition makes A a scaled pair of rows of
@@ -26,7 +26,7 @@ def start_camera(points, places, weights, scale, log_distance):
         log_distance: [] handed on.
 
     Returns:
-        projection.Camera whose picture units are pixels.
+        projection.FrameCamera whose picture units are pixels.
     """
     size = jnp.sqrt(jnp.mean(jnp.sum(points**2, -1)))
     design = jnp.concatenate([points / size, jnp.ones_like(points[:, :1])], 1)  # [P, 4]
@@ -46,7 +46,7 @@ def start_camera(points, places, weights, scale, log_distance):
     affine = rounds[-1]
     rows, mean_scale = _nearest_rows(affine[:, :3])
     rotation = jnp.concatenate([rows, jnp.cross(rows[0], rows[1])[None]])
-    return projection.Camera(
+    return projection.FrameCamera(
         rotation, affine[:, 3], jnp.log(mean_scale / size + 1e-9), log_distance
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 _FLIP = np.array([1, -1, 1], np.float32)  # Image axes to right-handed ones, y up.
 
 
-class Pose(NamedTuple):
+class ImagePose(NamedTuple):
     """How a face lies in an image: place = scale * rotation @ point + translation, y up.
 
     Attributes:
@@ -54,7 +54,7 @@ class Pose(NamedTuple):
 
 
 def rotation(angles_rad):
-    """Returns the rotations [..., 3, 3] of yaw, pitch and roll [..., 3], as of Pose.angles_deg."""
+    """Returns the rotations [..., 3, 3] of yaw, pitch and roll [..., 3]; see ImagePose."""
     yaw, pitch, roll = jnp.moveaxis(angles_rad, -1, 0)
     zero, one = jnp.zeros_like(yaw), jnp.ones_like(yaw)
 
@@ -81,7 +81,7 @@ def fit_pose(image_map, face, weights):
         weights: [..., S, S] not negative, how much a pixel counts.
 
     Returns:
-        Pose.
+        ImagePose.
     """
     weights = weights / jnp.maximum(weights.sum(axis=(-2, -1), keepdims=True), 1e-9)
     target = image_map * _FLIP
@@ -102,7 +102,7 @@ def fit_pose(image_map, face, weights):
     scale = (singular * signs).sum(axis=-1) / jnp.maximum(variance, 1e-9)
     scale = jnp.maximum(scale, 1e-6)  # A map collapsed to a point has a pose too.
     turned_mean = jnp.einsum('...ij,...j->...i', rotation, source_mean)
-    return Pose(scale, rotation, target_mean - scale[..., None] * turned_mean)
+    return ImagePose(scale, rotation, target_mean - scale[..., None] * turned_mean)
 
 
 def canonical(image_map, mean_map, weights):

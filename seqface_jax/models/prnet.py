@@ -40,7 +40,7 @@ class PRNet(FrameModel, kw_only=True):
         x = Conv(self.features, 4, use_bias=False, name='stem')(frames)
         x = jax.nn.relu(norm(x, 'stem_norm'))
         for i, (factor, stride) in enumerate(_BLOCKS):
-            block = ResidualBlock(self.features * factor, stride, self.axis_name, name=f'block_{i}')
+            block = PrnetBlock(self.features * factor, stride, self.axis_name, name=f'block_{i}')
             x = block(x, train=train)
         decoder = ImageMapDecoder(self.features, 'batch', self.axis_name, name='decoder')
         image_map = decoder(x, train=train)
@@ -48,7 +48,7 @@ class PRNet(FrameModel, kw_only=True):
         return Prediction(position_map, image_map=image_map)
 
 
-class ResidualBlock(nn.Module):
+class PrnetBlock(nn.Module):
     """A bottleneck of kernels 1, 4 and 1 beside a shortcut; normalised after their sum.
 
     Attributes:

@@ -102,7 +102,7 @@ class RotateRender(SequenceModel, kw_only=True):
         numbers = numbers.reshape(*frames.shape[:2], -1)
         angles, log_scale, translation, code = jnp.split(numbers, (3, 4, 7), axis=-1)
         rotation = image_map_lib.rotation(angles)
-        pose = image_map_lib.Pose(jnp.exp(log_scale[..., 0]), rotation, translation)
+        pose = image_map_lib.ImagePose(jnp.exp(log_scale[..., 0]), rotation, translation)
         face = self.mean_map + jnp.einsum('btk,khwc->bthwc', code, self.basis)
         return pose, face, pose.place(face)
 
@@ -115,7 +115,7 @@ class RotateRender(SequenceModel, kw_only=True):
         weights = self.mean_mask[..., None]
         middle = (self.mean_map * weights).sum((0, 1)) / jnp.maximum(weights.sum(), 1)
         moved = (pose.rotation - rotation) @ middle
-        return image_map_lib.Pose(
+        return image_map_lib.ImagePose(
             pose.scale, rotation, pose.translation + pose.scale[..., None] * moved
         )
 

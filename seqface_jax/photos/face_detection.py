@@ -38,7 +38,7 @@ MIN_LIKENESS = 0.1  # Of a head to the mean face, see pose_regression.
 ALL_NEIGHBORS = 6  # Stricter than MIN_NEIGHBORS: among several boxes nobody picks the best.
 
 
-class Face(NamedTuple):
+class DetectedFace(NamedTuple):
     """A found face.
 
     box: [4] float32, square, in photo pixels.
@@ -69,11 +69,11 @@ class FaceDetector:
 
         Args:
             photo: [H, W, 3] uint8 RGB.
-            previous: the Face of the frame before, or None; of several faces the one that
+            previous: the DetectedFace of the frame before, or None; of several faces the one that
                 overlaps it is preferred, and it is tracked when no detector finds any.
 
         Returns:
-            A Face, or None if there is none.
+            A DetectedFace, or None if there is none.
         """
         gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         for level, (size, scale, min_side) in enumerate(_searches(gray.shape)):
@@ -84,8 +84,8 @@ class FaceDetector:
                 box = _best_box(boxes / scale, gray.shape, previous)
                 settled = settle(photo, box)
                 if settled is not None:
-                    return Face(settled, _patch(gray, settled), found_by)
-                doubtful = doubtful or Face(box, _patch(gray, box), found_by)
+                    return DetectedFace(settled, _patch(gray, settled), found_by)
+                doubtful = doubtful or DetectedFace(box, _patch(gray, box), found_by)
             if doubtful is not None:  # A drawing, a face half hidden: the cascade's word is taken.
                 return doubtful
             tracked = _track(gray, previous) if level == 0 and previous is not None else None
@@ -100,10 +100,10 @@ class FaceDetector:
 
         Args:
             photo: [H, W, 3] uint8 RGB.
-            previous: the Face of the frame before.
+            previous: the DetectedFace of the frame before.
 
         Returns:
-            A Face, or None if no cascade sees one there.
+            A DetectedFace, or None if no cascade sees one there.
         """
         return self._follow(photo, cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), previous)
 
@@ -116,8 +116,8 @@ class FaceDetector:
                 where no cascade sees it.
 
         Returns:
-            followed, list of a Face or None for each of `previous`; and new, list of the other
-            Faces, left to right. Two of them never overlap by SAME_OVERLAP or more.
+            followed, list of a DetectedFace or None for each of `previous`; and new, list of the
+            other faces, left to right. Two of them never overlap by SAME_OVERLAP or more.
         """
         gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
         faces, followed = [], []
@@ -135,7 +135,7 @@ class FaceDetector:
             for box in _detect(self._frontal, copy, min_side, False, ALL_NEIGHBORS) / scale:
                 box = _settle_or_keep(photo, box)
                 if not _is_taken(box, faces + new):
-                    new.append(Face(box, _patch(gray, box), 'frontal'))
+                    new.append(DetectedFace(box, _patch(gray, box), 'frontal'))
         return followed, sorted(new, key=lambda face: float(face.box[0]))
 
     def _follow(self, photo, gray, previous):
@@ -157,7 +157,7 @@ class FaceDetector:
             if len(boxes):
                 boxes = (boxes + [left, top, left, top]) / scale
                 box = _settle_or_keep(photo, boxes[np.argmax(overlap(boxes, previous.box))])
-                return Face(box, _patch(gray, box), found_by)
+                return DetectedFace(box, _patch(gray, box), found_by)
         return None
 
     def _trials(self, gray, min_side, max_side=0):
@@ -314,4 +314,4 @@ def _track(gray, previous):
     corner = window[:2] + pixel * np.array([column, row])
     box = np.concatenate([corner, corner + side]).astype(np.float32)
     # The patch stays that of the last true detection, so that tracking cannot drift away.
-    return Face(box, previous.patch, 'tracked')
+    return DetectedFace(box, previous.patch, 'tracked')

@@ -17,11 +17,11 @@ class People(NamedTuple):
 
     Attributes:
         states: reconstruct.State by person; people are numbered from 0 in order of appearance.
-        detections: face_detection.Face by person, of those on the last photo.
+        detections: face_detection.DetectedFace by person, of those on the last photo.
     """
 
     states: Mapping[int, Any]
-    detections: Mapping[int, face_detection.Face]
+    detections: Mapping[int, face_detection.DetectedFace]
 
 
 def find(detector, group, photo):
@@ -33,8 +33,8 @@ def find(detector, group, photo):
         photo: [H, W, 3] uint8 RGB.
 
     Returns:
-        dict of face_detection.Face by person, None for those of the last photo who are not on
-        this one; numbers beyond those of `group` are new people.
+        dict of face_detection.DetectedFace by person, None for those of the last photo who are not
+        on this one; numbers beyond those of `group` are new people.
     """
     present = sorted(group.detections)
     followed, new = detector.find_all(photo, [group.detections[person] for person in present])

@@ -77,7 +77,7 @@ def assumed_camera(box):
     to the line from the camera to the face, and what is near is seen larger about as it should be.
 
     Args:
-        box: [4] x0, y0, x1, y1, as face_detection.Face.box.
+        box: [4] x0, y0, x1, y1, as face_detection.DetectedFace.box.
     """
     x0, y0, x1, y1 = (float(value) for value in box)
     focal_px = (x1 - x0) / FACE_BOX_MM * DISTANCE_MM

@@ -28,7 +28,7 @@ _VIDEO, _PROJECTION, _YAW, _PITCH, _ROLL = 0xE0, 0x7670, 0x7673, 0x7674, 0x7675
 _OPENED = {_SEGMENT, _TRACKS, _TRACK, _VIDEO, _PROJECTION}
 
 
-class Geometry(NamedTuple):
+class PixelGeometry(NamedTuple):
     """What is done to a decoded frame.
 
     Attributes:
@@ -66,11 +66,11 @@ class Geometry(NamedTuple):
         return np.ascontiguousarray(image), scale
 
 
-UPRIGHT = Geometry(np.eye(2, dtype=int), 1.0)
+UPRIGHT = PixelGeometry(np.eye(2, dtype=int), 1.0)
 
 
 def read(path, capture):
-    """Returns the Geometry of a video, and switches OpenCV's own turning off.
+    """Returns the PixelGeometry of a video, and switches OpenCV's own turning off.
 
     Args:
         path: of the video.
@@ -81,14 +81,14 @@ def read(path, capture):
     """
     aspect = _aspect(path, capture)
     if not capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0):
-        return Geometry(UPRIGHT.matrix, aspect)  # A backend that turns frames by itself.
+        return PixelGeometry(UPRIGHT.matrix, aspect)  # A backend that turns frames by itself.
     matrix = _base_media_matrix(path)
     if matrix is None:
         matrix = _matroska_matrix(path)
     if matrix is None:
         angle = math.radians(capture.get(cv2.CAP_PROP_ORIENTATION_META))  # Clockwise.
         matrix = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    return Geometry(_quarter_turns(path, np.array(matrix, float)), aspect)
+    return PixelGeometry(_quarter_turns(path, np.array(matrix, float)), aspect)
 
 
 def _aspect(path, capture):

@@ -8,7 +8,7 @@ import numpy as np
 
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
-from seqface_jax.geometric_filter import belief, expression, face_basis, frame_fit, information
+from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
         basis: face_basis.FaceBasis.
         points: face_basis.PointModel.
         shared: information.SharedError.
-        settings: frame_fit.FitSettings.
+        settings: point_fit.FitSettings.
         eyes: Eyes.
         uv: [V + N, 2] in [0, 1], v up, of the face's vertices and then the eyes'.
         triangles: [F, 3] of face and eyes, landmarks: [68] vertices.
@@ -128,7 +128,7 @@ def geometry_of(arrays):
         basis,
         points,
         shared,
-        frame_fit.FitSettings(**measured),
+        point_fit.FitSettings(**measured),
         Eyes(
             arrays['eye_vertices'],
             arrays['eye_side'].astype(np.int64),
@@ -195,9 +195,9 @@ def usual_lens(size):
 
 
 def observation_of(sighting, lens):
-    """Returns the frame_fit.Observation of a Sighting on a photo with a Lens."""
+    """Returns the point_fit.PointObservation of a Sighting on a photo with a Lens."""
     precision = np.swapaxes(sighting.factor, -1, -2) @ sighting.factor
-    return frame_fit.Observation(
+    return point_fit.PointObservation(
         jnp.asarray(sighting.places - lens.middle, jnp.float32),
         jnp.asarray(precision, jnp.float32),
         jnp.asarray(sighting.seen, jnp.float32),
@@ -215,7 +215,7 @@ class Stream:
         self.geometry = geometry
 
     def initial_state(self):
-        """Returns the belief.State before the first photo."""
+        """Returns the belief.Belief before the first photo."""
         count, points = self.geometry.basis.basis.shape[0], self.geometry.points.mean.shape[0]
         return belief.initial_state(count, points)
 
@@ -223,14 +223,14 @@ class Stream:
         """Takes one sighting into account.
 
         Args:
-            state: belief.State.
+            state: belief.Belief.
             photo: [H, W, 3] uint8 RGB.
             sighting: Sighting on it.
             lens: Lens; the usual one if left out.
             refits: times the corrector looks again, at where the fitted face has the points.
 
         Returns:
-            belief.State, frame_fit.FrameFit and the Sighting that was used.
+            belief.Belief, point_fit.PointFit and the Sighting that was used.
         """
         own = self.geometry
         lens = usual_lens(photo.shape[:2]) if lens is None else lens

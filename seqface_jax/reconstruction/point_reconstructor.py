@@ -7,8 +7,8 @@ import jax
 import numpy as np
 
 from seqface_jax import checkpoints
-from seqface_jax.correspondence.crops import Crop
 from seqface_jax.correspondence.sighting import Sighting
+from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
@@ -29,8 +29,8 @@ class Outcome(NamedTuple):
     """What a photo would change.
 
     Attributes:
-        state: the belief.State after it.
-        fit: geometric_filter.frame_fit.FrameFit.
+        state: the belief.Belief after it.
+        fit: geometric_filter.point_fit.PointFit.
         sighting: Sighting that was fitted.
     """
 

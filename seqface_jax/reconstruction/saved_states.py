@@ -114,6 +114,6 @@ def _state(content, network):
     network = jax.tree_util.tree_map_with_path(leaf, network)
     if 'detection_box' not in content:
         return network, None, num_frames
-    fields = {name: content[f'detection_{name}'] for name in face_detection.Face._fields}
+    fields = {name: content[f'detection_{name}'] for name in face_detection.DetectedFace._fields}
     fields['found_by'] = fields['found_by'].item()
-    return network, face_detection.Face(**fields), num_frames
+    return network, face_detection.DetectedFace(**fields), num_frames

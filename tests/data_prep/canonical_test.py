@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data_prep.registration import canonical
-from data_prep.registration.canonical import RegistrationError, RigidTransform
+from data_prep.registration.canonical import RegistrationError, ScanMotion
 from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
@@ -85,7 +85,7 @@ def test_inverse_undoes_and_compose_chains():
 
 
 def test_a_quarter_turn_is_90_degrees():
-    turn = RigidTransform(Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix(), np.zeros(3))
+    turn = ScanMotion(Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix(), np.zeros(3))
     np.testing.assert_allclose(turn.apply(np.array([1.0, 0, 0])), [0, 1, 0], atol=1e-12)
     np.testing.assert_allclose(turn.angle_to(canonical.IDENTITY), np.pi / 2)
 
@@ -113,7 +113,7 @@ def test_refining_a_group_does_not_depend_on_its_order():
 def test_refining_a_group_keeps_the_frame_of_the_template():
     scans, transforms = _group()
     # The whole group is turned by 3 degrees: the mean surface goes back to the template.
-    turn = RigidTransform(Rotation.from_rotvec([0, np.radians(3), 0]).as_matrix(), np.zeros(3))
+    turn = ScanMotion(Rotation.from_rotvec([0, np.radians(3), 0]).as_matrix(), np.zeros(3))
     refined, _ = canonical.refine_groupwise(scans, transforms, template(), rounds=2)
     turned = [turn.compose(transform) for transform in transforms]
     again, _ = canonical.refine_groupwise(scans, turned, template(), rounds=2)
@@ -133,12 +133,12 @@ def test_workers_can_run_it():
     for function in (canonical.register, canonical.refine, canonical.radius_map):
         assert pickle.loads(pickle.dumps(function)) is function
     moved = pickle.loads(pickle.dumps(random_motion(np.random.default_rng(0))))
-    assert isinstance(moved, RigidTransform)
+    assert isinstance(moved, ScanMotion)
 
 
 @functools.cache
 def _upright():
-    """Returns a scan, and its RigidTransform to the canonical frame."""
+    """Returns a scan, and its ScanMotion to the canonical frame."""
     scan = scan_of(true_face(14), np.random.default_rng(14), side=100)
     return scan, canonical.register(scan, template())[0]
 
@@ -155,7 +155,7 @@ _TURNS = {
 def test_a_scan_turned_in_any_way_is_posed_as_the_upright_one_and_its_turn_is_named(turn):
     scan, upright = _upright()
     vector, name = turn
-    motion = RigidTransform(Rotation.from_rotvec(vector).as_matrix(), np.array([5.0, -60.0, 20.0]))
+    motion = ScanMotion(Rotation.from_rotvec(vector).as_matrix(), np.array([5.0, -60.0, 20.0]))
     transform, _ = canonical.register(motion.apply_to_scan(scan), template())
     _assert_same(transform.compose(motion), upright, 0.2, 0.2)
     assert canonical.is_turned(transform) and canonical.orientation(transform) == name
@@ -164,7 +164,7 @@ def test_a_scan_turned_in_any_way_is_posed_as_the_upright_one_and_its_turn_is_na
 
 def test_a_turned_pose_that_fits_hardly_better_than_the_upright_one_is_refused(monkeypatch):
     scan, _ = _upright()
-    motion = RigidTransform(Rotation.from_rotvec([0, 0, np.pi]).as_matrix(), np.zeros(3))
+    motion = ScanMotion(Rotation.from_rotvec([0, 0, np.pi]).as_matrix(), np.zeros(3))
     monkeypatch.setattr(canonical, '_TURNED_BETTER_MM', 5.0)
     sentence = r'along \+z, its top along \+y fits as well as .*, its top along -y; turn it'
     with pytest.raises(RegistrationError, match=sentence):

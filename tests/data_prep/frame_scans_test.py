@@ -6,7 +6,7 @@ import pytest
 from data_prep import frame_scans as make_maps
 from data_prep import prepare, records, subject
 from data_prep.registration import ray_casting
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.scans.scan import Scan
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -57,7 +57,7 @@ def test_every_frame_has_a_record_and_a_broken_scan_leaves_its_own_empty(made):
 
 def test_the_photo_shows_a_map_where_its_image_map_says(made):
     for row, maps, truth in _frames(made):
-        pose = RigidTransform(row['rotation'], row['translation'])
+        pose = ScanMotion(row['rotation'], row['translation'])
         in_scan = pose.apply(maps.frame_map[maps.image_mask].astype(np.float64))
         pixels = small_raw_tree.project(in_scan, truth['translations'], truth['centers'], SIZE)
         x0, y0, x1, _ = row['crop_box']
@@ -138,7 +138,7 @@ def test_a_frame_is_found_from_a_bad_start_too(made):
     scan, transform = _neutral_scan(made)
     points, mask = ray_casting.position_map(transform.apply_to_scan(scan))
     neutral = ray_casting.map_surface(points, mask)
-    before = RigidTransform(np.diag([-1.0, 1.0, -1.0]), np.zeros(3))  # Half round.
+    before = ScanMotion(np.diag([-1.0, 1.0, -1.0]), np.zeros(3))  # Half round.
     assert np.degrees(make_maps._register(scan, neutral, before).angle_to(transform)) < 0.4
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from data_prep import neutral, sources
-from data_prep.photo_crops import Crop, crop_photos, encode_jpeg
-from data_prep.sources import Frame, Subject
+from data_prep.photo_crops import PhotoCrop, crop_photos, encode_jpeg
+from data_prep.sources import RawFrame, Subject
 from data_prep.synthetic import raw_tree
 from seqface_jax.errors import UserError
 from tests.helpers.small_raw_tree import draw_face
@@ -17,8 +17,8 @@ def _sequence(name, openings, rng):
     for index, opening in enumerate(openings):
         center = 128 + rng.uniform(-5, 5, 2)  # The detector's box is not exact.
         photo = draw_face(256, 256, center, 100, opening)
-        frames.append(Frame('F001', name, index, 'photo', f'{name}/{index:03d}.wrl'))
-        crops.append(Crop(name, index, encode_jpeg(photo), BOX))
+        frames.append(RawFrame('F001', name, index, 'photo', f'{name}/{index:03d}.wrl'))
+        crops.append(PhotoCrop(name, index, encode_jpeg(photo), BOX))
     return frames, crops
 
 
@@ -109,6 +109,6 @@ def test_a_wrong_table_is_told_with_its_line(tmp_path, text, sentence):
 
 
 def test_a_table_that_names_a_scan_that_is_not_there_is_refused():
-    subject = Subject('F001', (Frame('F001', 'Sad', 3, 'photo', None),))
+    subject = Subject('F001', (RawFrame('F001', 'Sad', 3, 'photo', None),))
     with pytest.raises(UserError, match='no scan of F001 in Sad 003'):
         neutral.check_csv('n.csv', {'F001': ('Sad', 3), 'M009': ('Sad', 1)}, [subject])

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from data_prep import photo_crops
-from data_prep.sources import Frame, video_frames
+from data_prep.sources import RawFrame, video_frames
 from seqface_jax.photos import face_detection
-from seqface_jax.photos.face_detection import Face
+from seqface_jax.photos.face_detection import DetectedFace
 from tests.helpers import small_source_trees
 
 
@@ -20,7 +20,7 @@ class _Detector:
     def find(self, photo, previous=None):
         self._told.append(None if previous is None else previous.box[0])
         box = np.array([len(self._told), 0, 60 + len(self._told), 60], np.float32)
-        return Face(box, None, 'frontal')
+        return DetectedFace(box, None, 'frontal')
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def _photos(folder, count):
     for n in range(count):
         path = str(folder / f'{n}.png')
         assert cv2.imwrite(path, small_source_trees.photo())
-        frames.append(Frame('a', 'photos', n, path, None))
+        frames.append(RawFrame('a', 'photos', n, path, None))
     return frames
 
 
@@ -52,7 +52,7 @@ def test_in_a_sequence_in_time_the_face_before_does(tmp_path, told):
 
 def test_a_video_among_photos_follows_its_own_face_only(tmp_path, told):
     small_source_trees.write_mjpg(tmp_path / 'v.mjpg', 2)
-    video = Frame('a', 'video v.mjpg', 0, str(tmp_path / 'v.mjpg'), None)
+    video = RawFrame('a', 'video v.mjpg', 0, str(tmp_path / 'v.mjpg'), None)
     photo_crops.crop_photos([*_photos(tmp_path, 1), video], in_time=False)
     assert told == [None, None, 2]
 
@@ -83,6 +83,6 @@ def test_a_video_that_breaks_off_is_told(tmp_path, told):
     writer.release()
     data = (tmp_path / 'v.avi').read_bytes()
     (tmp_path / 'v.avi').write_bytes(data[: len(data) // 2])
-    crops, skipped = photo_crops.crop_photos([Frame('a', 'video', 0, path, None)], in_time=False)
+    crops, skipped = photo_crops.crop_photos([RawFrame('a', 'video', 0, path, None)], in_time=False)
     assert 0 < len(crops) < 19
     assert any('breaks off after' in entry.why for entry in skipped)

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from data_prep.registration import canonical, pose_outliers
-from data_prep.registration.canonical import RigidTransform
+from data_prep.registration.canonical import ScanMotion
 from data_prep.registration.template import template
 from data_prep.scans.scan import Scan
 from tests.helpers.simulated_scan import scan_of, true_face
@@ -22,7 +22,7 @@ def _group():
 
 def _turned(degrees, axis):
     turn = Rotation.from_rotvec(np.radians(degrees) * np.eye(3)[axis])
-    return RigidTransform(turn.as_matrix(), [0, 0, 0])
+    return ScanMotion(turn.as_matrix(), [0, 0, 0])
 
 
 def _settle(scans, transforms):

@@ -445,7 +445,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     tree, tmp_path, monkeypatch
 ):
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
-    turn = canonical.RigidTransform(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
+    turn = canonical.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject_lib.read
 
     def read_turned(task):

@@ -45,7 +45,7 @@ def _registered(**options):
     template = _bumps(x, y)
     fine_x, fine_y, fine_triangles = _grid(90, 90, -58.0, 58.0)
     target_vertices = _warp(_bumps(fine_x, fine_y))
-    target = template_transfer.Surface(target_vertices, fine_triangles)
+    target = template_transfer.CastSurface(target_vertices, fine_triangles)
     truth = _warp(template)
     marks = [
         int(np.argmin(np.hypot(x - a, y - b)))

@@ -6,7 +6,7 @@ from scipy import io
 
 from data_prep import frame_scans, prepare, sources
 from data_prep.scans import morphable_model
-from data_prep.sources import Frame
+from data_prep.sources import RawFrame
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
 
@@ -29,7 +29,7 @@ def tree(tmp_path_factory):
 
 def _frame(tree, view, sequence='views', photo=True):
     path = tree / 'AFW' / f'AFW_1_1_{view}'
-    return Frame('AFW_1_1', sequence, view, f'{path}.jpg' if photo else None, f'{path}.mat')
+    return RawFrame('AFW_1_1', sequence, view, f'{path}.jpg' if photo else None, f'{path}.mat')
 
 
 def test_a_subject_is_one_face_of_one_photo_and_its_mirror_image_shares_its_split(tree):

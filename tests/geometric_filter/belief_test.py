@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information
+from seqface_jax.geometric_filter import belief, face_basis, information, point_fit
 from tests.helpers import simulated_points
 from tests.helpers.compiling import quick_jit
 
-SETTINGS = frame_fit.FitSettings()
+SETTINGS = point_fit.FitSettings()
 WORLD = simulated_points.World(shapes=16, points=100, vertices=200)
 NOTHING_SHARED = information.make_shared_error(np.zeros(16), np.zeros((16, 16)))
 

@@ -10,7 +10,9 @@ def _posed(yaw=0.0, pitch=0.0, roll=0.0):
     """Returns a face in mm, its pose and its image map."""
     face = bumpy_face.position_map_of(0)[::4, ::4]
     rotation = Rotation.from_euler('ZXY', [roll, -pitch, yaw], degrees=True).as_matrix()
-    pose = image_map.Pose(jnp.float32(1 / 250), jnp.float32(rotation), jnp.float32([0.5, -0.5, 0]))
+    pose = image_map.ImagePose(
+        jnp.float32(1 / 250), jnp.float32(rotation), jnp.float32([0.5, -0.5, 0])
+    )
     return face, pose, pose.place(jnp.asarray(face))
 
 

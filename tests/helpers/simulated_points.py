@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.geometric_filter import belief, face_basis, frame_fit
+from seqface_jax.geometric_filter import belief, face_basis, point_fit
 from tests.helpers.compiling import quick_jit
 
 NOISE = 0.005  # Of each place, in face widths.
@@ -70,7 +70,7 @@ class World:
         return stack([self.frame(rng, shape, **options) for _ in range(count)])
 
     def initial_state(self):
-        """Returns the State before the first frame."""
+        """Returns the Belief before the first frame."""
         return belief.initial_state(self.num_shape, self.num_points)
 
 
@@ -95,7 +95,7 @@ def make_observation(places, deviation_px, visible, log_focal, log_focal_deviati
     """Returns an Observation of equal, round precisions."""
     precision = np.broadcast_to(np.eye(2) / deviation_px**2, (len(places), 2, 2))
     fields = (places, precision, visible, log_focal, log_focal_deviation)
-    return frame_fit.Observation(*(jnp.asarray(field, jnp.float32) for field in fields))
+    return point_fit.PointObservation(*(jnp.asarray(field, jnp.float32) for field in fields))
 
 
 def stack(observations):
@@ -104,7 +104,7 @@ def stack(observations):
 
 
 def scan_frames(state, model, shared, observations, settings):
-    """Gives stacked Observations to a State one after the other; returns State and fits."""
+    """Gives stacked PointObservations to a Belief one after the other; returns Belief and fits."""
 
     def step(state, observation):
         state, fit = belief.update(state, model, shared, observation, settings)

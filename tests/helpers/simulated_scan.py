@@ -65,4 +65,4 @@ def random_motion(rng):
     axis, shift = rng.normal(size=(2, 3))
     axis *= np.radians(rng.uniform(0, 25)) / np.linalg.norm(axis)
     shift *= rng.uniform(0, 100) / np.linalg.norm(shift)
-    return canonical.RigidTransform(Rotation.from_rotvec(axis).as_matrix(), shift)
+    return canonical.ScanMotion(Rotation.from_rotvec(axis).as_matrix(), shift)

@@ -21,7 +21,7 @@ def _draw(yaw_deg):
     def place(degrees):
         angles = jnp.radians(jnp.float32([degrees, 0, 0]))
         rotation = image_map.rotation(angles)
-        return image_map.Pose(jnp.float32(1 / 260), rotation, translation).place(face)
+        return image_map.ImagePose(jnp.float32(1 / 260), rotation, translation).place(face)
 
     steps = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
     picture = np.stack([*np.meshgrid(steps, steps), np.ones((SIZE, SIZE), np.float32)], axis=-1)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from data_prep import photo_crops
-from data_prep.sources import Frame
+from data_prep.sources import RawFrame
 from seqface_jax.errors import UserError
 from seqface_jax.photos import crops, face_detection, photo_file, pose_regression
 from tests.helpers.small_raw_tree import draw_face, write_photo
@@ -90,11 +90,11 @@ def _render(yaw_deg):
     """Returns a photo [300, 240, 3] of a synthetic head in the middle, and where that is."""
     from data_prep.head_pose import first_look
     from data_prep.synthetic import faces, renderer
-    from data_prep.synthetic.camera import Camera
+    from data_prep.synthetic.camera import PhotoCamera
     from data_prep.synthetic.person import rotation_matrix
 
     person, rng = first_look.draw_person(1, [faces.open_face(faces.EMBEDDED)])
-    camera = Camera(240, 300, np.array([0.0, 0.0, 1060.0]), 1000.0)
+    camera = PhotoCamera(240, 300, np.array([0.0, 0.0, 1060.0]), 1000.0)
     rotation = rotation_matrix(np.radians(yaw_deg), 0.0, 0.0)
     middle = pose_regression.CENTRE
     surface = person.surface(np.zeros(6), 0.0, rotation, middle - rotation @ middle)
@@ -190,10 +190,10 @@ def test_photos_without_a_face_are_listed_and_the_others_cropped(tmp_path):
     for index in range(4):
         path = tmp_path / f'{index:03d}.jpg'
         write_photo(path, draw_face(180, 140, (70 + 2 * index, 90), 45))
-        frames.append(Frame('F001', 'Happy', index, str(path), None))
+        frames.append(RawFrame('F001', 'Happy', index, str(path), None))
     (tmp_path / '001.jpg').write_bytes(b'broken')
     write_photo(tmp_path / '002.jpg', np.full((180, 140, 3), 99, np.uint8))
-    frames.append(Frame('F001', 'Happy', 4, None, 'scan.wrl'))
+    frames.append(RawFrame('F001', 'Happy', 4, None, 'scan.wrl'))
     crops, skipped = photo_crops.crop_photos(frames)
     assert [(crop.sequence, crop.index) for crop in crops] == [('Happy', 0), ('Happy', 3)]
     assert [entry.where[-7:] for entry in skipped] == ['001.jpg', '002.jpg']

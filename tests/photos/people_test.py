@@ -1,7 +1,7 @@
 import numpy as np
 
 from seqface_jax.photos import people
-from seqface_jax.photos.face_detection import Face
+from seqface_jax.photos.face_detection import DetectedFace
 from seqface_jax.photos.people import People
 from seqface_jax.reconstruct import State
 
@@ -21,7 +21,7 @@ class Detector:
 
 
 def _face(x, looks=0):
-    return Face(np.array([x, 0, x + 100, 100], np.float32), LOOKS[looks], 'frontal')
+    return DetectedFace(np.array([x, 0, x + 100, 100], np.float32), LOOKS[looks], 'frontal')
 
 
 def _group(detections, lost=()):

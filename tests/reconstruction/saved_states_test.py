@@ -3,11 +3,11 @@ import numpy as np
 import pytest
 
 from seqface_jax.errors import UserError
-from seqface_jax.photos.face_detection import Face
+from seqface_jax.photos.face_detection import DetectedFace
 from seqface_jax.reconstruction import saved_states
 
 NETWORK = {'memory': (jnp.ones((1, 2)), jnp.zeros(3)), 'weight': jnp.arange(4.0)}
-DETECTION = Face(np.array([1, 2, 3, 4], np.float32), np.eye(48, dtype=np.uint8), 'profile')
+DETECTION = DetectedFace(np.array([1, 2, 3, 4], np.float32), np.eye(48, dtype=np.uint8), 'profile')
 
 
 @pytest.fixture

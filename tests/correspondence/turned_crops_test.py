@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from seqface_jax.correspondence import crops
-from seqface_jax.correspondence.crops import Crop
+from seqface_jax.correspondence import turned_crops
+from seqface_jax.correspondence.turned_crops import Crop
 
 
 def test_a_place_goes_to_the_photo_and_back():
@@ -34,6 +34,6 @@ def test_a_recentred_crop_shows_the_mean_layout_where_the_points_were_a_similari
     wanted = Crop(np.array([33.0, 71.0]), 52.0, -0.3)
     first = Crop(np.array([30.0, 66.0]), 70.0, 0.1)
     places = first.from_photo(wanted.to_photo(layout))
-    found = crops.recentred(first, places, np.ones(30), layout)
+    found = turned_crops.recentred(first, places, np.ones(30), layout)
     np.testing.assert_allclose(found.center, wanted.center)
     np.testing.assert_allclose([found.side, found.turn_rad], [wanted.side, wanted.turn_rad])

@@ -38,7 +38,7 @@ _FREE_PRECISION = 1e-2  # Of rotation and centre, which have no prior; keeps the
 _START_DAMPING, _DAMPING_DOWN, _DAMPING_UP = 1e-3, 0.2, 10.0  # Of Levenberg-Marquardt.
 
 
-class Observation(NamedTuple):
+class PointObservation(NamedTuple):
     """What one frame shows; every field may have more axes in front under vmap and scan.
 
     Attributes:
@@ -88,7 +88,7 @@ class FitSettings:
     num_steps: int = struct.field(pytree_node=False, default=8)
 
 
-class FrameFit(NamedTuple):
+class PointFit(NamedTuple):
     """What is known of one frame after its fit.
 
     Attributes:
@@ -129,7 +129,7 @@ class _Unknowns(NamedTuple):
     """coefficients [K + E] of model.directions, camera, and common [R]."""
 
     coefficients: jax.Array
-    camera: projection.Camera
+    camera: projection.FrameCamera
     common: jax.Array
 
 
@@ -152,11 +152,11 @@ def fit_frame(model, belief, observation, settings):
     Args:
         model: face_basis.PointModel with K + E directions and R common layouts.
         belief: information.Gaussian of the observed shape, K coefficients.
-        observation: Observation of P points.
+        observation: PointObservation of P points.
         settings: FitSettings.
 
     Returns:
-        FrameFit.
+        PointFit.
 
     Raises:
         UserError: the observation has another number of points than the model.
@@ -354,7 +354,7 @@ def _descend(model, problem, start, settings):
 
 
 def _reduce(model, problem, unknowns, settings):
-    """Returns the FrameFit at the mode."""
+    """Returns the PointFit at the mode."""
     mean, belief_information = problem.belief
     num_shape = len(mean)
     shape, expression = jnp.split(unknowns.coefficients, [num_shape])
@@ -382,7 +382,7 @@ def _reduce(model, problem, unknowns, settings):
     ray = jnp.concatenate([camera.centre / focal, jnp.ones(1)])
     yaw, pitch = projection.angles_rad(camera.rotation)
     error = jnp.sum(problem.weights * jnp.sum(residual**2, -1)) / count
-    return FrameFit(
+    return PointFit(
         information=matrix,
         vector=vector + matrix @ shape,
         weight=jnp.minimum(inlier_share / settings.inlier_cut, 1) ** 2,

@@ -6,11 +6,11 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.errors import UserError
-from seqface_jax.geometric_filter import belief, face_basis, frame_fit, information, projection
+from seqface_jax.geometric_filter import belief, face_basis, information, point_fit, projection
 from tests.helpers import simulated_points
 
 WORLD = simulated_points.World(shapes=8, points=60, expressions=3, common=1, vertices=100)
-LEAST_SQUARES = frame_fit.FitSettings(robust_degrees=1e6, shape_cut=1e6, correlation=0.0)
+LEAST_SQUARES = point_fit.FitSettings(robust_degrees=1e6, shape_cut=1e6, correlation=0.0)
 NOTHING_SHARED = information.make_shared_error(np.zeros(8), np.zeros((8, 8)))
 
 
@@ -73,7 +73,7 @@ def test_pose_and_camera_of_exact_points_are_found():
     frame = simulated_points.make_observation(
         900 * seen[:, :2] / seen[:, 2:], 0.5, np.ones(60), np.log(900), 0.01
     )
-    fit = frame_fit.fit_frame(WORLD.model, prior(), frame, LEAST_SQUARES)
+    fit = point_fit.fit_frame(WORLD.model, prior(), frame, LEAST_SQUARES)
     np.testing.assert_allclose(fit.rotation, rotation, atol=0.003)
     np.testing.assert_allclose(fit.translation, translation, atol=6)
     np.testing.assert_allclose(fit.places, frame.places, atol=0.2)
@@ -86,7 +86,7 @@ def test_pose_and_camera_of_exact_points_are_found():
 def test_views_up_to_profile_are_found(yaw_deg):
     rng = np.random.default_rng(4)
     frame = WORLD.frame(rng, WORLD.person(rng), yaw_deg=yaw_deg)
-    fit = frame_fit.fit_frame(WORLD.model, prior(), frame, frame_fit.FitSettings())
+    fit = point_fit.fit_frame(WORLD.model, prior(), frame, point_fit.FitSettings())
     assert np.rad2deg(fit.yaw_rad) == pytest.approx(yaw_deg, abs=4)
     assert 0.5 < float(fit.chi2) < 1.5
 
@@ -94,12 +94,12 @@ def test_views_up_to_profile_are_found(yaw_deg):
 def test_a_third_of_the_points_far_off_moves_a_pose_by_less_than_a_degree():
     rng = np.random.default_rng(6)
     frame = WORLD.frame(rng, WORLD.person(rng), yaw_deg=20)
-    clean = frame_fit.fit_frame(WORLD.model, prior(), frame, frame_fit.FitSettings())
+    clean = point_fit.fit_frame(WORLD.model, prior(), frame, point_fit.FitSettings())
     wild = jnp.arange(60) % 3 == 0
     width = float(jnp.ptp(frame.places[:, 0]))
     shift = 0.3 * width * jnp.asarray(rng.normal(size=(60, 2)), jnp.float32)
     frame = frame._replace(places=frame.places + wild[:, None] * shift)
-    dirty = frame_fit.fit_frame(WORLD.model, prior(), frame, frame_fit.FitSettings())
+    dirty = point_fit.fit_frame(WORLD.model, prior(), frame, point_fit.FitSettings())
     between = Rotation.from_matrix(np.asarray(dirty.rotation.T @ clean.rotation))
     assert np.rad2deg(between.magnitude()) < 1.5
     assert float(dirty.weight) > 0.5
@@ -108,8 +108,8 @@ def test_a_third_of_the_points_far_off_moves_a_pose_by_less_than_a_degree():
 def test_the_expression_lies_within_its_band():
     rng = np.random.default_rng(7)
     fits = [
-        frame_fit.fit_frame(
-            WORLD.model, prior(), WORLD.frame(rng, WORLD.person(rng)), frame_fit.FitSettings()
+        point_fit.fit_frame(
+            WORLD.model, prior(), WORLD.frame(rng, WORLD.person(rng)), point_fit.FitSettings()
         )
         for _ in range(8)
     ]
@@ -127,14 +127,14 @@ def test_a_picture_of_ten_times_the_pixels_has_the_same_fit():
         log_focal_mean=frame.log_focal_mean + jnp.log(10),
     )
     first, second = (
-        frame_fit.fit_frame(WORLD.model, prior(), each, LEAST_SQUARES) for each in (frame, scaled)
+        point_fit.fit_frame(WORLD.model, prior(), each, LEAST_SQUARES) for each in (frame, scaled)
     )
     np.testing.assert_allclose(first.shape, second.shape, atol=2e-3)
     np.testing.assert_allclose(first.translation, second.translation, rtol=5e-3, atol=0.5)
 
 
 def test_derivatives_of_the_projection_equal_automatic_ones():
-    camera = projection.Camera(
+    camera = projection.FrameCamera(
         jnp.diag(jnp.array([1.0, -1.0, -1.0])) @ projection.rotation_of(jnp.array([0.1, 0.4, 0.2])),
         jnp.array([0.3, -0.2]),
         jnp.float32(-4.9),
@@ -159,11 +159,11 @@ def test_rotations_of_long_vectors_are_rotations():
 def test_a_frame_of_another_number_of_points_is_refused():
     frame = WORLD.frame(np.random.default_rng(0), np.zeros(8))
     with pytest.raises(UserError, match='60 points'):
-        frame_fit.fit_frame(
+        point_fit.fit_frame(
             WORLD.model,
             prior(),
             frame._replace(places=frame.places[:5]),
-            frame_fit.FitSettings(),
+            point_fit.FitSettings(),
         )
 
 
