@@ -21,8 +21,10 @@ _ANIMATE = flags.DEFINE_bool(
     'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
 )
 _VIEW = flags.DEFINE_bool('view', False, 'Show the face in a browser, while frames come and after.')
-_HOST = flags.DEFINE_string('host', '127.0.0.1', 'Of the page; 0.0.0.0: for other machines too.')
-_PORT = flags.DEFINE_integer('port', 8080, 'Of the page; 0: any free one.', lower_bound=0)
+_HOST = flags.DEFINE_string(
+    'host', '127.0.0.1', 'Address of the page; 0.0.0.0: for other machines too.'
+)
+_PORT = flags.DEFINE_integer('port', 8080, 'Port of the page; 0: any free one.', lower_bound=0)
 command_line.require(
     input='FOLDER of photos, a photo, a video or the number of a camera',
     output='FOLDER to write to',

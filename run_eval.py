@@ -15,8 +15,10 @@ _OUTPUT = flags.DEFINE_string(
     "run if left out, or of a folder in runs/ if that is the package's.",
 )
 _FRAMES = flags.DEFINE_list('frames', None, 'Numbers of frames; config.eval if left out.')
-_SPLITS = flags.DEFINE_list('splits', None, 'Of train, validation, test.')
-_CHECKPOINTS = flags.DEFINE_list('checkpoints', None, 'Of best_training, best_validation, latest.')
+_SPLITS = flags.DEFINE_list('splits', None, 'Splits to evaluate: train, validation, test.')
+_CHECKPOINTS = flags.DEFINE_list(
+    'checkpoints', None, 'Checkpoints to evaluate: best_training, best_validation, latest.'
+)
 _SUBJECTS = flags.DEFINE_integer(
     'subjects', None, 'At most so many of each split, evenly over their ids; 0: all.'
 )

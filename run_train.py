@@ -24,7 +24,9 @@ _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run; runs/<confi
 _COORDINATOR = flags.DEFINE_string(
     'coordinator', None, "HOST:PORT of the first of several processes, or 'auto' (Slurm, MPI)."
 )
-_NUM_PROCESSES = flags.DEFINE_integer('num_processes', None, 'Of a training on several machines.')
+_NUM_PROCESSES = flags.DEFINE_integer(
+    'num_processes', None, 'Processes of a training on several machines.'
+)
 _PROCESS_ID = flags.DEFINE_integer('process_id', None, 'Which of them this is, from 0.')
 command_line.require(config='configs/quickstart.py or another of configs/')
 

@@ -243,7 +243,7 @@ def define_flags():
     flags.DEFINE_enum('family', 'flagship', list(FAMILIES), 'Whose variants.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
     flags.DEFINE_integer(
-        'epochs', None, 'Of every variant, its decay in proportion; else as in cpu.py.'
+        'epochs', None, 'Epochs of every variant, its decay in proportion; else as in cpu.py.'
     )
     flags.DEFINE_integer('image_size', None, 'Pixels of the frames; else as in cpu.py.')
     flags.DEFINE_float('minutes', None, 'Training of a variant ends with the epoch that passes it.')

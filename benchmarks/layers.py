@@ -201,7 +201,7 @@ def table(layer_name, rows):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
-    flags.DEFINE_integer('image_size', 256, 'Of the frames.', lower_bound=64)
+    flags.DEFINE_integer('image_size', 256, 'Side of the frames in pixels.', lower_bound=64)
     flags.DEFINE_integer('repetitions', 9, 'Turns.', lower_bound=1)
     flags.DEFINE_string('only', '', 'Layers whose name holds this; all if left out.')
 

@@ -130,7 +130,7 @@ def measure(config, lengths, parts, limit_mb, *, with_runs=False):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
-    config_flags.DEFINE_config_file('config', 'configs/bu4dfe_thesis.py', 'Of the network.')
+    config_flags.DEFINE_config_file('config', 'configs/bu4dfe_thesis.py', 'Config of the network.')
     flags.DEFINE_list('lengths', ['4', '8', '16'], 'Numbers of frames.')
     flags.DEFINE_list('parts', ['2', '8'], 'Frames of a part, of which only the state is kept.')
     flags.DEFINE_bool('run', False, 'Compute the gradients, too.')

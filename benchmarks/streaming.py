@@ -149,7 +149,7 @@ def complaints(measured):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
-    config_flags.DEFINE_config_file('config', None, 'Of an untrained network to stream.')
+    config_flags.DEFINE_config_file('config', None, 'Config of an untrained network to stream.')
     flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
     flags.DEFINE_string('photos', None, 'Folder of photos of one person; drawn ones if left out.')
     flags.DEFINE_bool('record', False, 'Also gather the colours of the face, as run_demo.py does.')

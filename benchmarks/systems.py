@@ -199,7 +199,7 @@ def define_flags():
     flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
     flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
-    flags.DEFINE_integer('epochs', None, 'Of every system; as the scale says if left out.')
+    flags.DEFINE_integer('epochs', None, 'Epochs of every system; as the scale says if left out.')
     flags.DEFINE_float('minutes', None, 'Training of a system ends with the epoch that passes it.')
     flags.DEFINE_list('systems', None, 'Only these; all if left out.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')

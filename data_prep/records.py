@@ -65,7 +65,7 @@ SUBJECTS = tfds.features.FeaturesDict(
 )
 
 
-class _Builder(tfds.core.ShardBasedBuilder):
+class _RecordsBuilder(tfds.core.ShardBasedBuilder):
     """Writes one file after the other; the subclass gives name and features.
 
     TFDS's usual builder collects a split in memory, and beyond 1 GB in files that it needs
@@ -97,17 +97,23 @@ class _Builder(tfds.core.ShardBasedBuilder):
         return {split: list(map(numbered, parts)) for split, parts in self._parts.items()}
 
 
-class FramesBuilder(_Builder):
+class FramesBuilder(_RecordsBuilder):
+    """Writes the records of frames."""
+
     name = 'frames'
     FEATURES = FRAMES
 
 
-class FrameMapsBuilder(_Builder):
+class FrameMapsBuilder(_RecordsBuilder):
+    """Writes the records of frames' maps."""
+
     name = 'frame_maps'
     FEATURES = FRAME_MAPS
 
 
-class SubjectsBuilder(_Builder):
+class SubjectsBuilder(_RecordsBuilder):
+    """Writes the records of subjects."""
+
     name = 'subjects'
     FEATURES = SUBJECTS
 

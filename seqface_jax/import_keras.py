@@ -125,7 +125,7 @@ def convert(layers):
     Raises:
         UserError: the layers are not those of such a network.
     """
-    builder = _LayerBuilder(layers)
+    builder = _Builder(layers)
     while builder.next_kind is not None:
         builder.take_block()
     return builder.fields(), builder.variables()
@@ -151,7 +151,7 @@ def write_run(network, workdir, config, scale_mm):
     checkpoints.save(workdir, 'best_validation', network.variables | {'constants': constants}, {})
 
 
-class _LayerBuilder:
+class _Builder:
     """Takes the layers from the front and builds the lists of SeqFace and its variables."""
 
     def __init__(self, layers):

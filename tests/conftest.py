@@ -116,6 +116,19 @@ def write_records(data_dir, name='tiny', splits=None):
         ).download_and_prepare()
 
 
+def pytest_collection_modifyitems(items):
+    """Puts files with slow tests first: a worker that gets one last keeps the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture
+def shipped():
+    """Compiles as a user's program does, and takes nothing that other tests have compiled."""
+    with compiling.as_shipped():
+        yield
+
+
 @pytest.fixture(scope='session')
 def tiny_records(tmp_path_factory):
     """Returns a data_dir with the records 'tiny': 5, 2 and 2 people of 7 frames each."""

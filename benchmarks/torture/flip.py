@@ -83,7 +83,7 @@ def changes(workdir, which, places):
 
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
-    flags.DEFINE_string('workdir', None, 'Of a run.', required=True)
+    flags.DEFINE_string('workdir', None, 'Folder of a run.', required=True)
     flags.DEFINE_enum('which', 'best_validation', checkpoints.WHICH, 'Checkpoint.')
     flags.DEFINE_integer('every', 1, 'Change one byte of so many.', lower_bound=1)
 

@@ -129,8 +129,8 @@ def define_flags():
     flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
     flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
     flags.DEFINE_integer('kills', 20, 'How often to kill.', lower_bound=1)
-    flags.DEFINE_integer('seed', 0, 'Of the moments.')
-    flags.DEFINE_string('config', 'configs/tiny.py', 'training: of the run.')
+    flags.DEFINE_integer('seed', 0, 'Seed of the moments.')
+    flags.DEFINE_string('config', 'configs/tiny.py', 'training: config of the run.')
 
 
 @exit_on_user_error

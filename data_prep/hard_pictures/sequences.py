@@ -56,7 +56,7 @@ def define_flags():
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')
     flags.DEFINE_string('out', None, 'File to write, .npz.')
-    flags.DEFINE_integer('seed', 77, 'Of people and pictures.')
+    flags.DEFINE_integer('seed', 77, 'Seed of people and pictures.')
     flags.DEFINE_integer('num_people', 24, 'People.')
     flags.DEFINE_bool('plain', True, 'Like own photos: little in front, no damage, no profile.')
     flags.DEFINE_integer('num_pictures', 16, 'Pictures of each that show a face.')

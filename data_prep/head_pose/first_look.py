@@ -175,7 +175,7 @@ def ridge(features, answers, penalty):
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_integer('people', 300, 'How many to draw; a tenth is left out.')
-    flags.DEFINE_integer('photos', 10, 'Of each.')
+    flags.DEFINE_integer('photos', 10, 'Photos of each person.')
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")
 
 

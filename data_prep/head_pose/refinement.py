@@ -113,7 +113,7 @@ def _describe(when, errors):
 def define_flags():
     # Not at import: two commands in one process (tests) may have flags of one name.
     flags.DEFINE_integer('people', 1000, 'How many to draw; a tenth is left out.')
-    flags.DEFINE_integer('photos', 8, 'Of each.')
+    flags.DEFINE_integer('photos', 8, 'Photos of each person.')
     flags.DEFINE_integer('regressions', 3, 'One after the other.')
     flags.DEFINE_integer('workers', os.cpu_count(), 'Processes that draw people.')
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")

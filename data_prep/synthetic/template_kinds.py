@@ -6,7 +6,9 @@
 The registration takes about a minute; template_people.py draws people from the file.
 """
 
+import os
 import pathlib
+import tempfile
 
 import numpy as np
 from absl import app, flags, logging
@@ -23,7 +25,6 @@ from data_prep.synthetic import (
     template_transfer,
 )
 from data_prep.synthetic.face import face_model
-from seqface_jax import files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.
 _LIP_MM = 0.8  # From the embedded seam of the lips down to the landmarks of the lower lip.
@@ -169,17 +170,21 @@ def write(path, arrays):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(path, lambda file: np.savez(file, **arrays))
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix='.part', delete=False) as file:
+        np.savez(file, **arrays)
+    os.chmod(file.name, 0o644)  # Temporary files are for their owner's eyes only.
+    os.replace(file.name, path)
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('ict_dir', None, 'FaceXModel of ICT-FaceKit Light.')
     flags.DEFINE_string('makehuman', None, 'head.npz of MakeHuman, or its folder.')
     flags.DEFINE_string('out', None, 'File to write, .npz.')
 
 
 def main(argv):
+    """Carries the kinds to the template and writes the file."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     write(flags.FLAGS.out, build(flags.FLAGS.ict_dir, flags.FLAGS.makehuman))

@@ -1,10 +1,7 @@
 """Where the curves go: metrics.csv, and TensorBoard events if tensorboardX is installed."""
 
 import csv
-import io
 import os
-
-from seqface_jax import files
 
 COLUMNS = ('step', 'epoch', 'kind', 'loss', 'error_mm', 'learning_rate', 'grad_norm', 'seconds')
 
@@ -40,11 +37,12 @@ class MetricsWriter:
 
     def _keep_until(self, step):
         rows = [row for row in read(self._path) if int(row['step']) <= step]
-        text = io.StringIO(newline='')
-        writer = csv.DictWriter(text, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-        files.write_text(self._path, text.getvalue())
+        draft = self._path + '.tmp'
+        with open(draft, 'w', newline='') as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(draft, self._path)
 
 
 def read(path):

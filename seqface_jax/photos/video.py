@@ -44,7 +44,7 @@ class Frame(NamedTuple):
         return self.reason not in (photo_file.NO_PHOTO, photo_file.OWN)
 
 
-class FrameSource(NamedTuple):
+class Source(NamedTuple):
     """Frames to come.
 
     Attributes:
@@ -67,7 +67,7 @@ def open_source(source):
             sequence) or of a video, or the number of a camera as str.
 
     Returns:
-        A FrameSource. Of a folder every file comes, those that are no photos with the reason.
+        A Source. Of a folder every file comes, those that are no photos with the reason.
 
     Raises:
         UserError: there is no such file or camera, or no frame in it can be read.
@@ -89,7 +89,7 @@ def open_source(source):
 
 
 def _folder(folder):
-    """Returns the FrameSource of all in a folder; UserError if there is no photo in it."""
+    """Returns the Source of all that a folder holds; UserError if there is no photo among it."""
     try:
         paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except OSError as error:
@@ -155,7 +155,7 @@ def _photos(paths, count):
         for path in paths:
             yield _photo(path)
 
-    return FrameSource('photos', count, frames())
+    return Source('photos', count, frames())
 
 
 def _photo(path):
@@ -185,7 +185,7 @@ def _video(path):
         raise
     announced = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     count = announced if announced > 0 else None
-    return FrameSource('video', count, _read_on(capture, first, count, geometry))
+    return Source('video', count, _read_on(capture, first, count, geometry))
 
 
 def _camera(number):
@@ -198,7 +198,7 @@ def _camera(number):
             '`python -m seqface_jax.doctor` lists those it finds'
         )
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # A slow machine skips frames and stays live.
-    return FrameSource('camera', None, _read_on(capture, first, None, video_geometry.UPRIGHT))
+    return Source('camera', None, _read_on(capture, first, None, video_geometry.UPRIGHT))
 
 
 def _read_on(capture, image, count, geometry):

@@ -12,13 +12,6 @@ from tests.helpers import compiling
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-@pytest.fixture
-def shipped():
-    """Compiles as a user's program does, and takes nothing that other tests have compiled."""
-    with compiling.as_shipped():
-        yield
-
-
 def test_here_the_compiler_computes_rightly(shipped):
     assert compiler_fault.computes_rightly()
     assert compiler_fault.state() != compiler_fault.UNGUARDED
@@ -80,11 +73,12 @@ def test_what_was_compiled_without_the_guard_is_not_taken_for_guarded(tmp_path):
     assert num_kept > found[0][1] > 0
 
 
-def test_the_packaged_network_answers_compiled_as_it_does_operation_by_operation(shipped):
+def test_the_packaged_network_answers_compiled_as_it_does_operation_by_operation():
     config, model, variables = checkpoints.load(checkpoints.pretrained(), 'best_validation')
     size = config.data.image_size
     frames = np.random.default_rng(0).random((1, size, size, 3)).astype(np.float32)
     eager = model.apply(variables, frames)[1]
-    compiled = jax.jit(model.apply)(variables, frames)[1]
+    with compiling.as_shipped():
+        compiled = jax.jit(model.apply)(variables, frames)[1]
     np.testing.assert_allclose(compiled.places, eager.places, atol=1e-4)  # Crop sides.
     np.testing.assert_allclose(compiled.seen, eager.seen, atol=1e-2)

@@ -13,7 +13,8 @@ import pytest
 from skimage import data
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_NOT_SOURCE = {'.git', 'raw', 'data', 'runs', 'out', 'build', 'tests', 'benchmarks'}
+_NOT_SOURCE = {'.git', '.pytest_cache', 'raw', 'data', 'runs', 'out', 'build', 'tests'}
+_NOT_SOURCE |= {'benchmarks'}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -53,7 +53,7 @@ def written(tmp_path_factory):
             paths, read, surface = _write_work_files(folder, subject, rng)
             members.setdefault(split, []).append(records.Member(subject, *paths))
             arrays[subject] = read, surface
-    metadata = {'description': 'Of a test.', 'source': '/raw', 'skipped': []}
+    metadata = {'description': 'Records of a test.', 'source': '/raw', 'skipped': []}
     records.write(str(folder / 'out'), members, metadata, on_frame=lambda: calls.append(1))
     assert len(calls) == 9
     return folder / 'out', arrays
@@ -116,7 +116,7 @@ def test_a_large_split_is_written_file_by_file_and_comes_back_in_order(tmp_path,
     rng = np.random.default_rng(1)
     ids = [f'F{number:03d}' for number in (9, 3, 7, 1, 5)]
     members = [records.Member(name, *_write_work_files(tmp_path, name, rng)[0]) for name in ids]
-    metadata = {'description': 'Of a test.'}
+    metadata = {'description': 'Records of a test.'}
     records.write(str(tmp_path / 'out'), {'train': members}, metadata, on_frame=lambda: None)
     for kind, count in (('subjects', 1), ('frames', 3)):
         folder = tmp_path / 'out' / kind / records.VERSION
@@ -140,7 +140,7 @@ def test_the_records_say_where_they_come_from(written):
     import tensorflow_datasets as tfds
 
     info = tfds.builder_from_directory(written[0] / 'subjects' / records.VERSION).info
-    assert info.description == 'Of a test.'
+    assert info.description == 'Records of a test.'
     assert info.metadata['source'] == '/raw'
 
 

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from seqface_jax.geometric_filter import belief, face_basis, point_fit
 from tests.helpers.compiling import quick_jit
 
-NOISE = 0.005  # Of each place, in face widths.
+NOISE = 0.005  # Standard deviation of each place, in face widths.
 SIZE_DEVIATION = 0.04
 
 
@@ -44,7 +44,7 @@ class World:
         return rng.normal(size=self.num_shape)
 
     def frame(self, rng, shape, *, yaw_deg=None, noise=NOISE, focal_factor=1.0, outliers=0.0):
-        """Draws an Observation; `focal_factor` is what the stated focal length is wrong by."""
+        """Draws a PointObservation; `focal_factor` is what the stated focal length is wrong by."""
         vertices = np.asarray(self.basis.mean) + np.tensordot(shape, self.basis.basis, 1)
         points = vertices[self.indices]
         points = points + np.tensordot(rng.normal(size=len(self.expressions)), self.expressions, 1)
@@ -66,7 +66,7 @@ class World:
         return make_observation(places, noise * width, visible, np.log(focal * focal_factor))
 
     def frames(self, rng, shape, count, **options):
-        """Draws `count` Observations, stacked."""
+        """Draws `count` PointObservations, stacked."""
         return stack([self.frame(rng, shape, **options) for _ in range(count)])
 
     def initial_state(self):
@@ -92,14 +92,14 @@ def _smooth_fields(rng, unit, mean, count, deviation_mm):
 
 
 def make_observation(places, deviation_px, visible, log_focal, log_focal_deviation=0.3):
-    """Returns an Observation of equal, round precisions."""
+    """Returns a PointObservation of equal, round precisions."""
     precision = np.broadcast_to(np.eye(2) / deviation_px**2, (len(places), 2, 2))
     fields = (places, precision, visible, log_focal, log_focal_deviation)
     return point_fit.PointObservation(*(jnp.asarray(field, jnp.float32) for field in fields))
 
 
 def stack(observations):
-    """Stacks Observations along a new first axis."""
+    """Stacks PointObservations along a new first axis."""
     return jax.tree.map(lambda *fields: jnp.stack(fields), *observations)
 
 
@@ -108,7 +108,8 @@ def scan_frames(state, model, shared, observations, settings):
 
     def step(state, observation):
         state, fit = belief.update(state, model, shared, observation, settings)
-        small = fit._replace(information=jnp.zeros(()))  # Of a thousand frames it would not fit.
+        # A thousand frames' matrices would not fit.
+        small = fit._replace(information=jnp.zeros(()))
         return state, small
 
     return jax.lax.scan(step, state, observations)

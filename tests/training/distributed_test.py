@@ -18,7 +18,6 @@ from tests.helpers import toy_model
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Devices draw dropout apart. A large epsilon: Adam divides the noise of a vanishing gradient.
 CHANGES = {'augmentation': True, 'epsilon': 1e-3}
-QUICK = '--xla_backend_optimization_level=0'  # To compile.
 CHILD = """
 import os, signal, sys
 from seqface_jax.training import distributed
@@ -49,7 +48,7 @@ def run_pair(data_dir, workdirs, second_dies_at=None):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': QUICK}
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
     code = CHILD.replace('CHANGES', repr(CHANGES))
     processes = [
         subprocess.Popen(

@@ -1,0 +1,36 @@
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers import compiling
+
+
+def _compile_a_new_program():
+    number = float(np.random.default_rng().random())
+    return jax.jit(lambda x: x + number)(1.0)
+
+
+@pytest.mark.skipif(not jax.config.jax_compilation_cache_dir, reason='pytest keeps nothing')
+def test_programs_are_kept_but_for_those_that_are_compiled_as_shipped():
+    def num_kept():
+        return len(os.listdir(jax.config.jax_compilation_cache_dir))
+
+    before = num_kept()
+    with compiling.as_shipped():
+        _compile_a_new_program()
+        assert not jax.config.read('jax_disable_most_optimizations')
+        assert num_kept() == before
+    _compile_a_new_program()
+    assert num_kept() > before
+    assert jax.config.read('jax_disable_most_optimizations')
+
+
+def test_a_folder_that_has_grown_too_large_is_emptied(tmp_path, monkeypatch):
+    (tmp_path / 'program').write_bytes(b'12345')
+    compiling.empty_if_large(tmp_path)
+    assert os.listdir(tmp_path) == ['program']
+    monkeypatch.setattr(compiling, '_LARGEST_BYTES', 4)
+    compiling.empty_if_large(tmp_path)
+    assert os.listdir(tmp_path) == []
