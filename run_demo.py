@@ -33,6 +33,7 @@ command_line.require(
 
 @errors.exit_on_user_error
 def main(argv):
+    """Makes a face of what --input names, and prints what was written."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

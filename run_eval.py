@@ -32,6 +32,7 @@ command_line.require(workdir='RUN, the folder of a trained run')
 
 @errors.exit_on_user_error
 def main(argv):
+    """Evaluates the runs and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -33,6 +33,7 @@ command_line.require(config='configs/quickstart.py or another of configs/')
 
 @errors.exit_on_user_error
 def main(argv):
+    """Trains the network of --config until its last epoch."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -236,7 +236,7 @@ def _frames():
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
     flags.DEFINE_string('out_dir', 'runs/ablation', 'One folder per variant, and the table.')
@@ -254,6 +254,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Trains the variants that are asked for and prints their table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

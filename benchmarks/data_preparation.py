@@ -46,7 +46,7 @@ def prepare(raw_dir, subjects, workers, frame_maps, beam=False):
         'seconds': seconds,
         'cpu_seconds': cpu_seconds,
         'frames_per_cpu_second': frames / cpu_seconds,
-        'largest_process_mb': race.peak_mb(resource.RUSAGE_CHILDREN),  # Of all so far.
+        'largest_process_mb': race.peak_mb(resource.RUSAGE_CHILDREN),  # Over all runs so far.
         'bu4dfe_hours_on_2_cores': BU4DFE_FRAMES * cpu_seconds / frames / 2 / 3600,
         'bu4dfe_hours_on_16_cores': BU4DFE_FRAMES * cpu_seconds / frames / 16 / 3600,
     }
@@ -54,7 +54,7 @@ def prepare(raw_dir, subjects, workers, frame_maps, beam=False):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('raw_dir', None, 'A raw tree, such as `data_prep synthetic_raw` writes.')
     flags.DEFINE_list('subjects', [], 'Only these; all if left out.')
     flags.DEFINE_list('workers', ['1', '2'], 'Numbers of processes.')
@@ -64,6 +64,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Prepares a raw tree with each number of workers and prints what it took."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

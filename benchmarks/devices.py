@@ -23,7 +23,7 @@ from ml_collections import config_flags
 from benchmarks import race
 from seqface_jax import errors
 
-TOLERANCE = 1e-4  # Of the loss of the first step, relative.
+TOLERANCE = 1e-4  # Largest relative difference of the first step's loss.
 
 
 def make_batch(config):
@@ -133,7 +133,7 @@ def measure(arguments, counts, repetitions):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     config_flags.DEFINE_config_file('config', 'configs/bu4dfe.py', 'Whose training step.')
     flags.DEFINE_list('counts', ['1', '2', '4'], 'Numbers of devices.')
     flags.DEFINE_integer('repetitions', 5, 'Turns.')
@@ -142,6 +142,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Times a step on each number of devices and prints JSON."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

@@ -200,6 +200,7 @@ def table(stage, found):
 
 @errors.exit_on_user_error
 def main(argv):
+    """Times both ways and prints the two tables."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     if flags.FLAGS.repeats < 1:
@@ -209,7 +210,7 @@ def main(argv):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('repeats', 5, 'Turns that are timed.')
 
 

@@ -94,13 +94,14 @@ def steps(config, split, num_batches):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     config_flags.DEFINE_config_file('config', 'configs/quickstart.py', 'Whose pipeline.')
     flags.DEFINE_integer('num_batches', 10, 'Batches to time.')
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Times the parts of the input pipeline and prints JSON."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     measured = measure(flags.FLAGS.config, flags.FLAGS.num_batches)

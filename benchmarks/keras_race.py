@@ -32,10 +32,10 @@ OURS = {  # And what differs from configs/bu4dfe_thesis.py.
     'ours': {},
     'ours_parts': {'model.remat_frames': 2},
 }
-BACKENDS = {'graph': 'tensorflow', 'eager': 'tensorflow', 'keras_jax': 'jax'}  # Of Keras.
+BACKENDS = {'graph': 'tensorflow', 'eager': 'tensorflow', 'keras_jax': 'jax'}  # Backends of Keras.
 CONTESTANTS = (*OURS, *BACKENDS)
 DEFAULT_CONTESTANTS = ('ours', 'graph', 'eager', 'keras_jax')
-TOLERANCE = 1e-3  # Of the losses of the first steps, relative.
+TOLERANCE = 1e-3  # Largest relative difference of the losses of the first steps.
 CHECKED_STEPS = 3
 LEARNING_RATE, EPSILON = 1e-4, 1e-7
 
@@ -311,7 +311,7 @@ def table(measured):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('image_size', 64, 'Side of the frames, pixels: 64, 128 or 256.')
     flags.DEFINE_integer('num_frames', 8, 'T; 8 in the thesis.')
     flags.DEFINE_integer('batch_size', 5, 'Sequences in a step; 5 in the thesis.')
@@ -326,6 +326,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Runs the contestants in turn, checks their losses and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

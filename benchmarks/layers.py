@@ -19,7 +19,7 @@ from benchmarks import race
 from seqface_jax import errors
 
 SEQUENCES, FRAMES = 5, 8
-# Of what two forms may differ by, relative to the norm: float32, and a GPU's products in TF32.
+# Largest difference of two forms, relative to the norm: float32, and a GPU's products in TF32.
 CPU_TOLERANCE, GPU_TOLERANCE = 1e-4, 5e-3
 
 
@@ -200,7 +200,7 @@ def table(layer_name, rows):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('image_size', 256, 'Side of the frames in pixels.', lower_bound=64)
     flags.DEFINE_integer('repetitions', 9, 'Turns.', lower_bound=1)
     flags.DEFINE_string('only', '', 'Layers whose name holds this; all if left out.')
@@ -208,6 +208,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Times every form of every layer and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

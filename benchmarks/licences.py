@@ -54,6 +54,7 @@ def licence(name):
 
 
 def main():
+    """Prints the licence of every package that the extras bring along."""
     names = [name for name in closure(ROOT, EXTRAS) if name != ROOT]
     known = {name: licence(name) for name in names}
     for name in names:

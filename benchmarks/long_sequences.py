@@ -129,7 +129,7 @@ def measure(config, lengths, parts, limit_mb, *, with_runs=False):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     config_flags.DEFINE_config_file('config', 'configs/bu4dfe_thesis.py', 'Config of the network.')
     flags.DEFINE_list('lengths', ['4', '8', '16'], 'Numbers of frames.')
     flags.DEFINE_list('parts', ['2', '8'], 'Frames of a part, of which only the state is kept.')
@@ -140,6 +140,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures the memory of a step at each length and prints JSON."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

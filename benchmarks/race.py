@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# Of JAX and TensorFlow: none of several processes takes the memory of a GPU for itself.
+# Settings of JAX and TensorFlow: no process takes a GPU's memory for itself alone.
 SHARING = {'XLA_PYTHON_CLIENT_PREALLOCATE': 'false', 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
-COUNTING = {'JAX_PLATFORMS': 'cpu'}  # Of a process that only counts operations.
+COUNTING = {'JAX_PLATFORMS': 'cpu'}  # Settings of a process that only counts operations.
 ALTERNATING = 'shared machine: medians of alternating repetitions'
 
 

@@ -73,13 +73,14 @@ def measure(workdir, repetitions):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
     flags.DEFINE_integer('repetitions', 3, 'Fresh processes of each kind.')
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Times the start of each program and prints JSON."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     sys.stdout.write(

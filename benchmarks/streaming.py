@@ -148,7 +148,7 @@ def complaints(measured):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     config_flags.DEFINE_config_file('config', None, 'Config of an untrained network to stream.')
     flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
     flags.DEFINE_string('photos', None, 'Folder of photos of one person; drawn ones if left out.')
@@ -159,6 +159,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Streams frames and prints latency and growth of memory."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -194,7 +194,7 @@ def _chosen():
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
     flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
@@ -208,6 +208,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Trains the systems that are asked for and prints their table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

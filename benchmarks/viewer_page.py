@@ -28,7 +28,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map, surface
 from seqface_jax.reconstruction import viewer
 
-MIN_SHARE = 0.05  # Of the page's pixels.
+MIN_SHARE = 0.05  # Least share of the page's pixels.
 _BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')
 _OPTIONS = ('--headless=new', '--no-sandbox', '--use-angle=swiftshader', '--ignore-gpu-blocklist')
 _OPTIONS += ('--enable-unsafe-swiftshader', '--window-size=1200,800', '--remote-debugging-port=0')
@@ -107,6 +107,7 @@ class Browser:
         raise UserError('the browser does not start')
 
     def close(self):
+        """Ends the browser."""
         self._process.terminate()
         self._process.wait()
 
@@ -132,12 +133,14 @@ def check(face, screenshot):
 
 
 def define_flags():
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face', None, 'An .npz that Face.save wrote; a sphere if left out.')
     flags.DEFINE_string('screenshot', None, 'PNG to write.')
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Opens the page and ends with status 0 if the face is there."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     face = read_face(flags.FLAGS.face) if flags.FLAGS.face else sphere()

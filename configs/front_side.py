@@ -21,7 +21,8 @@ def get_config():
     augmentation = data.augmentation
     augmentation.shift = 0.0
     augmentation.scale = 0.0
-    augmentation.rotation_deg = 45.0  # Of each of the two by itself; the target follows the front.
+    # Each of the two turns by itself; the target follows the front.
+    augmentation.rotation_deg = 45.0
     augmentation.color = 0.4
     augmentation.brightness = 0.0
     augmentation.contrast = 0.0

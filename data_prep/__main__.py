@@ -134,6 +134,7 @@ _STOPPED = 130  # The exit status of a program that Ctrl-C ended.
 
 @exit_on_user_error
 def main(argv):
+    """Prepares the data set that is named, or writes a synthetic one."""
     if len(argv) != 2:
         raise UserError(f'give one command: {_commands()}; --help tells more')
     extras.require('data')

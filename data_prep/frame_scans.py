@@ -24,7 +24,8 @@ from seqface_jax.photos import photo_file
 # A triangle whose corners lie further apart in the photo, of the crop's width, spans a seam of
 # the texture: what is between its corners is not between their places.
 _SEAM = 0.2
-_MAX_MISFIT = 0.1  # Of the crop's width, root mean square: this texture is not the photo.
+# Largest misfit, root mean square in crop widths; beyond it, this texture is not the photo.
+_MAX_MISFIT = 0.1
 _BELOW_NOSE_MM = 10.0  # The upper lip begins here.
 _TURNS_RAD = np.radians((-40.0, 40.0, -20.0, 20.0))  # About the vertical.
 _MAX_APART_MM = 2.0  # Median, of a frame and the neutral face above the mouth.

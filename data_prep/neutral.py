@@ -15,7 +15,7 @@ import numpy as np
 from data_prep import photo_crops, splits
 from seqface_jax.errors import UserError
 
-END_SHARE = 0.03  # Of a sequence's frames, at each end, are candidates ...
+END_SHARE = 0.03  # Share of a sequence's frames, at each end, that are candidates ...
 MAX_END_FRAMES = 3  # ... but at least one and at most this many.
 THUMBNAIL_SIZE = 64  # Pixels; of the crops that are compared.
 BORDER = 8  # Pixels of a thumbnail that are left out: hair, collar and background move.

@@ -42,10 +42,10 @@ _READERS = (
     'data_prep.registration.pose_outliers',
 )
 _WRITERS = ('data_prep.records',)
-_ROUNDS = 2  # Of the groupwise refinement.
+_ROUNDS = 2  # Rounds of the groupwise refinement.
 _PARTS = ('frames', 'subjects', 'frame_maps')  # Record sets; the last only if asked for.
 _OWN = (*_PARTS, 'report.json')  # What a preparation writes.
-_SUMMARY_LINES = 20  # Of what was skipped; report.json has all.
+_SUMMARY_LINES = 20  # Most skipped things in the summary; report.json has all.
 
 
 class Inputs(NamedTuple):

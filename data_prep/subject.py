@@ -251,7 +251,7 @@ def _crop_arrays(crops):
 def _surface_arrays(scan, subject_id):
     points, mask = ray_casting.position_map(scan)
     face = ray_casting.crop(scan, ray_casting.nose_tip(scan))
-    seed = int(work_files.key_of(subject_id)[:8], 16)  # Of the subject, not of its place.
+    seed = int(work_files.key_of(subject_id)[:8], 16)  # The same wherever the subject stands.
     return {
         'position_map': points,
         'mask': mask,

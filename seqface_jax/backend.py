@@ -15,7 +15,7 @@ def require_devices():
 
     try:
         return jax.devices()
-    except (RuntimeError, AssertionError) as error:  # Of a plugin that is not installed, bare.
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a plugin is missing.
         raise errors.UserError(no_device(error)) from error
 
 

@@ -9,7 +9,7 @@ releases compute them rightly, and need not know the setting: XLA ends a program
 import importlib.metadata
 import os
 
-FAULTY_RELEASES = ('0.10.2',)  # Of jaxlib.
+FAULTY_RELEASES = ('0.10.2',)  # Releases of jaxlib that have the fault.
 SETTING = '--xla_cpu_experimental_ynn_fusion_type'
 FLAG = f'{SETTING}=-LIBRARY_FUSION_TYPE_REDUCE'
 GUARDED, UNGUARDED, NOT_FAULTY = 'guarded', 'unguarded', 'not faulty'

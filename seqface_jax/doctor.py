@@ -26,7 +26,7 @@ from seqface_jax.errors import UserError
 
 WORKS, MISSING, BROKEN = '+', '-', 'x'
 REQUIRED = ('jax', 'flax', 'orbax-checkpoint', 'numpy', 'scipy', 'opencv-python-headless')
-# Of Open3D: shared library -> Debian package.
+# Shared libraries that Open3D needs, and their Debian packages.
 DEBIAN = {'EGL': 'libegl1', 'GL': 'libgl1', 'usb-1.0': 'libusb-1.0-0'}
 PICTURE_CODECS = ('.jpg', '.png', '.webp', '.tiff', '.bmp', '.jp2', '.avif')
 VIDEO_CODECS = (('MJPG', '.avi'), ('mp4v', '.mp4'), ('VP80', '.webm'))
@@ -340,12 +340,13 @@ def _first_line(error):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'A run to try; the packaged one if left out.')
     flags.DEFINE_bool('camera', True, 'Whether to switch the cameras on for a moment.')
 
 
 def main(argv):
+    """Prints the findings; ends with status 1 if something is broken."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.ERROR)

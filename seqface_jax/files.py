@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and files that one process holds."""
+"""Files that are there whole or not at all."""
 
 import fcntl
 import os

@@ -243,7 +243,7 @@ def _csv(scores):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_list('workdir', None, 'Runs to score; the table goes to <first>/eval/.')
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'florence', 'Name of the records.')
@@ -253,6 +253,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Scores the runs and prints both tables."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

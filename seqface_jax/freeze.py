@@ -87,7 +87,7 @@ def _settings(config):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string(
         'workdir', None, 'The trained run, of a system that answers with position maps.'
     )
@@ -97,6 +97,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Freezes the checkpoint of a run into --output."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

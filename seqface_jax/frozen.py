@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from jax import export
 
-FORMAT = 1  # Of the file.
+FORMAT = 1  # Version of the file's layout.
 META, STEP, ARRAYS = 'meta.json', 'step.stablehlo', 'arrays.npz'
 
 

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from seqface_jax import checkpoints, errors
 from seqface_jax.reconstruction import flagship
 
-_DROPPED_BITS = 13  # Of the 24 of a float32's significand.
+_DROPPED_BITS = 13  # Dropped bits of the 24 of a float32's significand.
 _MARK = 'commit_success.txt'
 
 
@@ -69,13 +69,14 @@ def package(workdir, output):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'Run of a flagship, with its geometry.npz.')
     flags.DEFINE_string('output', None, 'Folder to write.')
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Writes the small copy of the run."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)

@@ -137,7 +137,7 @@ class Reconstructor:
         jax.block_until_ready(self._step(self._variables, self._first(), frame))
         self._is_compiled = True
 
-    blendshape_names = ()  # Of the weights that a flagship's faces hold.
+    blendshape_names = ()  # Names of the expression weights; only a flagship's faces have any.
 
     def painter(self, *, paints):
         """Returns what gathers a face's colours, or None for a network without an order."""

@@ -49,13 +49,14 @@ def write(output):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('output', None, 'Folder for the photographs, a folder per person.')
     flags.mark_flags_as_required(['output'])
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Writes the sample photographs into --output."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     sys.stdout.write('\n'.join(write(flags.FLAGS.output)) + '\n')

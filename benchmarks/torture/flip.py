@@ -82,7 +82,7 @@ def changes(workdir, which, places):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'Folder of a run.', required=True)
     flags.DEFINE_enum('which', 'best_validation', checkpoints.WHICH, 'Checkpoint.')
     flags.DEFINE_integer('every', 1, 'Change one byte of so many.', lower_bound=1)
@@ -90,6 +90,7 @@ def define_flags():
 
 @exit_on_user_error
 def main(argv):
+    """Changes one byte after the other and prints what became of it."""
     del argv
     refused = total = 0
     with tempfile.TemporaryDirectory() as folder:

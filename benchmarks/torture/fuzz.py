@@ -132,6 +132,7 @@ def record_seeds():
 
 
 def main(argv):
+    """Fuzzes the reader that is named, until libFuzzer ends."""
     targets = {name: (lambda name=name: scan_target(_PARSERS[name])) for name in _PARSERS}
     targets['record'] = record_target
     if len(argv) < 2 or argv[1] not in targets:

@@ -124,7 +124,7 @@ def check_equal(expected, found):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('raw_dir', None, 'preparation: a raw tree in the layout of BU-4DFE.')
     flags.DEFINE_string('data_dir', None, 'training: records of bu4dfe.')
     flags.DEFINE_string('out_dir', None, 'Folder for both runs; must not exist.')
@@ -135,6 +135,7 @@ def define_flags():
 
 @exit_on_user_error
 def main(argv):
+    """Kills runs at random moments and checks how they end."""
     kinds = {
         'preparation': (preparation_command, records_digest, flags.FLAGS.raw_dir),
         'training': (training_command, run_digest, flags.FLAGS.data_dir),

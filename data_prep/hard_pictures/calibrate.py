@@ -165,7 +165,7 @@ def calibrated(arrays, stream_of, training):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
     flags.DEFINE_string('space', None, 'File of shape_space.py.')
     flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from.')

@@ -9,8 +9,9 @@ _YAW_DEG, _PITCH_DEG, _ROLL_DEG = 75.0, 35.0, 30.0
 _LARGEST_YAW_DEG = 88.0
 _DISTANCE_MM = (300.0, 3000.0)
 _ARM_MM = 500.0
-_OFF_AXIS = 0.45  # Of the largest tangent of a 20 mm lens at which a face may stand.
-_CENTER = np.array([0.0, 0.0, 45.0])  # Of the head, in its frame, mm.
+# Most that a face stands off the axis, as a share of the largest tangent of a 20 mm lens.
+_OFF_AXIS = 0.45
+_CENTER = np.array([0.0, 0.0, 45.0])  # Centre of the head, in its frame, mm.
 _FLIP = np.diag([1.0, -1.0, -1.0])  # Head frame (y up, z out) to camera (y down, z forward).
 # Crop half side in mm at the face, over which a head of usual size is seen.
 HALF_SIDE_MM = 125.0

@@ -51,7 +51,7 @@ def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('kind', None, 'One of the kinds of people; as they are.')

@@ -145,7 +145,7 @@ def eyes_of(model, canonical, people_file, mean, uv):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people.')

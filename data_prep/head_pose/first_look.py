@@ -173,13 +173,14 @@ def ridge(features, answers, penalty):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('people', 300, 'How many to draw; a tenth is left out.')
     flags.DEFINE_integer('photos', 10, 'Photos of each person.')
     flags.DEFINE_string('ict_dir', None, "ICT-FaceKit's FaceXModel; half of the people are of it.")
 
 
 def main(argv):
+    """Learns the mean looks and the first regression, writes head_pose.npz, prints the errors."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     kinds = open_kinds(flags.FLAGS.ict_dir)

@@ -29,8 +29,8 @@ from seqface_jax.photos import pose_regression as pose
 
 _FIRST = 10_000  # Other people than those that the first regressions are learnt from.
 _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved about.
-_LOST = 0.1  # Of a crop's side: a crop that lies so far off shows something else.
-_RIDGE = 0.01  # Of the mean variance of a feature.
+_LOST = 0.1  # Share of a crop's side: a crop that lies so far off shows something else.
+_RIDGE = 0.01  # Ridge as a share of the mean variance of a feature.
 _BATCH = 256
 _open_kinds = functools.cache(first_look.open_kinds)  # Once a process.
 # A mirrored face nods as it did, turns and tilts the other way and stands on the other side.
@@ -111,7 +111,7 @@ def _describe(when, errors):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('people', 1000, 'How many to draw; a tenth is left out.')
     flags.DEFINE_integer('photos', 8, 'Photos of each person.')
     flags.DEFINE_integer('regressions', 3, 'One after the other.')
@@ -120,6 +120,7 @@ def define_flags():
 
 
 def main(argv):
+    """Learns the later regressions, writes pose_refinement.npz and prints their errors."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values = flags.FLAGS

@@ -33,7 +33,7 @@ _SIZE_DEVIATION = 0.1  # By which the template may be stretched along each axis 
 _VOXEL_MM = 4.0  # Spacing of the template points of the last stage.
 _COARSE_VOXEL_MM = 11.0
 _SCAN_VOXEL_MM = 5.0  # Spacing of the scan points of the first stages.
-_NOSE_RADIUS_MM = 28.0  # Of the patch that tells how far a point protrudes.
+_NOSE_RADIUS_MM = 28.0  # Radius of the patch that tells how far a point protrudes.
 _NOSE_CANDIDATES = 8
 _NOSE_SPACING_MM = 18.0
 _ROLLS = 12
@@ -51,7 +51,7 @@ _MIN_COS = 0.5  # Normals of matched points differ by at most 60 degrees.
 _TRIM_SCALE_MM = (6.0, 25.0)  # Limits of the distance at which a partner is no partner.
 _CARRY_SCALE_MM = (6.0, 12.0)
 _MISFIT_MM = 2.0  # Usual misfit of a face and the template.
-_STIFFNESS = 0.3  # Of the misfit carried into hidden parts.
+_STIFFNESS = 0.3  # Stiffness of the misfit that is carried into hidden parts.
 _MATCHED_MM = 12.0
 _MAX_COST_MM = 6.5  # Mean distance, 12 mm where nothing matches; faces have 2 to 5.
 # Likeness of the nose; upright, spheres, boxes and the like stay below 0.43, faces above 0.53.

@@ -14,10 +14,10 @@ from data_prep.registration.canonical import ScanMotion
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
 
-MIN_GROUP = 20  # Of fewer scans the median is not yet everybody.
+MIN_GROUP = 20  # Fewest scans whose median stands for everybody.
 MAX_DEVIATION_MM = 6.0  # Sound poses had at most 4.5, turned by over 15 degrees at least 7.0.
-_KNOWN_SHARE = 0.5  # Of the group, that knows a pixel of the median.
-_MIN_COVERED = 0.5  # Of the median's pixels, that a scan knows.
+_KNOWN_SHARE = 0.5  # Least share of the group that knows a pixel of the median.
+_MIN_COVERED = 0.5  # Least share of the median's pixels that a scan knows.
 
 
 class Posed(NamedTuple):

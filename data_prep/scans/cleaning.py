@@ -13,7 +13,7 @@ _MIN_AREA_MM2 = 1e-6
 _LONG_EDGE_RATIO = 12.0  # To the scan's median edge; such triangles bridge gaps in depth.
 _SPIKE_RATIO = 2.5  # Distance from the neighbours' mean, to the edges around it.
 _SPIKE_ROUNDS = 3  # A spike of several vertices goes layer by layer.
-_SAME_PLACE = 1e-3  # Of the median edge: two rims so close, rounded differently, are one seam.
+_SAME_PLACE = 1e-3  # Share of the median edge: rims so close, rounded differently, are one seam.
 _SEAM_NEIGHBOURS = 8  # Vertices of rims that may meet in one place.
 
 

@@ -21,7 +21,7 @@ NEUTRAL = 'neutral'  # Sequence of the frames whose scan leaves the pose and the
 _FACE3D = 'BFM.mat'
 _3DDFA = ('Model_Shape.mat', 'Model_Exp.mat')
 _MICROMETRES_PER_MM = 1000.0  # The unit of the model.
-_MAX_BYTES = 1 << 24  # Of a file of parameters; they have 5 kB.
+_MAX_BYTES = 1 << 24  # Largest file of parameters; real ones have 5 kB.
 
 
 class Model(NamedTuple):

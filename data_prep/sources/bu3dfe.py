@@ -48,17 +48,21 @@ class Source:
             self._subjects.append(Subject(subject_id, tuple(frames), in_time=False))
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns the split of a subject by the rule of splits.rule."""
         return splits.rule(subject_id)
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the scan labelled neutral; None where it is missing."""
         frames = next(entry.frames for entry in self._subjects if entry.id == subject_id)
         found = [frame for frame in frames if frame.sequence == 'Neutral' and frame.scan_path]
         return (found[0].sequence, found[0].index) if found else None
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 

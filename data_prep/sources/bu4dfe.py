@@ -17,7 +17,7 @@ from data_prep.sources import RawFrame, Subject, layout
 from seqface_jax.errors import UserError
 
 EXPRESSIONS = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
-_MAX_DIGITS = 9  # Of a frame's number; the records keep 32 bits.
+_MAX_DIGITS = 9  # Most digits of a frame's number; the records keep 32 bits.
 # Large synthetic trees go on at F1000.
 _SUBJECT = re.compile(r'[FM](\d{3}|[1-9]\d{3})', re.IGNORECASE)
 
@@ -46,15 +46,19 @@ class Source:
             self._subjects.append(Subject(subject_id, tuple(frames)))
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns the split of a subject by the rule of splits.rule."""
         return splits.rule(subject_id)
 
     def neutral(self, subject_id):
+        """Returns None: no scan of BU-4DFE is labelled neutral."""
         return None  # Not labelled.
 
     def truth(self, subject_id):
+        """Returns what truth/ID.npz says, see sources.Source; None where there is none."""
         path = os.path.join(self._raw_dir, 'truth', f'{subject_id}.npz')
         if not os.path.exists(path):
             return None

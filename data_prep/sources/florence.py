@@ -46,17 +46,21 @@ class Source:
             self._subjects.append(Subject(subject_id, tuple(frames)))
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns 'test' for everybody: there are too few people to train on."""
         return 'test'
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's first scan, or None without a scan."""
         frames = next(entry.frames for entry in self._subjects if entry.id == subject_id)
         scans = [(frame.sequence, frame.index) for frame in frames if frame.scan_path]
         return scans[0] if scans else None
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 
@@ -81,6 +85,6 @@ def _videos(folder):
     names = {name.lower(): name for name in VIDEOS}
     found = {}
     for path in layout.files(inner):
-        if video_frames.is_video(path):  # Of several of one name, the first is taken.
+        if video_frames.is_video(path):  # The first of several of one name is taken.
             found.setdefault(names.get(layout.stem(path).lower(), layout.stem(path)), path)
     return dict(sorted(found.items()))

@@ -47,15 +47,19 @@ class Source:
             )
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects)
 
     def split(self, subject_id):
+        """Returns the split of a subject by a hash of its id."""
         return splits.by_hash(subject_id)
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's one scan."""
         return self._neutral[subject_id]
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 

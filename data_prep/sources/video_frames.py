@@ -8,8 +8,9 @@ from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
 from seqface_jax.photos import video, video_geometry
 
-MAX_FRAMES = 100  # Of a video of any length: its neighbours show the same face again.
-_CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
+MAX_FRAMES = 100  # Most frames taken from a video: neighbours show the same face again.
+# A video is whole if this share of the announced frames is read; the count may be an estimate.
+_CUT_SHORT = 0.95
 
 
 def is_video(path):

@@ -47,16 +47,20 @@ class Source:
         }
 
     def subjects(self):
+        """Returns every Subject of the tree, sorted by id."""
         return list(self._subjects.values())
 
     def split(self, subject_id):
+        """Returns the split of a subject by a hash, the same for a person and the mirror image."""
         return splits.by_hash(subject_id.removesuffix(_FLIP))
 
     def neutral(self, subject_id):
+        """Returns (sequence, index) of the subject's frame without expression."""
         first = self._subjects[subject_id].frames[0]
         return first.sequence, first.index
 
     def truth(self, subject_id):
+        """Returns None: nothing is known exactly about real people."""
         return None
 
 

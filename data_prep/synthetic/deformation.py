@@ -14,7 +14,8 @@ from data_prep.synthetic import head
 # longest makes faces wide or long, the middle one cheeks and noses, the shortest lips and lids.
 _SCALES = ((60.0, 0.66), (30.0, 0.66), (15.0, 0.36))
 _FEATURES = 48  # Waves of each scale.
-_ASYMMETRIC = 0.3  # Of the whole standard deviation; the rest is alike on both sides.
+# Share of the standard deviation that differs between the sides; the rest is alike.
+_ASYMMETRIC = 0.3
 # Within the first distance of an eye's centre all moves as one, beyond the second freely, mm:
 # else eyes would squint and come through their lids.
 _EYE_MM = (14.0, 28.0)

@@ -9,7 +9,7 @@ import numpy as np
 from data_prep.synthetic.head import EYE_CENTER, gaussian, smoothstep
 
 NAMES = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
-_HINGE = np.array([0.0, 8.0, -8.0])  # Of the jaw, in front of the ears.
+_HINGE = np.array([0.0, 8.0, -8.0])  # Hinge of the jaw, in front of the ears, mm.
 
 # Weight of every movement in every expression at its apex.
 _WEIGHTS = {

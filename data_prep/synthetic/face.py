@@ -13,9 +13,9 @@ from data_prep.synthetic.parts import GridPart
 
 EXPRESSIONS = expressions.NAMES
 PARTS = ('skin', 'ear', 'eyeball', 'teeth')
-_MATERIALS = ('skin', 'ear', 'eye', 'teeth')  # Of PARTS, for the renderer.
+_MATERIALS = ('skin', 'ear', 'eye', 'teeth')  # Materials of PARTS, for the renderer.
 _BACK_MM = -55.0  # No camera in front sees the head behind it.
-_EAR_CENTER = np.array([68.5, 13.0, -15.0])  # Of the subject's left ear.
+_EAR_CENTER = np.array([68.5, 13.0, -15.0])  # The subject's left ear, mm.
 _EAR_TILT = np.radians(12.0)
 _SPREAD = 0.75  # Standard deviation of the sampled parameters; their fields are for 1.0.
 _LARGEST = 2.3  # Parameters are cut here: no caricatures.

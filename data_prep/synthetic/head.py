@@ -15,7 +15,7 @@ import functools
 import numpy as np
 from scipy import interpolate, ndimage
 
-EYE_CENTER = np.array([31.5, 36.0, 46.6])  # Of the subject's left eyeball; the right mirrors it.
+EYE_CENTER = np.array([31.5, 36.0, 46.6])  # The subject's left eyeball, mm; the right mirrors it.
 EYE_RADIUS = 13.0
 LID_RADIUS = 14.3
 MOUTH_HALF_WIDTH = 25.5

@@ -23,7 +23,7 @@ _LEVELS = 2  # The mesh is made to be subdivided.
 _RACES, _SEXES = ('african', 'asian', 'caucasian'), ('female', 'male')
 _YOUNG_YEARS, _OLD_YEARS = 25.0, 90.0  # Ages of the targets 'young' and 'old'.
 _YEARS = (25.0, 80.0)  # Ages that are drawn.
-_RACE_CONCENTRATION = 0.5  # Of Dirichlet's distribution: some people of one race, more mixed.
+_RACE_CONCENTRATION = 0.5  # Dirichlet's parameter: some people are of one race, more are mixed.
 _ENDS = {
     'decr': 'incr', 'down': 'up', 'in': 'out', 'backward': 'forward', 'concave': 'convex',
     'compress': 'uncompress', '1-l': '1-r', '2-l': '2-r', '3-l': '3-r', '4-l': '4-r',
@@ -37,7 +37,7 @@ _LARGEST_DEVIATION = 0.3  # but at most this share of the slider.
 _STRONG = 0.06  # Share of sliders that are drawn _STRONG_GAIN times as strongly.
 _STRONG_GAIN = 2.5
 _LARGEST = 0.9  # Sliders are cut here.
-_ASYMMETRIC = 0.25  # Of the standard deviation of a slider that both sides have.
+_ASYMMETRIC = 0.25  # Asymmetric share of the standard deviation of a slider that both sides have.
 # Landmarks of 300-W on the subject's left half: vertices of the base mesh, whose mean is taken,
 # or (x, y) mm where the landmark is seen from the front, from the nose's tip of the mean face.
 _NOSE_TIP = 1477

@@ -17,7 +17,7 @@ from data_prep.synthetic.parts import MeshPart, grid_place
 
 _SPREAD = 0.9  # Standard deviation of the sampled parameters; the modes are for 1.0.
 _LARGEST = 2.3  # Parameters are cut here: no caricatures.
-_NOSE_TIP = np.array([0.0, 0.0, 90.0])  # Of the mean face, in the canonical frame.
+_NOSE_TIP = np.array([0.0, 0.0, 90.0])  # The mean face's, in the canonical frame, mm.
 _SKULL_CENTER = np.array([0.0, 45.0, -20.0])  # Inside the mean head.
 _LOWEST = -128.0  # Skin below it lies under the clothes, mm.
 # Rays from the skull's centre where the two mean heads are paired: (elevation, azimuths).

@@ -11,7 +11,7 @@ from scipy import sparse
 
 from data_prep.synthetic.head import EYE_RADIUS, grid_triangles
 
-_SAMPLE_STRIDE = 2  # Of a grid's rows and columns where light is taken.
+_SAMPLE_STRIDE = 2  # Stride over a grid's rows and columns where light is taken.
 
 
 def grid_normals(grid):

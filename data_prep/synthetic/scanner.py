@@ -22,7 +22,8 @@ _ELEVATION = np.radians([-80.0, 66.0])
 _FAR_MM = 400.0
 _HAIR = ('hair', 'curtain')
 _CAMERAS = np.radians([[-42.0, 0.0], [42.0, 0.0], [0.0, -25.0]])  # Azimuth and elevation.
-_SEEN_SHARE = 0.80  # Of the rays of a grid, roughly; the rest falls into holes or the background.
+# Rough share of a grid's rays that meet the head; the others meet holes or the background.
+_SEEN_SHARE = 0.80
 _REACH_MM = {True: 175.0, False: 128.0}  # From the nose tip, with and without hair and collar.
 
 

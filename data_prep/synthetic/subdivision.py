@@ -55,7 +55,7 @@ def _loop_step(count, triangles):
     columns = [np.arange(count), both[:, 1]]
     values = [1 - valence * share, share[both[:, 0]]]
     even = _matrix(rows, columns, values, (count, count))
-    middle = place.reshape(3, -1) + count  # Of the edges opposite corners 0, 1 and 2.
+    middle = place.reshape(3, -1) + count  # The edges opposite corners 0, 1 and 2.
     a, b, c = corners.T
     finer = np.concatenate(
         [

@@ -28,7 +28,7 @@ _ROUNDS = (
     *[(4.0, 3.0, 0.6)] * 4,
     *[(0.5, 2.0, 0.5)] * 4,
 )
-_MARK_WEIGHTS = (20.0, 0.3)  # Of a landmark, in the first round and in the last.
+_MARK_WEIGHTS = (20.0, 0.3)  # Weight of a landmark in the first round and in the last.
 _BOUND_MM = 1.0  # A vertex this near to the surface in the end is put on it.
 _BOUND_COS = 0.2
 _OUT_MM = 0.5  # A vertex without partner this far outside the surface sticks out,

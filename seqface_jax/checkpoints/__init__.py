@@ -25,7 +25,7 @@ from seqface_jax.checkpoints.config_file import read_config as read_config
 from seqface_jax.checkpoints.config_file import write_config as write_config
 from seqface_jax.errors import UserError
 
-FORMAT = 2  # Of what is saved; raised when an older program could not read it.
+FORMAT = 2  # Version of what is saved; raised when an older program could not read it.
 _UNCHECKED_FORMAT = 1  # Still read: without checksums.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PRETRAINED = os.path.join(_PACKAGE, 'pretrained')
@@ -42,7 +42,7 @@ _READ_ERRORS = (
     RuntimeError,  # NotImplementedError, too.
     OverflowError,
     MemoryError,
-)  # Of orbax and tensorstore; `_complaint` tells damaged files from what keeps whole ones unread.
+)  # Raised by orbax and tensorstore; `_complaint` tells damaged files from unread whole ones.
 _INSTEAD = (
     'restore it from a copy, use another checkpoint of the run, or train in another workdir '
     '(--config.train.start_from=RUN goes on from the best_validation of a run)'
@@ -77,7 +77,7 @@ class Store:
         manager = self._manager(which)
         manager.wait_until_finished()
         for step in manager.all_steps():
-            if step >= meta['step']:  # Of a run that was killed and computes it again.
+            if step >= meta['step']:  # A killed run saved it, and now computes it again.
                 manager.delete(step)
         trees = {'variables': variables} | ({} if training is None else {'training': training})
         trees = {name: _copy_to_host(tree) for name, tree in trees.items()}

@@ -31,7 +31,7 @@ def differing(expected, found):
 
 
 def _name(entry):
-    for field in ('key', 'name', 'idx'):  # Of a dict, of an attribute, of a list or tuple.
+    for field in ('key', 'name', 'idx'):  # Entries of a dict, of an object, of a list or tuple.
         if hasattr(entry, field):
             return str(getattr(entry, field))
     return str(entry)

@@ -10,7 +10,7 @@ import numpy as np
 from seqface_jax.correspondence.turned_crops import Crop, recentred
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
-MIN_SCORE = 0.95  # Of a face that is used where a cascade has seen one,
+MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,
 MIN_SEARCHED_SCORE = 0.99  # and where nothing but the network has.
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.

@@ -15,7 +15,7 @@ MIN_ERASED = 0.1  # Side of the erased rectangle, of the image's.
 MAX_ERASED = 0.4
 DROPPED_BLOCKS = 8  # Along a side of the frame, of which some are made black.
 OCCLUDERS = ('color', 'noise')
-REPEATED_SHARE = 0.5  # Of the frames of a sequence that repeats itself.
+REPEATED_SHARE = 0.5  # Share of repeated frames in a sequence that repeats itself.
 NUM_DRAWS = 20  # Numbers drawn for a frame: see _augment_sequence.
 
 

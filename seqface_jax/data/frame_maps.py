@@ -12,7 +12,7 @@ import numpy as np
 from seqface_jax.geometry import position_map as grid
 
 _RADIUS_STEP_MM = 0.01
-_IMAGE_STEP = 1 / 16384  # Of the crop's width; a sixtieth of a pixel of 256.
+_IMAGE_STEP = 1 / 16384  # Step of stored x and y, in crop widths; a sixtieth of a pixel of 256.
 _IMAGE_START = -1.5  # x and y from here to 2.5 are kept: a crop may cut a face.
 _LARGEST = 2**16 - 1
 

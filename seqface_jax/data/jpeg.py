@@ -7,7 +7,7 @@ coefficients are rounded; what follows in a file, the packing, loses nothing.
 import jax.numpy as jnp
 import numpy as np
 
-MIN_QUALITY, MAX_QUALITY = 25, 95  # Of the random ones.
+MIN_QUALITY, MAX_QUALITY = 25, 95  # Limits of the random quality.
 _BLOCK = 8
 _TO_YCBCR = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32

@@ -15,7 +15,8 @@ from seqface_jax import errors
 from seqface_jax.errors import UserError
 from seqface_jax.photos import photo_file
 
-VERSIONS = ('1.1.0', '1.0.0')  # Of the records, newest first; 1.0.0 has no pose and no maps.
+# Versions of records that are read, newest first; 1.0.0 has no pose and no maps.
+VERSIONS = ('1.1.0', '1.0.0')
 ON_BAD_RECORD = ('fail', 'skip')
 # Data sets that `python -m data_prep` prepares, by name.
 DATA_SETS = ('bu3dfe', 'bu4dfe', 'florence', 'folder', 'w300lp')
@@ -97,6 +98,19 @@ def have_frame_maps(config):
 
 
 def open_builder(folder, kind, config):
+    """Opens records with TFDS.
+
+    Args:
+        folder: of one data set.
+        kind: 'frames', 'subjects' or 'frame_maps'.
+        config: the `data` section of a config, for the messages.
+
+    Returns:
+        a tfds.core.DatasetBuilder.
+
+    Raises:
+        UserError: there are none, or those of another version.
+    """
     import tensorflow_datasets as tfds
     from google.protobuf import json_format
 

@@ -104,7 +104,7 @@ def _series(scored):
     """Returns lists of rows.Scored of one model, checkpoint and split, by number of frames."""
     groups = {}
     for own in scored:
-        is_copy = own.row['model'] == rows.NO_EXPRESSION  # Of its run, but for frame_mm.
+        is_copy = own.row['model'] == rows.NO_EXPRESSION  # It equals its run in all but frame_mm.
         if own.row['num_frames'] is not None and not is_copy:
             groups.setdefault(tuple(own.row[name] for name in _IDENTITY), []).append(own)
     return [sorted(own, key=lambda one: one.row['num_frames']) for own in groups.values()]

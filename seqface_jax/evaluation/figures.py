@@ -199,7 +199,7 @@ def demo(frames, face, *, num_frames=None):
         for paint in paints
         for view in VIEWS_RAD
     ]
-    ratio = 6 / len(images)  # Of the heights of faces and frames.
+    ratio = 6 / len(images)  # Height of the faces over that of the frames.
     picture = figure.Figure(figsize=(10, 1.75 * (1 + ratio)), layout='constrained')
     top, bottom = picture.subfigures(2, 1, height_ratios=[1, ratio])
     chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]

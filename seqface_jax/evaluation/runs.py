@@ -15,6 +15,16 @@ TRAINED_ON_TEST = 'trained on test'
 
 
 class Run(NamedTuple):
+    """A run, with the records that it is scored on.
+
+    Attributes:
+        name: the run's, as in the tables.
+        config: its config; `data` is that of the records scored on.
+        dataset: input_pipeline.Dataset, these records.
+        models: dict of checkpoint to (step, variables).
+        trained_on: the `data` section of the records that it learned from.
+    """
+
     name: str
     config: object
     dataset: input_pipeline.Dataset

@@ -30,7 +30,7 @@ NUM_VIEWS = NUM_YAW * NUM_PITCH
 VIEW_RAD = 0.44  # Width of a bin, 25 degrees.
 NUM_RECENT = 8  # Frames kept as items of their own.
 NUM_KEPT = 32  # Frames whose places are kept to know copies by.
-_ROUNDS = 4  # Of weighing the items against each other.
+_ROUNDS = 4  # Rounds in which the items are weighed against each other.
 
 
 class Belief(NamedTuple):

@@ -30,7 +30,8 @@ import numpy as np
 
 from seqface_jax.errors import UserError
 
-_JITTER = 2e-6  # Of a matrix with unit diagonal: rounding of float32 must not make it indefinite.
+# Added to a unit diagonal, so that float32 rounding cannot make a matrix indefinite.
+_JITTER = 2e-6
 
 
 class Gaussian(NamedTuple):

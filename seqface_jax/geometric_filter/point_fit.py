@@ -34,8 +34,10 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import information, projection, start_pose
 from seqface_jax.geometric_filter.projection import NUM_CAMERA
 
-_FREE_PRECISION = 1e-2  # Of rotation and centre, which have no prior; keeps them solvable.
-_START_DAMPING, _DAMPING_DOWN, _DAMPING_UP = 1e-3, 0.2, 10.0  # Of Levenberg-Marquardt.
+# Precision of rotation and centre, which have no prior; keeps them solvable.
+_FREE_PRECISION = 1e-2
+# Damping of Levenberg-Marquardt and its factors.
+_START_DAMPING, _DAMPING_DOWN, _DAMPING_UP = 1e-3, 0.2, 10.0
 
 
 class PointObservation(NamedTuple):

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 
 from seqface_jax.geometric_filter import projection
 
-_ROUNDS = 4  # Of robust least squares.
-_RIDGE = 1e-4  # Of the prior that the head looks into the camera, relative to the points.
+_ROUNDS = 4  # Rounds of robust least squares.
+_RIDGE = 1e-4  # Weight of the prior that the head looks into the camera, relative to the points.
 
 
 def start_camera(points, places, weights, scale, log_distance):

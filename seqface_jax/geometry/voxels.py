@@ -12,7 +12,7 @@ import numpy as np
 from seqface_jax.geometry import position_map as grid
 from seqface_jax.geometry import sampling, vectors
 
-MARGIN = 1.06  # Of the box, around all training faces.
+MARGIN = 1.06  # Side of the box over that of the cube around all training faces.
 _MAX_RADIUS = 0.95  # Rays are followed so far from the origin, of the box's side.
 _NUM_SAMPLES = 64  # Along a ray.
 

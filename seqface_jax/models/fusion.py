@@ -38,10 +38,10 @@ ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
     'unwrapped_gradients': unwrapping.UnwrappedGradients,
 }
-MIN_VARIANCE_MM2 = 0.01  # Of a coordinate: the noise of a good scanner, squared.
-# Of the logits that weigh evidence: a step of Adam that makes all frames worthless is never undone.
+MIN_VARIANCE_MM2 = 0.01  # Least variance of a coordinate: the squared noise of a good scanner.
+# Scales the precision logits, so that one Adam step cannot drive every frame's weight to zero.
 CAUTION = 0.1
-SAMPLED_FRAMES = 4096  # Of the training split, for the principal directions of its features.
+SAMPLED_FRAMES = 4096  # Training frames from which the features' principal directions are computed.
 MAX_VIEWS = 32  # Kept to compare with; a frame like an older one counts again.
 # Cosine of two frames' whitened features. Of 95 % of the frames of one person it is below 0.7 to
 # the nearest other; of 95 % of copies that are noisy or moved by a hundredth it is above 0.8.
@@ -122,6 +122,7 @@ class Fusion(SequenceModel, kw_only=True):
 
     @classmethod
     def check_fields(cls, values):
+        """Checks the fields of a config; raises ModelConfigError."""
         super().check_fields(values)
         encoder = values['encoder']
         fields.check_layer(encoder, ENCODER_KINDS, 'model.encoder')

@@ -15,9 +15,9 @@ from seqface_jax.models.layers.norm import BatchNorm
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import FrameModel
 
-# Of the residual blocks: channels over those of the stem, and stride.
+# The residual blocks: channels over those of the stem, and stride.
 _BLOCKS = ((2, 2), (2, 1), (4, 2), (4, 1), (8, 2), (8, 1), (16, 2), (16, 1), (32, 2), (32, 1))
-STRIDE = 32  # Of the encoder.
+STRIDE = 32  # Stride of the whole encoder.
 
 
 class PRNet(FrameModel, kw_only=True):

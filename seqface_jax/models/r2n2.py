@@ -20,9 +20,9 @@ from seqface_jax.models.sequence_model import SequenceModel, unfold
 
 GRID = 4  # Cells along a side of the memory.
 NUM_VOXELS = 32  # Along a side of the answer.
-MAP_SIDE = 32  # Of the position map that is cast from the voxels.
+MAP_SIDE = 32  # Side of the position map that is cast from the voxels.
 GATE_BIAS = 0.1  # At the start; all other biases too.
-_SLOPE = 0.01  # Of the rectifier below 0.
+_SLOPE = 0.01  # Slope of the rectifier below 0.
 _FIRST_KERNEL = 7
 # Blocks of the residual encoder: how its input is added to what two convolutions make of it.
 _SHORTCUTS = (None, 'conv', 'conv', None, 'conv', 'identity')
@@ -55,6 +55,7 @@ class R2N2(SequenceModel, kw_only=True):
 
     @classmethod
     def check_fields(cls, values):
+        """Checks the fields of a config; raises ModelConfigError."""
         super().check_fields(values)
         fields.choose(CELLS, values['recurrence'], 'model.recurrence')
         for name, count in (('encoder_features', len(_SHORTCUTS)), ('decoder_features', 4)):
@@ -137,7 +138,7 @@ class R2N2(SequenceModel, kw_only=True):
                 z = _rectify(Conv3D(features, name=f'decoder_{i}_second')(y))
                 y = z + self._shortcut(i, features, x, y)
             x = y
-        scores = Conv3D(2, name='decoder_last')(x)  # Of outside and inside.
+        scores = Conv3D(2, name='decoder_last')(x)  # Scores of outside and of inside.
         return scores[..., 1] - scores[..., 0]
 
     def _shortcut(self, i, features, x, y):
@@ -198,6 +199,7 @@ class GRUCell(nn.Module):
 
     @staticmethod
     def initial_state(shape):
+        """Returns the memory of `shape` before the first frame, zeros."""
         return jnp.zeros(shape)
 
 
@@ -228,6 +230,7 @@ class LSTMCell(nn.Module):
 
     @staticmethod
     def initial_state(shape):
+        """Returns memory and output of `shape` before the first frame, zeros."""
         return jnp.zeros(shape), jnp.zeros(shape)
 
 

@@ -26,7 +26,7 @@ from seqface_jax.models.prnet import check_image_size
 from seqface_jax.models.sequence_model import SequenceModel, unfold
 
 _FACE_SHARE = 0.25  # A pixel is face if this share of the training subjects has it.
-# Of the fit's start, and of its steps: yaw, pitch, roll in radians, log of the scale, x, y, z.
+# Start and step sizes of the pose fit: yaw, pitch, roll in radians, log of the scale, x, y, z.
 _START_POSE = np.array([0, 0, 0, np.log(1 / 260), 0.5, -0.5, 0.1], np.float32)
 _POSE_STEP = np.array([0.5, 0.3, 0.3, 0.2, 0.1, 0.1, 0.1], np.float32)
 _FIT_HIDDEN = 128
@@ -66,6 +66,7 @@ class RotateRender(SequenceModel, kw_only=True):
         return principal_components(table, values.get('code_size', RotateRender.code_size))
 
     def setup(self):
+        """Makes the layers."""
         self.fit = FitNetwork(self.code_size, self.fit_features, self.axis_name)
         self.fill = FillNetwork(self.fill_features, self.axis_name)
         self.network = FrontSideNetwork(self.width, self.features, self.axis_name)

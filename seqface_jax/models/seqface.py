@@ -22,7 +22,8 @@ from seqface_jax.models.sequence_model import SequenceModel
 ENCODER_KINDS = {'conv_lstm': ConvLSTM, 'inverted_residual': InvertedResidual, 'conv': ConvBlock}
 DECODER_KINDS = {'conv_transpose': ConvTranspose, 'resize_conv': ResizeConv}
 OUTPUT_ACTIVATIONS = {'tanh': jnp.tanh, 'linear': lambda x: x}
-_SHARED_FIELDS = ('recurrent_activation', 'scan_unroll', 'norm', 'axis_name')  # Of all layers.
+# Fields that all layers share.
+_SHARED_FIELDS = ('recurrent_activation', 'scan_unroll', 'norm', 'axis_name')
 
 
 class SeqFace(SequenceModel, kw_only=True):
@@ -75,6 +76,7 @@ class SeqFace(SequenceModel, kw_only=True):
 
     @classmethod
     def check_fields(cls, values):
+        """Checks the fields of a config; raises ModelConfigError."""
         super().check_fields(values)
         for part, kinds in (('encoder', ENCODER_KINDS), ('decoder', DECODER_KINDS)):
             fields.check_layers(values[part], kinds, f'model.{part}', _SHARED_FIELDS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from seqface_jax.geometry import principal
 
-EXACT_SIZE = 4096  # Of a Gram matrix: larger ones take LAPACK minutes.
+EXACT_SIZE = 4096  # Largest Gram matrix that is decomposed whole; larger ones take LAPACK minutes.
 OVERSAMPLING, POWER_ITERATIONS = 64, 8
 NOISE = 0.003  # Variance that is taken for noise, of a direction's mean: smaller ones stay small.
 

@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from PIL import Image, ImageCms
 
-SRGB_DIFFERENCE = 2  # Of 255: a profile that changes no colour by more is taken for sRGB.
+SRGB_DIFFERENCE = 2  # A profile that changes no colour by more, of 255 levels, is taken for sRGB.
 _PROBE_STEPS = 9  # Levels of each channel at which a profile is compared with sRGB.
 _STRIP_ROWS = 512  # Rows that are converted at once, which bounds the memory.
 # CIE xy of red, green and blue of Adobe RGB (1998), and its exponent.

@@ -5,7 +5,8 @@ import numpy as np
 
 CROP_SIZE = 256  # Pixels, both ways.
 CROP_SCALE = 1.45  # Side of the crop over side of the detected box: hairline to below the chin.
-CROP_SHIFT_DOWN = 0.1  # Of the detected box's side; Haar boxes sit high on the face.
+# Shift as a share of the detected box's side; Haar boxes sit high on the face.
+CROP_SHIFT_DOWN = 0.1
 
 
 def crop_box(face_box, scale=CROP_SCALE, shift_down=CROP_SHIFT_DOWN):

@@ -34,7 +34,7 @@ SAME_OVERLAP = 0.3  # Intersection over union from which two boxes are of one fa
 SETTLE_REACH = 0.7
 SETTLE_SIZES = (0.6, 2.5)  # ... nor smaller or larger, of that side.
 SETTLED_SHIFT, SETTLED_GROWTH = 0.05, 1.1  # What a last look still changes about a head, at most.
-MIN_LIKENESS = 0.1  # Of a head to the mean face, see pose_regression.
+MIN_LIKENESS = 0.1  # Least likeness of a head to the mean face, see pose_regression.
 ALL_NEIGHBORS = 6  # Stricter than MIN_NEIGHBORS: among several boxes nobody picks the best.
 
 

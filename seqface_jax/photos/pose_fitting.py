@@ -38,13 +38,13 @@ _WINDOW_MM = 20.0  # Brightness is compared with that of its surroundings so far
 _MIN_CONTRAST = 2.0  # Gray levels: below it lies noise.
 _BLURS_MM = (4.0, 2.0)  # Coarse to fine.
 _STEPS = (8, 6)  # At most, at each blur.
-_STRIDE = 2  # Of the map's points.
+_STRIDE = 2  # Stride over the map's points.
 # Usual errors of the regressions: rotation about x, y, z in rad, across and up in mm, ln distance.
 _SPREAD = np.array([0.06, 0.04, 0.02, 3.0, 3.0, 0.04])
 _INDEPENDENT_MM = 12.0  # Points nearer to each other than this say the same.
 _ROBUST = 1.5  # Residuals beyond this many usual ones count less and less.
 _MIN_COS = 0.25  # Points seen flatter than this do not count.
-_TINY_STEP = 1e-3  # Of _SPREAD.
+_TINY_STEP = 1e-3  # Step, as a share of _SPREAD, that ends the fit.
 
 
 def fit(photo, box, points, mask, *, camera=None, looks=None):

@@ -20,13 +20,13 @@ from scipy.spatial.transform import Rotation
 from seqface_jax.geometry import position_map
 from seqface_jax.geometry.alignment import RigidTransform
 
-DISTANCE_MM = 1000.0  # Of camera and face, where the focal length is not known.
+DISTANCE_MM = 1000.0  # Distance of camera and face where the focal length is not known.
 FACE_BOX_MM = 157.0  # Side of a detected box, on the face; mean over synthetic people.
 CENTRE = np.array([0.0, 0.0, 60.0])  # The face turns about it, mm.
 SQUARE_MM = 220.0  # Side of the crop that is looked at, on the face.
 LEVEL_PX = 4  # Pixels of a map of 64 x 64 over which brightness is compared.
 CROP_PX = 64  # Side of that crop for the regressions.
-DIRECTIONS, CELL_PX = 8, 4  # Of their oriented gradients, which are as those of
+DIRECTIONS, CELL_PX = 8, 4  # Settings of their oriented gradients, which are as those of
 BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # models.oriented_gradients.
 
 
@@ -165,7 +165,8 @@ def crop_of(photo, square, side=CROP_PX):
     """Returns the pixels of a square, [side, side, 3] uint8; beyond the photo its edge goes on."""
     zoom = side / (square[2] - square[0])
     if zoom < 0.499:  # Each pixel must see all that it stands for.
-        photo, corner = _part_of(photo, square)  # Of a large photo the rest would take longest.
+        # Shrinking all of a large photo would take longest.
+        photo, corner = _part_of(photo, square)
         photo = cv2.resize(photo, None, fx=2 * zoom, fy=2 * zoom, interpolation=cv2.INTER_AREA)
         return crop_of(photo, (np.asarray(square) - np.tile(corner, 2)) * 2 * zoom, side)
     # OpenCV's places are pixel middles, ours are pixel corners.

@@ -7,7 +7,7 @@ import numpy as np
 # here reads, and a small face that was enlarged is blurred.
 SIDE = 128
 KERNEL = 9  # Pixels, of the blur that a sharp picture suffers from and a blurred one does not.
-NOISE = 0.02  # Of the picture's contrast: smaller steps between neighbours say nothing.
+NOISE = 0.02  # Steps between neighbours below this share of the picture's contrast say nothing.
 # Sharp photos, taken or rendered, measure 0.5 to 0.6. A Gaussian of 2.5 % of the crop's side (6
 # pixels of 256), or a smear of 9 %, takes them to about 0.22: eyelids and lips are gone by then.
 MIN_SHARPNESS = 0.22

@@ -19,8 +19,9 @@ from seqface_jax.errors import UserError
 
 _MAX_ASPECT = 4.0  # Pixels wider or higher than this many times are taken for damage.
 _SQUARE = 0.005  # A pixel's width over its height may differ from 1 by so much without resizing.
-_TOLERANCE = 0.02  # Of the entries of a matrix: what turns by less stays as it is.
-_MAX_HEADER_BYTES = 1 << 20  # Of Matroska's description of its tracks, which comes first.
+_TOLERANCE = 0.02  # Tolerance of a matrix's entries: what turns by less stays as it is.
+# Most bytes of Matroska's description of its tracks, which comes first.
+_MAX_HEADER_BYTES = 1 << 20
 _CONTAINERS = {b'moov', b'trak', b'mdia'}
 # Matroska's element numbers.
 _SEGMENT, _TRACKS, _TRACK, _TYPE = 0x18538067, 0x1654AE6B, 0xAE, 0x83
@@ -221,7 +222,7 @@ def _variable(data, start, *, keep_marker):
     value = int.from_bytes(data[start : start + length], 'big')
     if not keep_marker:
         value &= (1 << 7 * length) - 1
-        if value == (1 << 7 * length) - 1:  # Of unknown size: to the end of what holds it.
+        if value == (1 << 7 * length) - 1:  # Unknown size: to the end of what holds it.
             value = len(data)
     return value, start + length
 

@@ -19,7 +19,8 @@ _FIT_COLUMNS = tuple(name for name in frame_tables.FIT_COLUMNS if name not in _C
 _DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
 _PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
-_KEYFRAME_GROWTH = 1.1  # Of the animation: the face improves most in the first frames.
+# Growth of the frames used between two keyframes; a face improves most at first.
+_KEYFRAME_GROWTH = 1.1
 _KEYFRAME_S = 0.25
 # Frames painted of each doubling of a long video: all of the first thousand, of the next thousand
 # every second, of the next two thousand every fourth. They say the same, and poses take time.

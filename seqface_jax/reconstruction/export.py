@@ -18,10 +18,12 @@ from seqface_jax.geometry import surface
 from seqface_jax.geometry.sampling import sample_texture
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
-MAX_KEYFRAMES = 32  # Of an animation; each is a morph target, which viewers hold in memory.
+# Most keyframes of an animation; each is a morph target, which viewers hold in memory.
+MAX_KEYFRAMES = 32
 MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
 _SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
-_ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')  # Of an NPZ.
+# Arrays of an NPZ file.
+_ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')
 _FLOAT, _LINEAR = 5126, 'LINEAR'  # glTF's names of float32 and of interpolation.
 
 

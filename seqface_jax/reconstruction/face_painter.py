@@ -55,7 +55,7 @@ class FacePainter:
                 return pose
             seen = texture.add(self._seen, photo, pose, points, self._mask, face.confidence)
         except (np.linalg.LinAlgError, cv2.error, ValueError):
-            return None  # Of a photo or face so odd that no pose fits, the shape is still good.
+            return None  # No pose fits a photo or face this odd; the shape is still good.
         if not np.isfinite(seen.colors).all():
             return None
         self._seen = seen

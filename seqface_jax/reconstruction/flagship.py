@@ -12,7 +12,7 @@ from seqface_jax.geometric_filter import belief, expression, face_basis, informa
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
-SIZE_DEVIATION = 0.04  # Of people's faces, relative; photos do not tell it.
+SIZE_DEVIATION = 0.04  # Relative standard deviation of the size of faces; photos do not tell it.
 # Focal length in shares of the photo's longer side, log mean and deviation: 24 to 85 mm lenses.
 _FOCAL, _FOCAL_DEVIATION = 1.25, 0.45
 _REFITS = 1  # Times the corrector looks again, from where the fitted face says the points are.

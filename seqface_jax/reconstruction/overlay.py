@@ -20,7 +20,7 @@ CHAINS = (
     (*range(48, 60), 48),
     (*range(60, 68), 60),
 )
-NOSE_TIP = 30  # Of the 68.
+NOSE_TIP = 30  # Index among the 68 landmarks.
 AXIS_COLORS = ((224, 49, 49), (47, 158, 68), (34, 110, 240))  # x, y, z: RGB.
 LANDMARK_COLOR, HIDDEN_COLOR = (255, 214, 10), (150, 130, 60)
 _EDGE_COLOR = (60, 230, 235)

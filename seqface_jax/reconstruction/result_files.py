@@ -20,7 +20,7 @@ from seqface_jax.reconstruction import (
     rigged_glb,
 )
 
-PHOTOS_PER_SECOND = 2.0  # Of the animation, where the frames are photos without a time.
+PHOTOS_PER_SECOND = 2.0  # Rate of the animation where the frames are photos without a time.
 _PHOTO_PX = 1600  # Longest side of a picture in overlay/.
 _MAX_KEPT = 2 * contact_sheet.MAX_TILES  # Pictures in memory; beyond it every second goes.
 

@@ -105,7 +105,8 @@ def _join(coordinator, num_processes, process_id):
             'num_processes': num_processes,
             'process_id': process_id,
         }
-    jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # Of CPU devices; else none.
+    # Lets CPU devices exchange values.
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
     try:
         jax.distributed.initialize(**where, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_SECONDS)
         # Gloo waits half a minute for the others to connect: now, while all are at one place.

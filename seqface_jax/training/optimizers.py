@@ -11,7 +11,7 @@ B2 = 0.999
 
 
 class KerasAdamState(NamedTuple):
-    """Of `scale_by_keras_adam`: number of updates, first and second moment."""
+    """What `scale_by_keras_adam` keeps: number of updates, first and second moment."""
 
     count: jax.Array
     mu: optax.Updates

@@ -157,6 +157,7 @@ def _read_latest(store, state):
 
 
 def training_tree(state):
+    """Returns what a run needs to go on besides its variables, a dict for `latest`."""
     tree = {'opt_state': serialization.to_state_dict(state.opt_state)}
     return tree if state.ema_params is None else tree | {'ema_params': state.ema_params}
 

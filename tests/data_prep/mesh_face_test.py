@@ -51,7 +51,7 @@ def test_a_face_like_the_embedded_one_is_painted_where_the_embedded_one_is(face)
     error = np.hypot(
         row - thin * (corners[:, 0] // shape[1]), column - thin * (corners[:, 0] % shape[1])
     )
-    assert np.median(error[near]) < 2.0  # Of about 1 mm; landmarks are 3 steps apart.
+    assert np.median(error[near]) < 2.0  # About 1 mm is usual; landmarks are 3 steps apart.
     assert np.quantile(error[near], 0.9) < 5.0
 
 

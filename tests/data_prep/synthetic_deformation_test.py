@@ -40,7 +40,7 @@ def test_both_sides_move_nearly_alike(points, moved):
         [sample_deformation(np.random.default_rng(k), 2.0)(points * _MIRROR, []) for k in range(50)]
     )
     difference = np.sqrt(((moved[:50] - mirrored * _MIRROR) ** 2).mean())
-    assert 0.5 < difference < 2.0  # Of independent sides it would be 2.8.
+    assert 0.5 < difference < 2.0  # Independent sides would give 2.8.
 
 
 def test_the_same_draw_moves_the_same_way(points):

@@ -16,7 +16,7 @@ def _stated(sigma, shape=(64, 64)):
 
 def test_a_coordinate_is_inside_up_to_1_645_sigma():
     true = np.zeros((2, 2, 3))
-    predicted = true + [0, 3.28, 3.30]  # Of 2 mm sigma: 1.64 and 1.65 of them.
+    predicted = true + [0, 3.28, 3.30]  # The sigma is 2 mm: 1.64 and 1.65 of it.
     mask = np.ones((2, 2), bool)
     found = calibration.coverage_90(predicted, _stated(2, (2, 2)), true, mask)
     np.testing.assert_allclose(found, 2 / 3)

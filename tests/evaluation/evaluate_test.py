@@ -94,7 +94,7 @@ def test_rows_hold_what_the_format_promises(evaluated):
 
 def test_every_subject_counts_once(evaluated):
     assert {row['split']: row['num_subjects'] for row in _rows(evaluated)} == {
-        'train': 3,  # Of five: no more were asked for.
+        'train': 3,  # Three of five: no more were asked for.
         'test': 2,
     }
     with open(evaluated / 'eval' / 'per_subject.csv', newline='') as file:

@@ -80,7 +80,7 @@ def test_a_right_answer_scores_the_noise_of_the_scan():
 def test_nme_thesis_has_a_floor_that_depends_on_the_number_of_points_alone():
     perfect = bumpy_face.sample(_face(0), 16384, seed=1)
     floor = metrics.nme_thesis(perfect, bumpy_face.sample(_face(0), 16384))
-    assert 0.001 < floor < 0.004  # Of the very same surface: 0.0034 was the thesis's best figure.
+    assert 0.001 < floor < 0.004  # The very same surface: 0.0034 was the thesis's best figure.
     fewer = metrics.nme_thesis(perfect[::4], bumpy_face.sample(_face(0), 4096))
     np.testing.assert_allclose(fewer / floor, 2, rtol=0.15)  # Spacing goes with 1 / sqrt(points).
 

@@ -55,7 +55,7 @@ def test_coverage_of_a_prediction_that_is_half_as_wide_is_about_a_half():
     half = surface.Surface(predicted.vertices * [0.5, 1, 1], predicted.triangles)
     identity = metrics.alignment.RigidTransform.identity()
     hits = metrics.scan_hits(scan, half, identity)
-    # Of 21 x 21 points, columns 1 to 9 and rows 1 to 19 lie over the inside of the half.
+    # Columns 1 to 9 and rows 1 to 19 of the 21 x 21 points lie over the inside of the half.
     np.testing.assert_allclose(metrics.coverage(hits), 9 * 19 / 21**2)
     np.testing.assert_allclose(metrics.coverage(hits, limit_mm=0.9), 0)
 
@@ -130,7 +130,7 @@ def test_audit_nme_thesis_has_a_sampling_floor_at_16384_points():
     face = bumpy_face.position_map_of(0)
     perfect = bumpy_face.sample(face, 16384, seed=1)
     floor = _nme(perfect, face)
-    assert 0.001 < floor < 0.004  # Of the very same surface: 0.0034 was the thesis's best figure.
+    assert 0.001 < floor < 0.004  # The very same surface: 0.0034 was the thesis's best figure.
     assert metrics.nme_thesis(perfect[::4], bumpy_face.sample(face, 4096)) > 1.5 * floor
 
 

@@ -67,7 +67,7 @@ def randomize(model, rng):
                 value = rng.uniform(0.5, 1.5, shape)
             elif len(shape) == 1:
                 value = 0.1 * rng.standard_normal(shape)
-            else:  # Of the size of Glorot's.
+            else:  # About as large as Glorot's.
                 fans = np.prod(shape[:-2]) * (shape[-2] + shape[-1])
                 value = gain * np.sqrt(2 / fans) * rng.standard_normal(shape, dtype=np.float32)
             weight.assign(value)

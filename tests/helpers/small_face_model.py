@@ -123,7 +123,7 @@ def write(folder):
     size = head.mean_head().grid[::THINNING, ::THINNING, 0].size
     front = np.flatnonzero(vertices[:size, 2] > -20.0)
     away = np.linalg.norm(landmark_places()[:, None] - vertices[None, front, :2], axis=2)
-    # Of vertices one behind the other the foremost counts.
+    # The foremost of several vertices in one line of sight counts.
     nearest = front[np.argmin(away - 0.02 * vertices[None, front, 2], axis=1)]
     indices = {'idx_to_landmark_verts': nearest.tolist()}
     (folder / 'vertex_indices.json').write_text(json.dumps(indices))

@@ -18,7 +18,7 @@ from data_prep.synthetic import head
 from data_prep.synthetic.face import EXPRESSIONS, face_model
 
 _THINNING = 3  # Every third row and column of the face's grid.
-_RADIUS = 0.32  # Of the drawn face, of the photo's width ...
+_RADIUS = 0.32  # Radius of the drawn face in photo widths ...
 _RADIUS_MM = 85.0  # ... which is so much of the head.
 
 

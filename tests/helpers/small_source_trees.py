@@ -13,9 +13,9 @@ from data_prep.synthetic.face import EXPRESSIONS, face_model
 from tests.helpers import small_raw_tree
 
 PHOTO = 180  # Pixels, both ways.
-RADIUS = 0.32 * PHOTO  # Of the drawn face ...
+RADIUS = 0.32 * PHOTO  # Radius of the drawn face ...
 RADIUS_MM = 85.0  # ... which is so much of the head.
-SHAPES = 4  # Of the look-alike of the face model.
+SHAPES = 4  # Shapes of the look-alike of the face model.
 
 
 def person(seed):

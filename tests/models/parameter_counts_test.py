@@ -4,7 +4,7 @@ import pytest
 
 from seqface_jax import checkpoints, models
 
-# Of the published networks at their published image size; the thesis's is in seqface_test.
+# Parameters of the published networks at their image size; the thesis's is in seqface_test.
 COUNTS = [
     ({'name': 'prnet'}, 256, 13_353_618),
     ({'name': 'front_side', 'width': 1.0}, 256, 11_758_633),  # Quoted as 11.76 M.

@@ -93,7 +93,8 @@ def test_the_answer_tells_the_expression_of_the_photo_where_the_network_does(rec
     apart = face.frame_vertices - face.vertices
     assert np.abs(apart).max() > 0.01
     along = (apart * face.vertices).sum(axis=1) / np.linalg.norm(face.vertices, axis=1)
-    np.testing.assert_allclose(np.abs(along), np.linalg.norm(apart, axis=1), atol=1e-3)  # Of rays.
+    # Along rays.
+    np.testing.assert_allclose(np.abs(along), np.linalg.norm(apart, axis=1), atol=1e-3)
     assert reconstructor.face(state).frame_vertices is None
 
 

@@ -8,7 +8,7 @@ from seqface_jax.reconstruction import texture
 from tests.helpers import bumpy_face
 
 _CAMERA = pose_fitting.Camera(1000.0, np.array([128.0, 128.0]))
-_LEFT, _RIGHT = (200, 60, 40), (40, 90, 210)  # Of the photo.
+_LEFT, _RIGHT = (200, 60, 40), (40, 90, 210)  # Colours of the photo's halves.
 
 
 def _pose(yaw=0.0, score=1.0):

@@ -49,7 +49,7 @@ def _frame_batch():
 
 def test_a_frame_s_face_is_judged_by_how_it_moves_where_both_maps_are_known():
     batch = _frame_batch()
-    neutral = jnp.full((1, 2, 2, 2, 3), 77.0)  # Of another face, at half the side.
+    neutral = jnp.full((1, 2, 2, 2, 3), 77.0)  # Another face, at half the side.
     np.testing.assert_allclose(losses.frame_l1(neutral, neutral, batch), 1.0)
     opened = neutral.at[:, :, 1, :, 1].add(-2)
     np.testing.assert_allclose(losses.frame_l1(opened, neutral, batch), 0, atol=1e-6)

@@ -96,13 +96,14 @@ class ResizeConv(nn.Module):
         return nn.Conv(self.features, (self.kernel, self.kernel), name='conv')(x)
 
 
-# Of PRNet's decoder: channels over those of the image side, and stride.
+# Layers of PRNet's decoder: channels over those of the image side, and stride.
 _PRNET_LAYERS = (
     (32, 1), (16, 2), (16, 1), (16, 1), (8, 2), (8, 1), (8, 1), (4, 2), (4, 1), (4, 1), (2, 2),
     (2, 1), (1, 2), (1, 1),
 )  # fmt: skip
 _NUM_LAST = 3  # Layers of 3 channels at the end.
-IMAGE_RANGE = 1.1  # Of the sigmoid, in widths of the image: a face may reach beyond its right edge.
+# Largest answer, in image widths: a face may reach beyond the right edge of its image.
+IMAGE_RANGE = 1.1
 
 
 class ImageMapDecoder(nn.Module):

@@ -19,15 +19,16 @@ from seqface_jax.geometry import position_map, sampling
 from seqface_jax.photos import pose_regression
 from seqface_jax.photos.oriented_gradients import OrientedGradients
 
-# Of the crop, its side 1: a face of SQUARE_MM from the assumed distance.
+# Focal length in crop sides: a face of SQUARE_MM at the assumed distance fills the crop.
 FOCAL = pose_regression.DISTANCE_MM / pose_regression.SQUARE_MM
 # Histograms of a crop -> rotation vector, place and size of the head; see pose_regression.
 WEIGHTS_SHAPE = (
     (pose_regression.CROP_PX // pose_regression.CELL_PX) ** 2 * pose_regression.DIRECTIONS,
     6,
 )
-MAX_REFINEMENTS = 3  # Of a pose: so many regressions has the package.
-COS_HIDDEN, COS_SEEN = 0.1, 0.3  # Of normal and line of sight: a point counts from the one on.
+MAX_REFINEMENTS = 3  # Most refinements of a pose: the package has so many regressions.
+# Cosine of normal and line of sight where a point begins to count, and counts fully.
+COS_HIDDEN, COS_SEEN = 0.1, 0.3
 
 
 class UnwrappedGradients(nn.Module):

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from seqface_jax.geometry import sampling
 
-MAX_SIDE = 64  # Of the grid that places are drawn on: every cell of a face gets several points.
+MAX_SIDE = 64  # Largest side of the grid of places: every cell of a face gets several points.
 MIN_FACING = 0.3  # Cosine to the camera from which on a picture shows more than a smear.
 TOLERANCE = 0.03  # Depth within which a point counts as the nearest, in widths of the image.
 
