@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from scipy import stats
 
 from seqface_jax import checkpoints, command_line, errors, files
@@ -160,6 +160,7 @@ def define_flags():
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     compilation_cache.turn_on()
     workdir = flags.FLAGS.workdir or checkpoints.pretrained()
     _, model, variables = checkpoints.load(workdir, 'best_validation')

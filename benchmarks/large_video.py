@@ -14,7 +14,7 @@ import time
 
 import cv2
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from skimage import data
 
 from seqface_jax import command_line, demo, errors
@@ -69,6 +69,7 @@ def define_flags():
 def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     compilation_cache.turn_on()
     few, many = flags.FLAGS.few, flags.FLAGS.many
     if not few < many:

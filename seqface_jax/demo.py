@@ -222,7 +222,7 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
             if page is not None and moment.face is not None:
                 page.add(_close_up(moment), moment.face)
             bar.update(moment.frame.is_photo)
-            if stop.is_set() or record.num_frames == max_frames:
+            if stop.is_set() or 0 < max_frames <= record.num_frames:
                 break
         if record.face is None:
             raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())

@@ -268,6 +268,13 @@ def test_photos_without_a_face_are_named_with_the_reason(restored, photos, tmp_p
     assert _rows(tmp_path / 'out')[0]['detail'] == 'no face found'
 
 
+def test_a_file_before_the_first_photo_does_not_end_the_run(restored, photos, tmp_path):
+    with open(os.path.join(photos, '.DS_Store'), 'wb') as file:
+        file.write(b'\0\0\0\1Bud1')
+    demo.run(None, photos, str(tmp_path / 'out'), texture=False)
+    assert [row['result'] for row in _rows(tmp_path / 'out')].count('used') == 2
+
+
 def test_an_unknown_choice_is_refused(photos, tmp_path):
     with pytest.raises(UserError, match='there is no .*: choose of'):
         demo.run(None, photos, str(tmp_path / 'out'), 'best')

@@ -1,3 +1,4 @@
+import os
 import struct
 import time
 
@@ -222,6 +223,26 @@ def test_an_old_picture_of_ours_is_known_by_its_name_and_its_librarys_mark(tmp_p
         _marked(tmp_path / name, 'Matplotlib version3.9, https://matplotlib.org/')
     face, photo = video.open_source(str(tmp_path)).frames
     assert face.reason == photo_file.OWN and photo.photo is not None
+
+
+def test_a_name_that_is_no_utf_8_is_told_as_it_can_be_written(tmp_path):
+    data = cv2.imencode('.png', np.zeros((4, 6, 3), np.uint8))[1].tobytes()
+    for name, content in ((b'M\xfcller.png', data), (b'\xfc.jpg', b'damaged')):
+        with open(os.path.join(os.fsencode(tmp_path), name), 'wb') as file:
+            file.write(content)
+    first, second = video.open_source(str(tmp_path)).frames
+    assert first.photo is not None
+    assert first.name.encode().endswith('M\ufffdller.png'.encode())
+    assert '\ufffd.jpg is not a readable picture' in second.problem
+
+
+def test_a_companion_file_of_macos_is_no_photo(tmp_path):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 6, 3), np.uint8))
+    (tmp_path / '._a.png').write_bytes(b'\0\x05\x16\x07 and more')
+    source = video.open_source(str(tmp_path))
+    companion, photo = source.frames
+    assert source.count == 1 and photo.photo is not None
+    assert not companion.is_photo and 'a companion file of macOS' in companion.problem
 
 
 def test_an_overlay_among_the_photos_is_known_by_its_mark(tmp_path):
