@@ -27,7 +27,7 @@ from absl import app, flags
 from benchmarks import race
 from seqface_jax import errors
 
-BACKENDS = {'graph': 'tensorflow', 'keras_jax': 'jax'}  # Of Keras.
+BACKENDS = {'graph': 'tensorflow', 'keras_jax': 'jax'}  # Backends of Keras.
 CONTESTANTS = ('ours', *BACKENDS)
 DEFAULT_CONTESTANTS = ('ours', 'graph')
 TOLERANCE = 1e-3  # Of the loss before the first step, relative.

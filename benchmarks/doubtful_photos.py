@@ -22,7 +22,7 @@ from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, point_reconstructor
 from seqface_jax.training import compilation_cache
 
-_WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
+_WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
 
 
 class Measured(NamedTuple):

@@ -24,16 +24,16 @@ def get_config():
     data.frame_maps = False  # Batches also hold each frame's own maps; see data_prep --frame_maps.
     # What a training example is: 'sequences', or 'pairs' of two views (num_frames 1: the first).
     data.draw = 'sequences'
-    data.front_max_yaw_deg = 45.0  # Of a pair: the frontal frame is turned by less ...
+    data.front_max_yaw_deg = 45.0  # The frontal frame of a pair is turned by less ...
     data.side_min_yaw_deg = 45.0  # ... and the one from the side by more.
-    data.num_threads = 4  # Of the reader.
+    data.num_threads = 4  # Threads of the reader.
     data.on_bad_record = 'fail'  # A damaged record is named; 'skip': and left out.
     data.cache_mib = 4096  # Decoded frames kept in host memory; 0 turns it off.
 
     data.augmentation = augmentation = ml_collections.ConfigDict()
     augmentation.enabled = True
-    augmentation.shift = 0.06  # Of the crop's width, either way.
-    augmentation.scale = 0.1  # Of the crop's size, either way ...
+    augmentation.shift = 0.06  # Largest shift, as a share of the crop's width, either way.
+    augmentation.scale = 0.1  # Largest change of the crop's size, as a share, either way ...
     augmentation.zoom = 1.0  # ... of this.
     augmentation.rotation_deg = 10.0  # In the image plane, either way.
     augmentation.brightness = 0.2  # Offset, of full scale.
@@ -58,7 +58,7 @@ def get_config():
     optimizer.decay_at_steps = ()  # ... and at these steps.
     optimizer.keras_adam = False  # True: epsilon outside the bias correction, as Keras.
     optimizer.epsilon = 1e-8
-    optimizer.clip_norm = 1.0  # Of the global gradient; 0 turns it off.
+    optimizer.clip_norm = 1.0  # Largest norm of the global gradient; 0 turns it off.
     optimizer.weight_decay = 0.0  # Taken off the weights, besides Adam.
     optimizer.l2 = 0.0  # Times the weights, added to their gradients; biases are left out.
 
@@ -79,18 +79,19 @@ def get_config():
     weights.gaussian_nll = 0.0  # Likelihood, for a model that says its variance.
     weights.frame_l1 = 0.0  # The frames' own faces; see configs/expressions.py.
     train.early_stop_epochs = 30  # Epochs without a better loss; 0 turns it off.
-    train.ema_decay = 0.0  # Of the evaluated weights; 0 turns it off.
+    train.ema_decay = 0.0  # Decay of the averaged weights that are evaluated; 0 turns it off.
     train.checkpoint_every_steps = 500  # `latest`, besides the end of each epoch.
     train.log_every_steps = 10
     # Where there is no GPU; 0: one for each core, as many as can share a batch. Another number of
     # devices, other draws of dropout.
     train.cpu_devices = 1
-    train.scan_unroll = 0  # Of nn.scan; 0: all frames on CPU, one at a time on GPU.
+    # Frames that nn.scan unrolls; 0: all of them on CPU, one at a time on GPU.
+    train.scan_unroll = 0
 
     config.eval = evaluation = ml_collections.ConfigDict()
     evaluation.num_frames = (1, 2, 4, 8, 16, 32)
     evaluation.splits = ('train', 'test')
     evaluation.checkpoints = ('best_training', 'best_validation')
-    evaluation.max_subjects = 0  # Of each split, evenly over their ids; 0: all.
-    evaluation.seed = 0  # Of the frames drawn and of the bootstrap.
+    evaluation.max_subjects = 0  # Most subjects of each split, evenly over their ids; 0: all.
+    evaluation.seed = 0  # Seed of the frames drawn and of the bootstrap.
     return config

@@ -24,12 +24,12 @@ from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
 _COUNTS = (1, 2, 4, 8, 16)
-_FOCAL_DEVIATION = 0.3  # Of the log of a focal length that is guessed.
-_WINDOW = 0.87  # Of a stored picture, as training cuts it on average.
+_FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.
+_WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
 # Shares of what the points would be worth if their errors were independent, tried one by one.
 _TEMPERINGS = (1.0, 0.3, 0.1)
 _FOLDS = 2  # What is learnt from some people is tried on the others.
-_QUANTILE = 0.9  # Of true coordinates that the stated band shall hold.
+_QUANTILE = 0.9  # Share of true coordinates that the stated band shall hold.
 
 
 def sight(finder, image):

@@ -13,14 +13,14 @@ import numpy as np
 
 from seqface_jax.errors import UserError, unread
 
-_MAX_NUMBERS = 1 << 28  # Of one array; the whole network of the thesis has 43 million.
+_MAX_NUMBERS = 1 << 28  # Most numbers in one array; the whole network of the thesis has 43 million.
 _READ_ERRORS = (
     OSError,
     KeyError,
     ValueError,
     TypeError,
     AttributeError,
-    RuntimeError,  # Of h5py, and of JSON that is nested too deep.
+    RuntimeError,  # From h5py, and from JSON that is nested too deep.
     MemoryError,
 )
 

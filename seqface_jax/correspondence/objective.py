@@ -5,9 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-HIDDEN_WEIGHT = (
-    0.2  # Of a point that is not seen, in the first answer; the corrector leaves it out.
-)
+HIDDEN_WEIGHT = 0.2  # Weight of a hidden point in the first answer; the corrector leaves it out.
 _LAYOUT_SOFT = 0.1  # Standard deviations under which such an error counts by its square.
 _LAYOUT_SIZE = 0.002  # Crop sides: layouts that move points by less than this count less.
 _ROBUST = 3.0  # Standard deviations beyond which an error counts linearly.

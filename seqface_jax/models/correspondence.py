@@ -17,9 +17,9 @@ from seqface_jax.models import fields
 from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 STRIDE = 4  # Pixels of the crop to one cell of the features that the corrector reads.
-UNIT = 0.01  # Of the crop's side: places and precisions are told in it inside the network.
+UNIT = 0.01  # Unit of places and precisions inside the network, as a share of the crop's side.
 REACH = 2  # The corrector reads (2 REACH + 1)^2 samples, one cell apart, around a place.
-_MAX_LOG = 4.0  # Of the precision's factors: at most exp(4) per unit.
+_MAX_LOG = 4.0  # Largest log of a precision's factor: at most exp(4) per unit.
 
 
 class Correspondence(NamedTuple):

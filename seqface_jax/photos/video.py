@@ -16,7 +16,8 @@ from seqface_jax.photos import photo_file, video_geometry
 # Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
 MAX_VIDEO_SIDE = 1280
 _MAX_RATE, _USUAL_RATE = 1000, 30.0  # Frames a second: more is no rate; where none is said.
-_CUT_SHORT = 0.95  # Of the frames that a video announces; its count may be an estimate.
+# A video is whole if this share of the announced frames is read; the count may be an estimate.
+_CUT_SHORT = 0.95
 _FEW = 3  # Files that a message names.
 
 

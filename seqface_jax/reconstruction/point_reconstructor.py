@@ -35,7 +35,7 @@ from seqface_jax.reconstruction.template_painter import TemplatePainter
 MAX_ERROR = 0.08
 MIN_INLIERS = 0.25  # Share of the points that lie where the fitted face has them.
 _COMPARED = 3  # Faces of one photo that are compared with the person.
-_LESSER = 0.45  # Of the largest face's size, from which on another face is compared.
+_LESSER = 0.45  # Least size of another face that is compared, as a share of the largest face's.
 
 
 class Outcome(NamedTuple):

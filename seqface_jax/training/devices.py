@@ -6,7 +6,8 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from seqface_jax.errors import UserError
 from seqface_jax.training import objective
 
-AXIS = 'batch'  # Of the devices; normalisation over the whole batch averages over it.
+# Name of the mapped axis of devices; normalisation over the whole batch averages over it.
+AXIS = 'batch'
 
 
 class Devices:
