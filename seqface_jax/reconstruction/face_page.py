@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from seqface_jax.evaluation import page
+from seqface_jax.files import write_text
 from seqface_jax.reconstruction import frame_fit
 
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'face_template.html')
@@ -67,7 +68,7 @@ def write(path, title, face, frames, blendshape_names, files):
         'TITLE': html.escape(title),
         'DATA': page.script_json(scene(face, frames, blendshape_names, files)),
     }
-    files.write_text(path, page.fill(_TEMPLATE, parts))
+    write_text(path, page.fill(_TEMPLATE, parts))
 
 
 def scene(face, frames, blendshape_names, files):
