@@ -1,9 +1,10 @@
-"""Draws the pictures of docs/ that show made-up people; run again after a new packaged run.
+"""Draws the pictures of README and docs/ that show faces; run again after a new packaged run.
 
     python -m benchmarks.doc_pictures
 
-docs/photos.png, which photos work, and docs/made_up.png, four pictures of a made-up person and the
-packaged run's face of them. Each picture says that nobody looks so.
+docs/astronaut.png, a photograph in the public domain and the packaged run's face of it;
+docs/photos.png, which photos work; and docs/made_up.png, four pictures of a made-up person and the
+packaged run's face of them. The last two say that nobody looks so.
 """
 
 import pathlib
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 from absl import app
 from PIL import Image, ImageDraw, ImageFont
+from skimage import data
 
 from seqface_jax import samples
 from seqface_jax.geometry import rendering
@@ -24,6 +26,7 @@ _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'
 _TILE_PX, _GAP_PX, _TEXT_PX = 208, 10, 26
 _GOOD = ('front', 'to one side', 'to the other side', 'another expression')
+_CREDIT = 'Eileen Collins; NASA, public domain.'
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
 
 
@@ -83,7 +86,15 @@ def guide(photos):
 
 
 def reconstructed(reconstructor, photos):
-    """Returns a person's pictures, the last one's overlay, and the face of all of them."""
+    """Returns the last picture of a person with the mesh over it, and the face of all of them.
+
+    Args:
+        reconstructor: the flagship's.
+        photos: list of [H, W, 3] uint8 RGB.
+
+    Returns:
+        dict of caption to picture.
+    """
     state, face = reconstructor.initial_state(), None
     shown = overlay.MeshOverlay(reconstructor.geometry.triangles, reconstructor.geometry.landmarks)
     painter = reconstructor.painter(paints=True)
@@ -99,18 +110,31 @@ def reconstructed(reconstructor, photos):
         for turn, own in ((0.0, {}), (0.7, {}), (0.7, paint))
     ]
     made = dict(zip(('its face', 'from its left', 'with its colours'), views, strict=True))
+    return {'the mesh over the last' if len(photos) > 1 else 'the mesh over it': drawn} | made
+
+
+def astronaut(reconstructor):
+    """Returns scikit-image's photograph of an astronaut and the face that it gives."""
+    photo = data.astronaut()
+    made = reconstructed(reconstructor, [photo])
+    return grid([{'a photograph': photo[:320, 60:380]} | made], _CREDIT)
+
+
+def made_up(reconstructor, photos):
+    """Returns a made-up person's pictures, the last one's overlay, and the face of all of them."""
     top = {f'picture {number}': photo for number, photo in enumerate(photos, start=1)}
-    return grid([top, {'the mesh over the last': drawn} | made])
+    return grid([top, reconstructed(reconstructor, photos)])
 
 
 def main(argv):
-    """Writes both pictures."""
+    """Writes the pictures."""
     del argv
     compilation_cache.turn_on()
     photos = photos_of()
     contact_sheet.save_picture(str(_DOCS / 'photos.png'), guide(photos))
-    picture = reconstructed(Reconstructor.restore(), photos)
-    contact_sheet.save_picture(str(_DOCS / 'made_up.png'), picture)
+    reconstructor = Reconstructor.restore()
+    contact_sheet.save_picture(str(_DOCS / 'made_up.png'), made_up(reconstructor, photos))
+    contact_sheet.save_picture(str(_DOCS / 'astronaut.png'), astronaut(reconstructor))
 
 
 if __name__ == '__main__':
