@@ -86,11 +86,12 @@ def our_step(config, variables, batch):
     model = models.create(config.model, config.data.image_size)
     tx = training.optimizer(config)
     params = jax.tree.map(jnp.asarray, variables['params'])
-    first = float(_our_loss(model, {'params': params} | _constants(variables), batch))
+    given = {'params': params} | _constants(variables)
+    first = float(_our_loss(config, model, given, batch))
     state = {'params': params, 'ema': jax.tree.map(jnp.copy, params), 'opt_state': tx.init(params)}
     state |= _constants(variables) | {'step': jnp.zeros((), jnp.int32)}
-    decay, key = config.train.ema_decay, jax.random.key(0)
-    step = jax.jit(functools.partial(training.train_step, model, tx, decay), donate_argnums=0)
+    key = jax.random.key(0)
+    step = jax.jit(functools.partial(training.train_step, config, model, tx), donate_argnums=0)
     own = batch | {'frames': np.uint8(255 * batch['frames'])}  # As they come from the disk.
 
     def run():
@@ -108,12 +109,13 @@ def _constants(variables):
     return {'constants': jax.tree.map(jnp.asarray, variables['constants'])}
 
 
-def _our_loss(model, variables, batch):
+def _our_loss(config, model, variables, batch):
     import jax
 
     from seqface_jax.correspondence import objective
 
-    return jax.jit(lambda v, b: objective.losses(model, v, b)[0])(variables, batch)
+    weights = config.train.loss_weights
+    return jax.jit(lambda v, b: objective.losses(model, v, b, weights)[0])(variables, batch)
 
 
 def build_keras(config, variables, batch):
@@ -142,8 +144,9 @@ def keras_step(config, variables, batch, kind):
         weight_decay=config.optimizer.weight_decay,
         global_clipnorm=config.optimizer.clip_norm,
     )
-    step = (_graph_step if kind == 'graph' else _jax_step)(network, optimizer, batch)
-    first = float(keras_correspondence.loss(network, _tensors(batch)))
+    weights = config.train.loss_weights
+    step = (_graph_step if kind == 'graph' else _jax_step)(network, optimizer, batch, weights)
+    first = float(keras_correspondence.loss(network, _tensors(batch), weights))
     return step, first
 
 
@@ -153,7 +156,7 @@ def _tensors(batch):
     return {name: ops.convert_to_tensor(value) for name, value in batch.items()}
 
 
-def _graph_step(network, optimizer, batch):
+def _graph_step(network, optimizer, batch, weights):
     import tensorflow as tf
 
     from benchmarks import keras_correspondence
@@ -161,7 +164,7 @@ def _graph_step(network, optimizer, batch):
     @tf.function
     def step(batch):
         with tf.GradientTape() as tape:
-            loss = keras_correspondence.loss(network, batch)
+            loss = keras_correspondence.loss(network, batch, weights)
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         return loss
@@ -170,7 +173,7 @@ def _graph_step(network, optimizer, batch):
     return lambda: float(step(tensors))
 
 
-def _jax_step(network, optimizer, batch):
+def _jax_step(network, optimizer, batch, weights):
     import jax
 
     from benchmarks import keras_correspondence
@@ -184,7 +187,7 @@ def _jax_step(network, optimizer, batch):
         names = zip(network.trainable_variables, trainable, strict=True)
         others = zip(network.non_trainable_variables, fixed, strict=True)
         with _scope([*names, *others]):
-            return keras_correspondence.loss(network, batch)
+            return keras_correspondence.loss(network, batch, weights)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(trainable, slots, batch):

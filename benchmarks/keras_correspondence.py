@@ -94,12 +94,13 @@ class KerasNetwork(keras.Model):
         return places, _factor(rest[..., 2:5]), rest[..., 5]
 
 
-def loss(network, batch):
+def loss(network, batch, weights):
     """Returns the loss of objective.losses.
 
     Args:
         network: KerasNetwork.
         batch: dict of tensors, as for objective.losses.
+        weights: train.loss_weights of the config.
     """
     is_face, seen = batch['is_face'], batch['seen']
     local, (places, factor, seen_logit, face) = network.look(batch['frames'])
@@ -114,13 +115,18 @@ def loss(network, batch):
     own_weight = is_face[:, None] * true_seen
     own_nll, own_distance = _point_losses(corrected, own_factor, true_places)
     rows = ops.ones_like(seen) * is_face[:, None]
-    total = _mean(nll, weight) + _mean(own_nll, own_weight)
-    total += _mean(_cross_entropy(seen_logit, seen), rows)
     own_rows = ops.ones_like(true_seen) * is_face[:, None]
-    total += _mean(_cross_entropy(own_seen, true_seen), own_rows)
-    total += ops.mean(_cross_entropy(face, is_face))
-    together = _mean(distance, weight) + _mean(own_distance, own_weight)
-    return total + objective.DISTANCE_WEIGHT * together
+    terms = {
+        'nll': _mean(nll, weight),
+        'distance': _mean(distance, weight),
+        'layout': _mean(_layout_loss(network.layouts, places, batch['places']), is_face),
+        'local_nll': _mean(own_nll, own_weight),
+        'local_distance': _mean(own_distance, own_weight),
+        'seen': _mean(_cross_entropy(seen_logit, seen), rows),
+        'local_seen': _mean(_cross_entropy(own_seen, true_seen), own_rows),
+        'face': ops.mean(_cross_entropy(face, is_face)),
+    }
+    return sum(weights[name] * term for name, term in terms.items())
 
 
 def set_weights(network, params):
@@ -163,7 +169,8 @@ def _read_patches(local, places):
     at = places * size - 0.5
     low = ops.floor(ops.clip(at, -8.0, size + 7.0))
     share = ops.clip(at - low, 0.0, 1.0)
-    index = ops.cast(low, 'int32')[..., None] + ops.arange(-1, 3)
+    reach = correspondence.REACH
+    index = ops.cast(low, 'int32')[..., None] + ops.arange(-reach, reach + 2)
     index = ops.clip(index, 0, size - 1)
     flat = index[..., 1, :, None] * size + index[..., 0, None, :]
     flat = flat + (ops.arange(batch) * size * size)[:, None, None, None]
@@ -171,7 +178,17 @@ def _read_patches(local, places):
     x, y = share[..., 0, None, None, None], share[..., 1, None, None, None]
     patch = patch[:, :, :-1] * (1 - y) + patch[:, :, 1:] * y
     patch = patch[:, :, :, :-1] * (1 - x) + patch[:, :, :, 1:] * x
-    return ops.reshape(patch, (batch, places.shape[1], 9 * channels))
+    return ops.reshape(patch, (batch, places.shape[1], (2 * reach + 1) ** 2 * channels))
+
+
+def _layout_loss(layouts, places, truth):
+    squared_norms = np.square(layouts).sum((1, 2)) + 1e-12
+    size = np.sqrt(squared_norms / layouts.shape[1])
+    weights = size / (size + objective.LAYOUT_SIZE)
+    flat = (layouts / squared_norms[:, None, None]).reshape(len(layouts), -1).T
+    off = ops.matmul(ops.reshape(places - truth, (places.shape[0], -1)), flat)
+    soft = ops.sqrt(ops.square(off) + objective.LAYOUT_SOFT**2) - objective.LAYOUT_SOFT
+    return ops.sum(soft * (weights / weights.sum()), 1)
 
 
 def _point_losses(places, factor, truth):

@@ -162,7 +162,7 @@ def float32(workdir):
     losses = {}
     for precision in ('default', 'highest'):
         with jax.default_matmul_precision(precision):
-            step = jax.jit(functools.partial(training.eval_step, model))
+            step = jax.jit(functools.partial(training.eval_step, config, model))
             losses[precision] = float(step(variables, batch)['loss'])
     return losses
 

@@ -36,7 +36,7 @@ def get_config():
 
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
-    train.num_steps = 12_000  # Optimiser steps.
+    train.num_steps = 14_000  # Optimiser steps.
     train.ema_decay = 0.998  # Decay of the averaged parameters.
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250

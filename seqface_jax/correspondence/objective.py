@@ -6,8 +6,8 @@ import numpy as np
 import optax
 
 HIDDEN_WEIGHT = 0.2  # Weight of a hidden point in the first answer; the corrector leaves it out.
-_LAYOUT_SOFT = 0.1  # Standard deviations under which such an error counts by its square.
-_LAYOUT_SIZE = 0.002  # Crop sides: layouts that move points by less than this count less.
+LAYOUT_SOFT = 0.1  # Standard deviations under which such an error counts by its square.
+LAYOUT_SIZE = 0.002  # Crop sides: layouts that move points by less than this count less.
 _ROBUST = 3.0  # Standard deviations beyond which an error counts linearly.
 _CORRECTED = 128  # Points of each crop that the corrector is trained at, a step.
 # Where the corrector begins: at the first answer, at that moved, or at the truth moved (shares), as
@@ -54,9 +54,9 @@ def layout_loss(answer, places, layouts):
     """
     squared_norms = jnp.sum(jnp.square(layouts), (1, 2)) + 1e-12
     size = jnp.sqrt(squared_norms / layouts.shape[1])
-    weights = size / (size + _LAYOUT_SIZE)
+    weights = size / (size + LAYOUT_SIZE)
     off = jnp.einsum('bpd,lpd->bl', answer.places - places, layouts) / squared_norms
-    soft = jnp.sqrt(jnp.square(off) + _LAYOUT_SOFT**2) - _LAYOUT_SOFT
+    soft = jnp.sqrt(jnp.square(off) + LAYOUT_SOFT**2) - LAYOUT_SOFT
     return soft @ (weights / jnp.sum(weights))
 
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqface_jax.evaluation import page
+from seqface_jax.files import write_text
 from seqface_jax.geometry import rendering
-from seqface_jax.reconstruction import frame_tables
 
 TABLE, PAGE = 'people.csv', 'index.html'
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'people_template.html')
@@ -61,12 +61,12 @@ def write(output, title, rows):
     """
     os.makedirs(output, exist_ok=True)
     table, index = os.path.join(output, TABLE), os.path.join(output, PAGE)
-    frame_tables.write_text(table, _table(output, rows))
+    write_text(table, _table(output, rows))
     parts = {
         'TITLE': html.escape(title),
         'PEOPLE': ''.join(_card(output, row) for row in rows),
     }
-    frame_tables.write_text(index, page.fill(_TEMPLATE, parts))
+    write_text(index, page.fill(_TEMPLATE, parts))
     return [f'wrote {index}', f'wrote {table}']
 
 

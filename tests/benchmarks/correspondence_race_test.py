@@ -48,8 +48,9 @@ def test_keras_answers_as_ours_does(problem):
 def test_keras_loses_as_ours_does(problem):
     config, variables, batch, network = problem
     model = models.create(config.model, 32)
-    ours, _ = objective.losses(model, variables, batch)
-    theirs = keras_correspondence.loss(network, correspondence_race._tensors(batch))
+    ours, _ = objective.losses(model, variables, batch, config.train.loss_weights)
+    tensors = correspondence_race._tensors(batch)
+    theirs = keras_correspondence.loss(network, tensors, config.train.loss_weights)
     assert float(theirs) == pytest.approx(float(ours), rel=1e-4)
 
 
@@ -70,7 +71,8 @@ def test_a_step_of_keras_on_jax_lowers_the_loss_of_its_batch(problem):
 def test_a_step_of_ours_starts_at_the_same_loss(problem):
     config, variables, batch, network = problem
     step, first = correspondence_race.our_step(config, variables, batch)
-    theirs = keras_correspondence.loss(network, correspondence_race._tensors(batch))
+    tensors = correspondence_race._tensors(batch)
+    theirs = keras_correspondence.loss(network, tensors, config.train.loss_weights)
     assert first == pytest.approx(float(theirs), rel=1e-4)
     assert np.isfinite(step())
 

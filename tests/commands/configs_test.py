@@ -54,6 +54,7 @@ def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
     side = prediction.position_map.shape[-2]
     assert prediction.position_map.shape == (2, 3, side, side, 3)
     objective.check(config, constants)
+    config.train.loss_weights.rotated_views = 0.0  # Views are drawn in training only.
     batch = {name: jnp.repeat(value, 2, axis=0) for name, value in table.items()}
     batch |= {name: jnp.ones((2, 3, 128, 128, 3)) for name in ('image_map', 'frame_map')}
     batch |= {name: jnp.ones((2, 3, 128, 128), bool) for name in ('image_mask', 'frame_mask')}

@@ -21,6 +21,7 @@ def folder(tmp_path):
             seen=np.ones((count, _POINTS), bool),
             is_face=np.ones(count, bool),
             person=np.arange(count) // 4 + 3 * shard,
+            plain=np.zeros(count, bool),
         )
     np.savez(tmp_path / 'points.npz', mirror=np.arange(_POINTS))
     return str(tmp_path)

@@ -19,7 +19,7 @@ def _names(*modules):
 
 def test_the_learnt_constants_and_what_reads_photos_are_part_of_it():
     found = {os.path.basename(name) for name in _names(*prepare._READERS)}
-    assert found >= {'pose_regression.py', 'head_pose.npz', 'photo_file.py', 'video.py'}
+    assert found >= {'pose_regression.py', 'head_pose.npz', 'photo_file.py', 'video_geometry.py'}
     assert not found & {'prepare.py', '__main__.py', 'records.py', 'bu4dfe.py', 'train.py'}
 
 

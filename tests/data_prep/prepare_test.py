@@ -442,12 +442,9 @@ def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_t
 
 
 def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
-    prepared, tree, tmp_path, monkeypatch
+    tree, tmp_path, monkeypatch
 ):
-    data_dir = shutil.copytree(prepared[0], tmp_path / 'data')
-    shutil.rmtree(data_dir / 'bu4dfe')
-    for name in ('F003.read.npz', 'common_frame.npz'):  # The other two are read already.
-        os.remove(data_dir / '.work' / 'bu4dfe' / name)
+    alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
     turn = canonical.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject_lib.read
 
@@ -464,9 +461,8 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     monkeypatch.setattr(subject_lib, 'read', read_turned)
     monkeypatch.setattr(pose_outliers, 'MIN_GROUP', 3)
     monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
-    report, up_to_date = _prepare(tree, data_dir)
-    assert not up_to_date and prepared[1]['skipped'] == []
-    assert set(report['subjects']) == {'F001', 'F004'}
+    report, _ = _prepare(tree, tmp_path / 'data')
+    assert set(report['subjects']) == {'F001', 'F004'} and alone['skipped'] == []
     (entry,) = report['skipped']
     assert (entry['what'], entry['where']) == ('subject', 'F003')
     assert 'more than 6 mm is a wrong pose' in entry['why']

@@ -3,6 +3,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from tests.helpers import compiling
 
@@ -12,10 +13,20 @@ def _compile_a_new_program():
     return jax.jit(lambda x: x + number)(1.0)
 
 
-@pytest.mark.skipif(not jax.config.jax_compilation_cache_dir, reason='pytest keeps nothing')
-def test_programs_are_kept_but_for_those_that_are_compiled_as_shipped():
+@pytest.fixture
+def kept(tmp_path):
+    """A folder of compiled programs of this process alone."""
+    folder = jax.config.jax_compilation_cache_dir
+    for own in (str(tmp_path), folder):
+        jax.config.update('jax_compilation_cache_dir', own)
+        compilation_cache.reset_cache()
+        if own != folder:
+            yield tmp_path
+
+
+def test_programs_are_kept_but_for_those_that_are_compiled_as_shipped(kept):
     def num_kept():
-        return len(os.listdir(jax.config.jax_compilation_cache_dir))
+        return len(os.listdir(kept))
 
     before = num_kept()
     with compiling.as_shipped():

@@ -18,7 +18,7 @@ def write(folder, shards=3, count=16):
         np.savez(
             folder / f'pictures_{shard:05d}.npz', images=images, places=places,
             seen=np.ones((count, NUM_POINTS), bool), is_face=np.arange(count) % 8 != 0,
-            person=np.arange(count) // 4 + shard * count,
+            person=np.arange(count) // 4 + shard * count, plain=np.zeros(count, bool),
         )  # fmt: skip
     numbers = np.arange(NUM_POINTS)
     np.savez(folder / 'points.npz', vertices=numbers, mirror=numbers)
