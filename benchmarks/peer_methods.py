@@ -212,6 +212,6 @@ def region_of(peer, mean, triangles, near):
         near: [V] bool, the template's vertices that are scored at all.
     """
     hits = surface.Surface(peer.mean, peer.triangles).closest(mean)
-    inside = near & ~hits.on_border & (hits.distance < _NEAR_MM)
-    padded = np.concatenate([inside, np.zeros(triangles.max() + 1 - len(inside), bool)])
-    return Region(inside, padded[triangles].all(1))
+    covered = ~hits.on_border & (hits.distance < _NEAR_MM)
+    padded = np.concatenate([covered, np.zeros(triangles.max() + 1 - len(covered), bool)])
+    return Region(near & covered, padded[triangles].all(1))

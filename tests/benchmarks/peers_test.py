@@ -167,3 +167,19 @@ def test_the_files_of_people_are_named_if_they_cannot_be_read(tmp_path):
 
     with pytest.raises(UserError, match='absent.npz cannot be read'):
         peers.read_kinds([str(tmp_path / 'absent.npz')], True, sys.executable)
+
+
+def test_the_region_has_triangles_where_few_vertices_are_scored():
+    x, y = np.meshgrid(np.arange(7.0), np.arange(7.0))
+    grid = np.stack([x.ravel() * 10, y.ravel() * 10, np.zeros(49)], 1)
+    corner = (np.arange(6)[:, None] * 7 + np.arange(6)).ravel()
+    triangles = np.concatenate(
+        [corner[:, None] + np.array([0, 1, 8]), corner[:, None] + np.array([0, 8, 7])]
+    )
+    peer = peer_methods.Peer(None, None, triangles, grid)
+    near = np.zeros(49, bool)
+    near[[0, 16, 24, 32]] = True  # No triangle's three; the first is on the rim.
+    eyes = np.array([[49, 50, 51]])
+    region = peer_methods.region_of(peer, grid, np.concatenate([triangles, eyes]), near)
+    assert list(np.flatnonzero(region.vertices)) == [16, 24, 32]
+    assert region.triangles.sum() == 2 * 4 * 4 and not region.triangles[-1]
