@@ -1,15 +1,16 @@
 """A fault of XLA's compiler for CPUs, and the setting that avoids it.
 
-jaxlib 0.10.2, the last release for Python 3.11, computes some programs of a convolution, a maximum
-over windows and a residual sum wrongly on CPUs, where it hands reductions to the library YNNPACK
-(jax-ml/jax issue 39103, openxla/xla issue 48714). `guard` tells it to keep them. Later and earlier
-releases compute them rightly, and need not know the setting: XLA ends a program at an unknown one.
+jaxlib from 0.10.2, the last release for Python 3.11, to 0.12.0.1 computes some programs of a
+convolution, a maximum over windows and a residual sum wrongly on CPUs, where it hands reductions to
+the library YNNPACK (jax-ml/jax issue 39103, openxla/xla issue 48714). `guard` tells it to keep
+them. Other releases need not know the setting, and XLA ends a program at an unknown one.
 """
 
 import importlib.metadata
 import os
 
-FAULTY_RELEASES = ('0.10.2',)  # Releases of jaxlib that have the fault.
+# Releases of jaxlib that have the fault; all of them know the setting.
+FAULTY_RELEASES = ('0.10.2', '0.11.0', '0.11.1', '0.11.2', '0.12.0', '0.12.0.1')
 SETTING = '--xla_cpu_experimental_ynn_fusion_type'
 FLAG = f'{SETTING}=-LIBRARY_FUSION_TYPE_REDUCE'
 GUARDED, UNGUARDED, NOT_FAULTY = 'guarded', 'unguarded', 'not faulty'

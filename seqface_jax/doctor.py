@@ -138,7 +138,7 @@ def compiler():
         return Finding(BROKEN, 'compiler', _first_line(error), _device_advice(error))
     state = compiler_fault.state()
     if not is_right:
-        advice = f'set XLA_FLAGS={compiler_fault.FLAG}, or use Python 3.12 with jax 0.12'
+        advice = f'set XLA_FLAGS={compiler_fault.FLAG}'
         return Finding(BROKEN, 'compiler', 'XLA computes wrongly on this CPU', advice)
     if state == compiler_fault.GUARDED:
         return Finding(

@@ -20,7 +20,8 @@ def test_here_the_compiler_computes_rightly(shipped):
 def test_the_flag_is_set_for_releases_with_the_fault_and_not_for_others(monkeypatch):
     for release, expected in (
         ('0.10.2', f'--other=1 {compiler_fault.FLAG}'),
-        ('0.12.0', '--other=1'),
+        ('0.12.0.1', f'--other=1 {compiler_fault.FLAG}'),
+        ('0.9.2', '--other=1'),
     ):
         monkeypatch.setenv('XLA_FLAGS', '--other=1')
         monkeypatch.setattr(compiler_fault.importlib.metadata, 'version', lambda name, r=release: r)

@@ -94,7 +94,7 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
     assert 'used 2 of 5 frames; skipped: ' in done.stdout and '1 no face found' in done.stdout
     assert 'left out, as frames.csv says: 1 no photo' in done.stdout
     assert 'compiling the network' in done.stderr and '5/5' in done.stderr
-    assert os.listdir(tmp_path / 'cache' / 'seqface_jax')
+    assert os.path.isdir(tmp_path / 'cache' / 'seqface_jax')
     assert (output / 'face.ply').read_bytes().startswith(b'ply\nformat binary_little_endian')
     assert cv2.imread(str(output / 'face.png')).std() > 10
     rows = {os.path.basename(row['photo']): row for row in _rows(output)}
