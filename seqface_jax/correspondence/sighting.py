@@ -186,7 +186,7 @@ class FaceFinder:
         found = []
         for sighting in previous:
             followed = self.look(photo, sighting.crop, rounds=2)
-            if followed.score >= MIN_SEARCHED_SCORE and not _is_among(followed.crop, found):
+            if followed.score >= MIN_FOLLOWED_SCORE and not _is_among(followed.crop, found):
                 found.append(followed)
         starts = [(crop, MIN_SCORE) for crop in self._detected(photo)]
         if not found:
@@ -205,7 +205,7 @@ class FaceFinder:
         found = []
         for crop in starts:
             sighting = self.look(photo, crop)
-            if sighting.score >= min_score and not any(_is_same(sighting, old) for old in found):
+            if sighting.score >= min_score and not _is_among(sighting.crop, found, _SAME):
                 found.append(sighting)
         return sorted(found, key=lambda sighting: -_prominence(sighting, photo))
 
@@ -322,15 +322,10 @@ def _is_usable(crop, photo):
     return bool(inside.all()) and 12 < crop.side < 6 * max(height, width)
 
 
-def _is_same(one, other):
-    apart = np.linalg.norm(one.crop.center - other.crop.center)
-    return apart < _SAME * max(one.crop.side, other.crop.side)
-
-
-def _is_among(crop, found):
-    """Returns whether a Crop shows a face that was found already."""
+def _is_among(crop, found, apart=_APART):
+    """Returns whether a Crop is nearer than `apart`, in sides, to a Sighting found already."""
     return any(
-        np.linalg.norm(crop.center - old.crop.center) < _APART * max(crop.side, old.crop.side)
+        np.linalg.norm(crop.center - old.crop.center) < apart * max(crop.side, old.crop.side)
         for old in found
     )
 
