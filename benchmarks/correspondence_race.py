@@ -12,14 +12,12 @@ the times: peak memory of each process, with its start (imports, compilation) an
 only, and the rate of a matrix product of this machine, taken in the same turns.
 """
 
-import contextlib
 import functools
 import importlib.util
 import json
 import os
 import sys
 import tempfile
-import time
 
 import numpy as np
 from absl import app, flags
@@ -30,7 +28,7 @@ from seqface_jax import errors
 BACKENDS = {'graph': 'tensorflow', 'keras_jax': 'jax'}  # Backends of Keras.
 CONTESTANTS = ('ours', *BACKENDS)
 DEFAULT_CONTESTANTS = ('ours', 'graph')
-TOLERANCE = 1e-3  # Of the loss before the first step, relative.
+TOLERANCE = 1e-3  # Largest relative difference of the losses before the first step.
 _STARTS = 3  # Steps before the first turn.
 _LAYOUT_SIZE = 0.02  # Size of the made-up layouts, crop sides.
 
@@ -224,26 +222,17 @@ def compete(name, folder, batch_size):
         else:
             step, first = keras_step(config, variables, batch, name)
 
-    def start():
+    def begin():
         for _ in range(_STARTS):
             step()
-        start_peak_mb = peak_mb()
-        race.forget_peak()
-        return {'loss': first, 'peak_mb': start_peak_mb}
+        return {'loss': first}
 
-    def turn():
-        step()  # While others had their turn, Linux and the host took memory back.
-        begin, cpu_begin = time.perf_counter(), time.process_time()
-        value = step()
-        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
-        return {'seconds': seconds, 'cpu_seconds': cpu_seconds, 'value': value}
-
-    def peak_mb():
+    def device_peak_mb():
         from benchmarks import keras_race
 
-        return keras_race.device_peak_mb(name) or race.peak_mb()
+        return keras_race.device_peak_mb(name)
 
-    race.serve({'start': start, 'turn': turn, 'end': lambda: {'peak_mb': peak_mb()}})
+    race.serve(race.serve_steps(step, begin, device_peak_mb))
 
 
 def _write(folder, batch_size):
@@ -278,38 +267,14 @@ def measure(contestants, batch_size, repetitions):
             arguments = ['-m', 'benchmarks.correspondence_race', f'--worker={name}', *common]
             return race.Contestant(arguments, quiet)
 
-        with start('inputs') as writer:
-            writer.ask('write')
-        with contextlib.ExitStack() as stack:
-            names = (*contestants, 'matmul')
-            racing = {name: stack.enter_context(start(name)) for name in names}
-            first = {name: racing[name].ask('start') for name in names}
-            check_losses({name: first[name]['loss'] for name in contestants})
-            turns = race.in_turn(racing, 'turn', repetitions)
-            peaks = {name: racing[name].ask('end')['peak_mb'] for name in contestants}
-    rows = {
-        name: {
-            'seconds': race.median(turn['seconds'] for turn in turns[name]),
-            'seconds_min': min(turn['seconds'] for turn in turns[name]),
-            'cpu_seconds': race.median(turn['cpu_seconds'] for turn in turns[name]),
-            'peak_mb': max(first[name]['peak_mb'], peaks[name]),
-            'step_peak_mb': peaks[name],
-            'loss': first[name]['loss'],
-        }
-        for name in contestants
-    }
-    rate = race.median(turn['value'] for turn in turns['matmul'])
-    return {'batch_size': batch_size, 'contestants': rows, 'matmul_gflops': rate}
+        def check(first):
+            check_losses({name: own['loss'] for name, own in first.items()})
+
+        rows, rates = race.race_steps(start, contestants, repetitions, check)
+    return {'batch_size': batch_size, 'contestants': rows, 'matmul_gflops': race.median(rates)}
 
 
-def check_losses(losses):
-    """Raises UserError if the losses, by contestant, are not equal to TOLERANCE."""
-    first = next(iter(losses))
-    for name, value in losses.items():
-        if not np.isclose(value, losses[first], rtol=TOLERANCE):
-            raise errors.UserError(
-                f'{name} and {first} do not compute the same: losses {value} and {losses[first]}'
-            )
+check_losses = functools.partial(race.check_losses, tolerance=TOLERANCE)
 
 
 def check_installation(contestants):

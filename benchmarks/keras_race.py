@@ -14,13 +14,12 @@ floating-point operations of our step as XLA counts them before it optimises, an
 matrix product of this machine, taken in the same turns.
 """
 
-import contextlib
+import functools
 import importlib.util
 import json
 import os
 import sys
 import tempfile
-import time
 
 import numpy as np
 from absl import app, flags
@@ -177,33 +176,11 @@ def compete(name, folder, image_size, num_frames):
     else:
         step = keras_step(folder, image_size, num_frames, name)
 
-    def start():
-        losses = [step() for _ in range(CHECKED_STEPS)]
-        start_peak_mb = peak_mb()
-        race.forget_peak()
-        return {'losses': losses, 'peak_mb': start_peak_mb}
+    def begin():
+        return {'losses': [step() for _ in range(CHECKED_STEPS)]}
 
-    def turn():
-        step()  # While others had their turn, Linux and the host took memory back.
-        begin, cpu_begin = time.perf_counter(), time.process_time()
-        value = step()
-        return {
-            'seconds': time.perf_counter() - begin,
-            'cpu_seconds': time.process_time() - cpu_begin,
-            'value': value,
-        }
-
-    def peak_mb():
-        return device_peak_mb(name) or race.peak_mb()
-
-    race.serve(
-        {
-            'start': start,
-            'turn': turn,
-            'end': lambda: {'peak_mb': peak_mb()},
-            'count': lambda: {'gflop': count()},
-        }
-    )
+    answers = race.serve_steps(step, begin, lambda: device_peak_mb(name))
+    race.serve(answers | {'count': lambda: {'gflop': count()}})
 
 
 def device_peak_mb(name):
@@ -235,33 +212,15 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
             arguments = ['-m', 'benchmarks.keras_race', f'--worker={name}', *common]
             return race.Contestant(arguments, quiet | (environment or {}))
 
-        with start('inputs') as writer:
-            writer.ask('write')
         gflop = None
         if 'ours' in contestants:
             with start('ours', race.COUNTING) as counter:
                 gflop = counter.ask('count')['gflop']
-        with contextlib.ExitStack() as stack:
-            names = (*contestants, 'matmul')
-            racing = {name: stack.enter_context(start(name)) for name in names}
-            first = {name: racing[name].ask('start') for name in names}
-            check_losses({name: first[name]['losses'] for name in contestants})
-            turns = race.in_turn(racing, 'turn', repetitions)
-            peaks = {name: racing[name].ask('end')['peak_mb'] for name in contestants}
 
-    def row(name):
-        seconds = [turn['seconds'] for turn in turns[name]]
-        return {
-            'seconds': race.median(seconds),
-            'seconds_min': min(seconds),
-            'cpu_seconds': race.median(turn['cpu_seconds'] for turn in turns[name]),
-            'peak_mb': max(first[name]['peak_mb'], peaks[name]),
-            'step_peak_mb': peaks[name],
-            'losses': first[name]['losses'],
-        }
+        def check(first):
+            check_losses({name: own['losses'] for name, own in first.items()})
 
-    rows = {name: row(name) for name in contestants}
-    rates = [turn['value'] for turn in turns['matmul']]
+        rows, rates = race.race_steps(start, contestants, repetitions, check)
     measured = {
         'image_size': image_size,
         'num_frames': num_frames,
@@ -277,14 +236,7 @@ def measure(contestants, image_size, num_frames, batch_size, repetitions):
     return measured
 
 
-def check_losses(losses):
-    """Raises UserError if losses, lists by contestant, are not equal to TOLERANCE."""
-    first = next(iter(losses))
-    for name, values in losses.items():
-        if not np.allclose(values, losses[first], rtol=TOLERANCE):
-            raise errors.UserError(
-                f'{name} and {first} do not compute the same: losses {values} and {losses[first]}'
-            )
+check_losses = functools.partial(race.check_losses, tolerance=TOLERANCE)
 
 
 def table(measured):

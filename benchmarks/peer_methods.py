@@ -100,7 +100,7 @@ def _with_worth(peer, kinds, people, arrays):
     hundredth of the mean face's error, the most careful one.
     """
     errors_by = {}
-    for tempering in calibrate._TEMPERINGS:
+    for tempering in calibrate.TEMPERINGS:
         geometry = peer.stream.geometry
         settings = geometry.settings.replace(tempering=np.float32(tempering))
         tried = _with_geometry(peer, geometry._replace(settings=settings))
@@ -126,9 +126,9 @@ def _with_geometry(peer, geometry):
 
 def lens_of(arrays, person, number):
     """Returns the flagship.Lens of a made-up picture, known as well as that of a photo is."""
-    off = np.random.default_rng([person, number]).normal(0, calibrate._FOCAL_DEVIATION)
+    off = np.random.default_rng([person, number]).normal(0, calibrate.FOCAL_DEVIATION)
     focal = np.log(arrays['focal'][person, number]) + off
-    return flagship.Lens(arrays['middle'][person, number], focal, calibrate._FOCAL_DEVIATION)
+    return flagship.Lens(arrays['middle'][person, number], focal, calibrate.FOCAL_DEVIATION)
 
 
 def filter_faces(peer, kind, person, *, last_only=False):

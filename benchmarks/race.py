@@ -6,6 +6,7 @@ ask every contestant once, then every one again, and take medians. Each has its 
 A contestant is a program that calls `serve`; the one that asks starts it with `Contestant`.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -17,6 +18,8 @@ import time
 from typing import NamedTuple
 
 import numpy as np
+
+from seqface_jax import errors
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # Settings of JAX and TensorFlow: no process takes a GPU's memory for itself alone.
@@ -101,6 +104,89 @@ def in_turn(contestants, word, repetitions):
         for name, contestant in contestants.items():
             answers[name].append(contestant.ask(word))
     return answers
+
+
+def serve_steps(step, first, device_peak_mb):
+    """Serves a contestant whose turns are steps: the words start, turn and end.
+
+    Args:
+        step: function that takes a step and returns a plain value.
+        first: function that takes the first steps and returns a dict that tells of them.
+        device_peak_mb: function that returns the peak memory of an accelerator; None on the CPU.
+
+    Returns:
+        dict for `serve`.
+    """
+
+    def peak():
+        return {'peak_mb': device_peak_mb() or peak_mb()}
+
+    def start():
+        answer = first() | peak()
+        forget_peak()
+        return answer
+
+    def turn():
+        step()  # While others had their turn, Linux and the host took memory back.
+        begin, cpu_begin = time.perf_counter(), time.process_time()
+        value = step()
+        seconds, cpu_seconds = time.perf_counter() - begin, time.process_time() - cpu_begin
+        return {'seconds': seconds, 'cpu_seconds': cpu_seconds, 'value': value}
+
+    return {'start': start, 'turn': turn, 'end': peak}
+
+
+def race_steps(start, contestants, repetitions, check):
+    """Races contestants that `serve_steps`, and a matrix product, step by step.
+
+    Args:
+        start: function of a name that returns its Contestant; 'inputs' writes what all begin with,
+            'matmul' is the matrix product.
+        contestants: names.
+        repetitions: turns.
+        check: function of {name: answer to start}, which raises where they do not compute the same.
+
+    Returns:
+        {name: dict of seconds, CPU seconds and peaks, and of what it told of its first steps}, and
+        the GFLOP/s of the matrix product, a list.
+    """
+    with start('inputs') as writer:
+        writer.ask('write')
+    with contextlib.ExitStack() as stack:
+        names = (*contestants, 'matmul')
+        racing = {name: stack.enter_context(start(name)) for name in names}
+        first = {name: racing[name].ask('start') for name in names}
+        check({name: first[name] for name in contestants})
+        turns = in_turn(racing, 'turn', repetitions)
+        peaks = {name: racing[name].ask('end')['peak_mb'] for name in contestants}
+
+    def row(name):
+        seconds = [turn['seconds'] for turn in turns[name]]
+        return first[name] | {
+            'seconds': median(seconds),
+            'seconds_min': min(seconds),
+            'cpu_seconds': median(turn['cpu_seconds'] for turn in turns[name]),
+            'peak_mb': max(first[name]['peak_mb'], peaks[name]),
+            'step_peak_mb': peaks[name],
+        }
+
+    rates = [turn['value'] for turn in turns['matmul']]
+    return {name: row(name) for name in contestants}, rates
+
+
+def check_losses(losses, tolerance):
+    """Raises UserError if losses, numbers or lists by contestant, are not equal.
+
+    Args:
+        losses: {name: loss or losses}.
+        tolerance: relative.
+    """
+    first = next(iter(losses))
+    for name, values in losses.items():
+        if not np.allclose(values, losses[first], rtol=tolerance):
+            raise errors.UserError(
+                f'{name} and {first} do not compute the same: losses {values} and {losses[first]}'
+            )
 
 
 class Finished(NamedTuple):

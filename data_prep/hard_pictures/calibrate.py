@@ -24,10 +24,10 @@ from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
 
 _COUNTS = (1, 2, 4, 8, 16)
-_FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.
+FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.
 _WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
 # Shares of what the points would be worth if their errors were independent, tried one by one.
-_TEMPERINGS = (1.0, 0.3, 0.1)
+TEMPERINGS = (1.0, 0.3, 0.1)
 _FOLDS = 2  # What is learnt from some people is tried on the others.
 _QUANTILE = 0.9  # Share of true coordinates that the stated band shall hold.
 
@@ -76,9 +76,9 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
         state, after = stream.initial_state(), {'rotation': []}
         for number, sighting in enumerate(sightings[: max(counts)], start=1):
             # The lens is known as well as that of a photo is.
-            off = rng.normal(0, _FOCAL_DEVIATION)
+            off = rng.normal(0, FOCAL_DEVIATION)
             focal = np.log(arrays['focal'][person, number - 1]) + off
-            lens = flagship.Lens(arrays['middle'][person, number - 1], focal, _FOCAL_DEVIATION)
+            lens = flagship.Lens(arrays['middle'][person, number - 1], focal, FOCAL_DEVIATION)
             image = arrays['images'][person, number - 1]
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
             after['rotation'].append(np.asarray(fit.rotation))
@@ -175,11 +175,8 @@ def gather(stream, training, arrays):
         )
         for after, face, truth in zip(run_people(stream, one), one['faces'], truths, strict=True):
             states = {count: after[count] for count in _COUNTS if count in after}
-            last = states[max(states)]
-            seen = belief.observed(last, own.shared, own.settings)
-            matrix = np.asarray(seen.information, np.float64)
-            vector = matrix @ np.asarray(seen.mean, np.float64)
-            matrix = matrix - np.asarray(own.shared.information)
+            said = belief.evidence(states[max(states)], own.shared, own.settings)
+            matrix, vector = (np.asarray(part, np.float64) for part in said)
             made.append(Person(kind, states, face, truth, matrix, vector))
     return made
 
@@ -223,7 +220,7 @@ def calibrated(arrays, stream_of, training):
         training: list of arrays of sequences.py, seen.
     """
     near, best = arrays['near'], (np.inf, None, None)
-    for tempering in _TEMPERINGS:
+    for tempering in TEMPERINGS:
         own = arrays | {'tempering': np.float32(tempering)}
         people = gather(stream_of(own), training, own)
         score = relative_error(people, own, stream_of)

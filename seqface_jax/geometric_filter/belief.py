@@ -113,6 +113,22 @@ def posterior(state, shared, settings):
 
 
 @jax.jit
+def fit_alone(model, shared, observation, settings):
+    """Fits one frame as if there were no other; see `update`. Returns the point_fit.PointFit."""
+    with jax.default_matmul_precision('highest'):
+        size = len(shared.mean)
+        before = information.observed(jnp.zeros((size, size)), jnp.zeros(size), shared)
+        return point_fit.fit_frame(model, before, observation, settings)
+
+
+@jax.jit
+def evidence(state, shared, settings):
+    """Returns what all frames say of the observed shape: information [K, K] and vector [K]."""
+    with jax.default_matmul_precision('highest'):
+        return _summed(state, shared, settings)[:2]
+
+
+@jax.jit
 def observed(state, shared, settings):
     """Returns the information.Gaussian of the shape as the network draws it (FrameFit.shape)."""
     with jax.default_matmul_precision('highest'):
@@ -157,16 +173,21 @@ def merge(first, second, shared, settings):
 
 def _observed(state, shared, settings):
     """Returns the information.Gaussian of the observed shape, and the items' weights c."""
+    matrix, vector, agreement = _summed(state, shared, settings)
+    return information.observed(matrix, vector, shared), agreement
+
+
+def _summed(state, shared, settings):
+    """Returns matrix [K, K] and vector [K] of all items, and the items' weights c."""
     own_share = information.effective_share(state.count, settings.correlation)
 
-    def believe(agreement):
+    def add_up(agreement):
         counts = jnp.zeros(NUM_VIEWS).at[state.view].add(agreement * state.count)
         share = information.effective_share(counts, settings.correlation)[state.view] * agreement
-        matrix = jnp.tensordot(share, state.information, 1)
-        return information.observed(matrix, share @ state.vector, shared)
+        return jnp.tensordot(share, state.information, 1), share @ state.vector
 
     def weigh(agreement, _):
-        mean, matrix = believe(agreement)
+        mean, matrix = information.observed(*add_up(agreement), shared)
         inverse = information.solve(information.factor(matrix), jnp.eye(len(mean)))
         residual = state.vector - state.information @ mean  # [G + M, K]
         misfit = jnp.sum(residual * (residual @ inverse), -1)
@@ -175,7 +196,7 @@ def _observed(state, shared, settings):
         return (settings.shape_cut / jnp.maximum(ratio, settings.shape_cut)) ** 2, None
 
     agreement, _ = jax.lax.scan(weigh, jnp.ones_like(own_share), length=_ROUNDS)
-    return believe(agreement), agreement
+    return *add_up(agreement), agreement
 
 
 def _added(state, fit, share, agreement):

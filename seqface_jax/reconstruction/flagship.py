@@ -238,10 +238,9 @@ class Stream:
         lens = usual_lens(photo.shape[:2]) if lens is None else lens
         # What a photo shows does not depend on the photos before: so copies tell nothing new, and
         # the order hardly matters.
-        nothing = self.initial_state()
         for _ in range(refits):
             observation = observation_of(sighting, lens)
-            _, fit = belief.update(nothing, own.points, own.shared, observation, own.settings)
+            fit = belief.fit_alone(own.points, own.shared, observation, own.settings)
             places = np.asarray(fit.places) + lens.middle
             sighting = self.finder.look_again(photo, sighting, places)
         observation = observation_of(sighting, lens)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from configs import correspondence as correspondence_config
 from seqface_jax import checkpoints, models
 from seqface_jax.correspondence import sighting
 from seqface_jax.correspondence.turned_crops import Crop
+from tests.helpers import small_pictures
 
 
 class _Finder(sighting.FaceFinder):
@@ -68,11 +68,7 @@ def test_a_photo_is_half_believed_at_an_expected_error_of_a_twentieth_and_less_b
 
 
 def test_the_mirror_image_of_a_photo_gives_the_mirror_image_of_the_points():
-    config = correspondence_config.get_config()
-    config.model.num_points, config.model.num_layouts = 10, 4
-    config.model.widths, config.model.blocks = (8, 8, 8), (1, 1, 1)
-    config.model.hidden, config.model.local, config.model.local_hidden = 16, 8, 8
-    model = models.create(config.model, 32)
+    model = models.create(small_pictures.config('').model, 32)
     variables = checkpoints.draw_variables(model, 32, 0)
     rng = np.random.default_rng(0)
     mirror = np.array([1, 0, 3, 2, 4, 5, 9, 7, 8, 6])

@@ -7,36 +7,17 @@ from seqface_jax import checkpoints
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.correspondence import training
 from seqface_jax.errors import UserError
-
-
-def _write_pictures(folder, shards=3, count=16, points=10):
-    rng = np.random.default_rng(0)
-    for shard in range(shards):
-        places = (16 + 24 * rng.random((count, points, 2))).astype(np.float32)
-        images = np.zeros((count, 56, 56, 3), np.uint8)
-        for image, own in zip(images, places.astype(int), strict=True):
-            image[own[:, 1], own[:, 0]] = 255
-        np.savez(
-            folder / f'pictures_{shard:05d}.npz', images=images, places=places,
-            seen=np.ones((count, points), bool), is_face=np.arange(count) % 8 != 0,
-            person=np.arange(count) // 4 + shard * count, plain=np.zeros(count, bool),
-        )  # fmt: skip
-    np.savez(folder / 'points.npz', vertices=np.arange(points), mirror=np.arange(points))
+from tests.helpers import small_pictures
 
 
 def _config(folder, steps):
-    config = correspondence.get_config()
-    config.data.dir, config.data.image_size, config.data.batch_size = str(folder), 32, 8
-    config.model.num_points, config.model.num_layouts = 10, 4
-    config.model.widths, config.model.blocks = (8, 8, 8), (1, 1, 1)
-    config.model.hidden, config.model.local, config.model.local_hidden = 16, 8, 8
+    config = small_pictures.config(folder)
     config.train.num_steps, config.train.checkpoint_every_steps = steps, max(2, steps // 4)
-    config.train.log_every_steps = 10
     return config
 
 
 def test_a_stopped_training_ends_with_the_same_parameters(tmp_path):
-    _write_pictures(tmp_path)
+    small_pictures.write(tmp_path)
     config = _config(tmp_path, 4)
     training.train(config, str(tmp_path / 'whole'))
     training.train(config, str(tmp_path / 'parts'), stop_after=2)
@@ -48,7 +29,7 @@ def test_a_stopped_training_ends_with_the_same_parameters(tmp_path):
 
 
 def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
-    _write_pictures(tmp_path)
+    small_pictures.write(tmp_path)
     training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
     rows = metrics_writer.read(tmp_path / 'run' / 'metrics.csv')
     own = [row for row in rows if row['kind'] == 'training']
@@ -61,7 +42,7 @@ def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
 
 
 def test_a_folder_without_points_says_what_is_missing(tmp_path):
-    _write_pictures(tmp_path)
+    small_pictures.write(tmp_path)
     (tmp_path / 'points.npz').unlink()
     with pytest.raises(UserError, match='points.npz'):
         training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
