@@ -291,7 +291,7 @@ def check_installation(contestants):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('batch_size', 32, 'Crops in a step; 32 in configs/correspondence.py.')
     flags.DEFINE_integer('repetitions', 7, 'Turns.')
     flags.DEFINE_list('contestants', list(DEFAULT_CONTESTANTS), f'Of {CONTESTANTS}.')
@@ -302,6 +302,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Races the contestants and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     from benchmarks import keras_race

@@ -149,7 +149,7 @@ def _median_percent(values):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_list('sequences', None, 'Files of data_prep.hard_pictures.sequences.')
     flags.DEFINE_string('workdir', None, 'Run of a flagship; the packaged one if left out.')
     flags.DEFINE_integer('num_people', 0, 'Of each file; 0: all. One picture of each.')
@@ -158,6 +158,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

@@ -55,7 +55,7 @@ def measure(load, make, count):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people; none if left out.')
     flags.DEFINE_integer('num_pictures', 30, 'Pictures.', lower_bound=1)
@@ -63,6 +63,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     import cv2

@@ -17,10 +17,11 @@ from seqface_jax.correspondence.turned_crops import Crop
 
 NEIGHBOURS = 8  # Template points that a landmark may be a mixture of.
 NUM_COMMON = 16  # Layouts of error that the landmarks of a picture share.
-_NOISE, _WEIGHT_DEVIATION = 0.01, 0.5  # Of a place, in face radii; of the weights of a mixture.
+_NOISE = 0.01  # Standard deviation of a place, in face radii.
+_WEIGHT_DEVIATION = 0.5  # Standard deviation of a mixture's weights.
 _MIN_SEEN = 0.5  # Share of a landmark's neighbours that must be seen for it to teach.
 _MIN_PICTURES = 8
-_WIDTH_OF_HEIGHT = 0.85  # Of the landmarks of a usual face that looks into the camera.
+_WIDTH_OF_HEIGHT = 0.85  # Width of the landmarks, face to the camera, by their height.
 _FLOOR = 0.002  # Standard deviation that a landmark has at least, in face widths.
 
 

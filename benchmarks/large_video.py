@@ -60,13 +60,14 @@ def seconds_per_frame(path, output, few, many):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_integer('few', 4, 'Frames of the short run.', lower_bound=1)
     flags.DEFINE_integer('many', 34, 'Frames of the long run.', lower_bound=2)
 
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

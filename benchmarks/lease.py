@@ -172,7 +172,7 @@ def _keep(part, work, output):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_enum('verb', 'run', ('pack', 'run'), 'Write the folder to carry, or use it.')
     flags.DEFINE_string('pack', 'data/lease', 'The folder to carry.')
     flags.DEFINE_string('face_dir', None, 'pack: FaceXModel of ICT-FaceKit.')
@@ -187,6 +187,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Packs, or runs the parts."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)

@@ -17,9 +17,9 @@ from benchmarks import lease_pack, race
 from seqface_jax import checkpoints
 
 _PROBES = (20, 60, 220)  # Steps after which a training that only measures the time is stopped.
-_SEQUENCE_SEED = 77  # Of people and pictures that are measured on; as of sequences.py.
+_SEQUENCE_SEED = 77  # Seed of people and pictures that are measured on; as of sequences.py.
 _SWAYING = 30  # Photos that are streamed again and again.
-_SHARE_FOR_STEPS = 0.9  # Of the time that is left, for what was not measured.
+_SHARE_FOR_STEPS = 0.9  # Share of the time that is left; the rest is for what was not measured.
 KINDS = ('ict', 'makehuman', 'embedded')
 
 

@@ -19,7 +19,7 @@ from seqface_jax.errors import UserError
 NEUTRAL, INDICES = 'generic_neutral_mesh.obj', 'vertex_indices.json'
 SHAPES, PEOPLE, RECORDS = 'shapes.npz', 'kinds.npz', 'records'
 LIMIT_MIB = 64.0
-_STEPS_PER_CM = 5e3  # Of the whole numbers that vertices are moved by.
+_STEPS_PER_CM = 5e3  # Whole numbers that vertices are moved by.
 _AS_HALVES = ('makehuman_deltas', 'embedded_identity')
 _LEFT_OUT = ('ict_identity',)  # Not needed to draw people.
 

@@ -323,7 +323,7 @@ def write(folder, scores, seconds, about):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_list('sequences', [], 'Files of sequences.py to learn from and, in turn, score.')
     flags.DEFINE_list('test', [], 'Files of sequences.py to score on only.')
     flags.DEFINE_string('real', None, 'Folder of real people, as of run_eval.py --real.')
@@ -335,6 +335,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures, writes the tables and prints them."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

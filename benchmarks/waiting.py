@@ -185,7 +185,7 @@ def table(found):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'A trained run; the packaged one if left out.')
     flags.DEFINE_float('video_seconds', 4.0, 'Of the video.', lower_bound=0.1)
     flags.DEFINE_string('environment', None, "Folder of MediaPipe's environment; none: no peer.")
@@ -194,6 +194,7 @@ def define_flags():
 
 @errors.exit_on_user_error
 def main(argv):
+    """Measures and prints the table."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     values, python = flags.FLAGS, None

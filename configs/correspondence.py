@@ -14,7 +14,7 @@ def get_config():
     config.data = data = ml_collections.ConfigDict()
     data.dir = 'data/pictures'  # Where the pictures are.
     data.image_size = 128  # Pixels of a crop's side.
-    data.plain_share = 0.5  # Of crops of plain pictures, like own photos; the others are hard.
+    data.plain_share = 0.5  # Share of crops of plain pictures, like own photos; others are hard.
     data.batch_size = 32  # Crops in a step.
     data.normalization = 'unit'
 
@@ -45,7 +45,7 @@ def get_config():
     train.loss_weights = weights = ml_collections.ConfigDict()
     weights.nll = 1.0  # Likelihood of the points' places, in the first answer.
     weights.distance = 0.05  # Their distance in % of the crop.
-    weights.layout = 3.0  # Of the principal layouts' coefficients, each in its own spread.
+    weights.layout = 3.0  # Error of the principal layouts' coefficients, each in its own spread.
     weights.local_nll = 1.0  # Likelihood and distance of the corrected places.
     weights.local_distance = 0.05
     weights.seen = 1.0  # Whether a point is seen, in the first answer.

@@ -14,7 +14,7 @@ from seqface_jax.photos import video
 from seqface_jax.reconstruction import people_page
 from seqface_jax.reconstruction.people_page import PersonRow
 
-WAYS = ('folders', 'all')  # Of --people.
+WAYS = ('folders', 'all')  # Values of --people.
 SIGHTINGS = 'people_frames.csv'  # Each face of each frame, of 'all'.
 _SIGHTING_COLUMNS = ('frame', 'person', 'result', 'detail', 'x0', 'y0', 'x1', 'y1')
 _NOBODY = ''  # Person of a face that is credited to nobody.

@@ -95,7 +95,7 @@ def _check_shapes(path, values, variables, image_size):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('h5', None, 'The file that model.save of the thesis code wrote.')
     flags.DEFINE_string('workdir', None, 'Folder of the run to write.')
     flags.DEFINE_float(
@@ -113,6 +113,7 @@ def define_flags():
 
 @exit_on_user_error
 def main(argv):
+    """Imports the file."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.

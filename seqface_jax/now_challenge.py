@@ -19,7 +19,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.evaluation import now_protocol, statistics, tables
 
 FRAMES = (1, 2, 4, 8)
-NAME = 'now'  # Of the files.
+NAME = 'now'  # The files' name.
 ALL = 'all'
 _SEED = 0
 

@@ -19,7 +19,7 @@ from seqface_jax.geometry import surface
 
 FRAMES = (1, 2, 4, 8, 16)
 MEAN_FACE = 'mean_face'
-NAME = 'real'  # Of the files.
+NAME = 'real'  # The files' name.
 _HEAD = ('person', 'model', 'photos', 'scan to mesh, mm: mean / median / p90', 'up to scale, mm')
 _HEAD += ('of the mean face', 'inside the 90 % band', 'reprojection, px')
 

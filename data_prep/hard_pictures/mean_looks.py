@@ -32,7 +32,7 @@ def mean_of(images, places, seen, points):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_list('sequences', None, 'Files of sequences.py.')
     flags.DEFINE_string('geometry', None, "A run's geometry.npz.")
     flags.DEFINE_string('out', None, 'File to write, .npz.')

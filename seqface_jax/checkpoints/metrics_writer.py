@@ -6,7 +6,7 @@ import os
 
 _PLACE = ('step', 'epoch', 'kind')
 _VALUES = ('loss', 'error_mm', 'learning_rate', 'grad_norm')
-# Of the correspondence network's runs by an older program: a row for each term.
+# Header of the correspondence network's runs by an older program: a row for each term.
 _LONG = ('step', 'kind', 'term', 'value')
 
 

@@ -267,7 +267,7 @@ def _with_mirror(answer, mirror):
     count = len(answer.face) // 2
     own = jax.tree.map(lambda values: values[:count], answer)
     other = jax.tree.map(lambda values: values[count:], answer)
-    factor = other.factor[:, mirror] * jnp.array([-1.0, 1.0])  # Of errors whose x is mirrored.
+    factor = other.factor[:, mirror] * jnp.array([-1.0, 1.0])  # For errors whose x is mirrored.
     return Correspondence(
         (own.places + _mirrored_places(other.places, mirror)) / 2,
         _mean_factor(own.factor, factor),

@@ -27,6 +27,7 @@ class AnswerAndTruth:
 
     @property
     def points(self):
+        """The thesis's targets, [N, 3] mm."""
         return self._subjects.points[self._index]
 
     @functools.cached_property

@@ -20,7 +20,7 @@ import numpy as np
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import alignment, surface
 
-# Of the 68 landmarks (iBUG): outer and inner corner of the right eye, inner and outer corner of
+# Among the 68 landmarks (iBUG): outer and inner corner of the right eye, inner and outer corner of
 # the left one, base of the nose, corners of the mouth.
 LANDMARKS = (36, 39, 42, 45, 33, 48, 54)
 _UP_THE_NOSE, _RADIUS = 0.3, 1.4

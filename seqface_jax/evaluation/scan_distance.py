@@ -18,13 +18,13 @@ from seqface_jax.geometry import alignment, rendering, surface
 RADIUS_MM = 80.0
 NUM_POINTS = 30_000  # Drawn on the whole scan; some thousands of them lie in the face.
 _SEEN_MM = 2.5  # A point this far behind the foremost surface is still seen.
-_PIXEL_MM = 0.4  # Of the picture that tells what is in front.
+_PIXEL_MM = 0.4  # Pixels of the picture that tells what is in front.
 _FEW_VOTERS, _VOTERS = 500, 3000  # Points that align: every start, and the best ones once more.
 _MIN_POINTS = 500
-_MIN_EXTENT_MM = 60.0  # Of the points, across and up.
+_MIN_EXTENT_MM = 60.0  # Least extent of the points, across and up.
 _NOSE_BAND_MM = 15.0  # The nose tip is the foremost vertex so near to the middle.
 _STARTS_DEG = ((0, 0), (8, 0), (-8, 0), (0, 8), (0, -8), (15, 0), (-15, 0))  # Pitch and yaw.
-_FEW_ITERATIONS, _ITERATIONS = 12, 60  # Of every start, and of the best ones.
+_FEW_ITERATIONS, _ITERATIONS = 12, 60  # Rounds of every start, and of the best ones.
 _KEPT_STARTS = 2
 _MOVED_MM = 1e-2  # A step that moves no point further ends the search.
 _FAR = 3.0  # Times the median distance, from which on a match does not pull; at least _FAR_MM.
@@ -153,7 +153,7 @@ def _start(face, nose_tip, start_deg):
         [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
     )
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    turn = about_x @ about_y  # Of the face, canonical frame to the scan's.
+    turn = about_x @ about_y  # Turns the face from the canonical frame to the scan's.
     front = face.vertices[
         np.abs(face.vertices[:, 0] - np.median(face.vertices[:, 0])) < _NOSE_BAND_MM
     ]

@@ -10,7 +10,7 @@ from seqface_jax.errors import UserError
 LONGEST_PX = 960  # Longest side of overlay.mp4.
 USUAL_RATE = 30.0  # Frames per second where the source does not say it.
 _RATES = (1.0, 240.0)  # What a file says beyond these is no frame rate.
-_QUALITY = ('-crf', '23', '-preset', 'veryfast', '-movflags', '+faststart')  # Of x264.
+_QUALITY = ('-crf', '23', '-preset', 'veryfast', '-movflags', '+faststart')  # Options of x264.
 
 
 def plausible_rate(frames_per_second):

@@ -80,7 +80,7 @@ class ResultFiles:
         try:
             os.makedirs(output, exist_ok=True)
             if frames_per_second is None:
-                shutil.rmtree(self._draft, ignore_errors=True)  # Of a killed run.
+                shutil.rmtree(self._draft, ignore_errors=True)  # A killed run left it.
                 os.makedirs(self._draft)
         except OSError as error:
             raise UserError(

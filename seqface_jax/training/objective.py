@@ -44,6 +44,7 @@ class Answered:
 
     @property
     def image_side(self):
+        """Side of the image map that the network answers with, pixels."""
         return self.prediction.image_map.shape[-2]
 
 

@@ -52,7 +52,8 @@ def test_a_frame_of_a_video_is_searched_only_where_nothing_else_is_found(score, 
 
 
 def _sighting(error_px, seen, side=100.0):
-    factor = np.eye(2) / np.array(error_px)[:, None, None] * np.sqrt(2)  # Of both axes together.
+    # The error is that of both axes together.
+    factor = np.eye(2) / np.array(error_px)[:, None, None] * np.sqrt(2)
     return sighting.Sighting(Crop(np.zeros(2), side), None, factor, np.array(seen), 1.0)
 
 

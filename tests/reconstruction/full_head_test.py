@@ -68,7 +68,7 @@ def test_the_files_hold_one_wound_surface_and_say_what_is_guessed(face, tmp_path
 def test_a_guess_says_that_it_is_worth_less_than_what_was_seen(face):
     whole = full_head.with_head(face)
     guessed = whole.confidence[len(face.vertices) :]
-    assert guessed.max() < face.confidence.min()  # Of the face every point is +- 1 mm.
+    assert guessed.max() < face.confidence.min()  # Every point of the face is +- 1 mm.
     assert (1 / guessed - 1).mean() > 2  # Millimetres.
     np.testing.assert_array_equal(whole.vertices[: len(face.vertices)], face.vertices)
 

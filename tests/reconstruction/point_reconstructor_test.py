@@ -9,7 +9,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import frame_fit
 
-_MIDDLE = np.array([222.0, 115.0])  # Of the astronaut's face, where a person sees it, pixels.
+_MIDDLE = np.array([222.0, 115.0])  # Middle of the astronaut's face, as a person sees it, px.
 
 
 @pytest.fixture(scope='module')
