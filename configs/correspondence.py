@@ -29,6 +29,7 @@ def get_config():
     model.local_hidden = 96
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
+    optimizer.name = 'adam'  # Or 'muon'; see training.py.
     optimizer.learning_rate = 2e-3
     optimizer.decay_factor = 0.5  # See training.py for when.
     optimizer.clip_norm = 3.0
@@ -37,6 +38,7 @@ def get_config():
     config.train = train = ml_collections.ConfigDict()
     train.seed = 0
     train.num_steps = 14_000  # Optimiser steps.
+    train.start_from = ''  # Workdir of a run whose parameters this one begins with.
     train.ema_decay = 0.998  # Decay of the averaged parameters.
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250

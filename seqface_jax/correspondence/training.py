@@ -8,22 +8,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import optax.contrib
 
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
 from seqface_jax.correspondence import objective, supply
 from seqface_jax.correspondence.damage import damage
 from seqface_jax.correspondence.training_state import BestLosses, start, variables_of
+from seqface_jax.errors import UserError
 from seqface_jax.training import optimizers, sums
 from seqface_jax.training.progress_bar import progress_bar
 
 _WARM_UP_STEPS = 150
+_B2 = 0.99  # Decay of Adam's second moment.
+_NEWTON_SCHULZ_STEPS = 4
+# Parameters that are no matrix between hidden features.
+_ANSWERS = ('embedding', 'stem', 'layout_head', 'point_head', 'face_head', 'local_out')
 # Step decay: the rate is halved at these shares of the run.
 _DECAY_AT = (0.45, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97)
 
 
 def optimizer(config):
-    """Returns Adam with a warm-up and a rate that is halved in steps."""
+    """Returns Adam or Muon with a warm-up and a rate that is halved in steps.
+
+    Raises:
+        UserError: config.optimizer.name is neither.
+    """
     total = config.train.num_steps
     decay = optax.piecewise_constant_schedule(
         config.optimizer.learning_rate,
@@ -34,10 +44,50 @@ def optimizer(config):
     def rate(step):
         return decay(step) * warm(step)
 
+    if config.optimizer.name not in _OPTIMIZERS:
+        known = ', '.join(_OPTIMIZERS)
+        raise UserError(f'optimizer.name is {config.optimizer.name!r}: choose one of {known}')
+    make = _OPTIMIZERS[config.optimizer.name]
     return optax.chain(
         optax.clip_by_global_norm(config.optimizer.clip_norm),
-        optax.adamw(rate, b2=0.99, weight_decay=config.optimizer.weight_decay),
+        make(rate, config.optimizer.weight_decay),
     )
+
+
+def _adam(rate, weight_decay):
+    return optax.adamw(rate, b2=_B2, weight_decay=weight_decay)
+
+
+def _muon(rate, weight_decay):
+    """Returns Muon (Jordan, 2024) with updates as large as Adam's (Liu et al., 2025).
+
+    Adam takes the steps of biases, gains, the embedding and the layers that say the answers.
+    """
+    return optax.contrib.muon(
+        rate,
+        ns_steps=_NEWTON_SCHULZ_STEPS,
+        preconditioning='aol',
+        weight_decay=weight_decay,
+        adam_b2=_B2,
+        adam_weight_decay=weight_decay,
+        muon_weight_dimension_numbers=_matrices,
+        consistent_rms=0.2,
+    )
+
+
+_OPTIMIZERS = {'adam': _adam, 'muon': _muon}
+
+
+def _matrices(params):
+    """Returns which axes of each parameter are a matrix's rows and columns, None for Adam's."""
+
+    def axes(path, leaf):
+        if leaf.ndim < 2 or any(key.key in _ANSWERS for key in path):
+            return None
+        *rows, column = range(leaf.ndim)
+        return optax.contrib.MuonDimensionNumbers(tuple(rows), (column,))
+
+    return jax.tree_util.tree_map_with_path(axes, params)
 
 
 def train_step(config, model, tx, state, batch, key):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import serialization
 
 from seqface_jax import checkpoints
+from seqface_jax.training.start import read_start
 
 BEST = ('best_validation', 'best_training')
 
@@ -23,14 +24,22 @@ def start(config, model, tx, supply, store):
 
     Returns:
         dict of params, ema (their average), opt_state, constants and step [].
+
+    Raises:
+        UserError: train.start_from cannot be read.
     """
     variables = checkpoints.draw_variables(model, config.data.image_size, config.train.seed)
     params = variables['params']
     state = {'params': params, 'ema': jax.tree.map(jnp.copy, params), 'opt_state': tx.init(params)}
     restored = store.restore('latest', variables, _training_tree(state))
     if restored is None:
-        constants = jax.tree.map(jnp.asarray, supply.constants(config))
-        return state | {'constants': constants, 'step': jnp.zeros((), jnp.int32)}
+        earlier = read_start(config, checkpoints.load)
+        if earlier:  # Two copies: a buffer that stood in both could not be donated to the step.
+            own = (jax.tree.map(jnp.array, earlier['params']) for _ in range(2))
+            state['params'], state['ema'] = own
+        constants = earlier['constants'] if earlier else supply.constants(config)
+        state['constants'] = jax.tree.map(jnp.asarray, constants)
+        return state | {'step': jnp.zeros((), jnp.int32)}
     variables, training, meta = restored
     opt_state = serialization.from_state_dict(state['opt_state'], training['opt_state'])
     return {

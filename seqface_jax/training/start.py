@@ -23,7 +23,7 @@ def start_state(config, model, training):
     Raises:
         UserError: the network lacks what a loss needs, or train.start_from cannot be read.
     """
-    earlier = _read_start(config)
+    earlier = read_start(config, checkpoints.load_recurrent)
     constants = earlier['constants'] if earlier else _constants(config, training)
     objective.check(config, constants)
     state = create_state(config, model, constants, training.num_batches())
@@ -39,8 +39,12 @@ def _constants(config, training):
     return jax.tree.map(np.float32, constants)
 
 
-def _read_start(config):
+def read_start(config, load):
     """Returns the variables of the run that training starts from; {}: it starts from none.
+
+    Args:
+        config: of the run that starts.
+        load: checkpoints.load or one that is choosier.
 
     Raises:
         UserError: there is no such run, or it has another network than the config.
@@ -48,7 +52,7 @@ def _read_start(config):
     workdir = config.train.start_from
     if not workdir:
         return {}
-    its_config, _, variables = checkpoints.load_recurrent(workdir, 'best_validation')
+    its_config, _, variables = load(workdir, 'best_validation')
     differing = [
         name.removeprefix('model.')
         for name in checkpoints.differing_fields(its_config, config)

@@ -16,9 +16,11 @@ def _config(folder, steps):
     return config
 
 
-def test_a_stopped_training_ends_with_the_same_parameters(tmp_path):
+@pytest.mark.parametrize('optimizer', ['adam', 'muon'])
+def test_a_stopped_training_ends_with_the_same_parameters(tmp_path, optimizer):
     small_pictures.write(tmp_path)
     config = _config(tmp_path, 4)
+    config.optimizer.name = optimizer
     training.train(config, str(tmp_path / 'whole'))
     training.train(config, str(tmp_path / 'parts'), stop_after=2)
     training.train(config, str(tmp_path / 'parts'))
@@ -46,3 +48,24 @@ def test_a_folder_without_points_says_what_is_missing(tmp_path):
     (tmp_path / 'points.npz').unlink()
     with pytest.raises(UserError, match='points.npz'):
         training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
+
+
+def test_a_run_begins_with_the_parameters_of_another(tmp_path):
+    small_pictures.write(tmp_path)
+    first = str(tmp_path / 'first')
+    training.train(_config(tmp_path, 4), first)
+    config = _config(tmp_path, 2)
+    config.train.start_from, config.optimizer.name = first, 'muon'
+    config.optimizer.learning_rate = 0.0
+    training.train(config, str(tmp_path / 'second'))
+    one, other = (
+        checkpoints.load(str(tmp_path / name), 'best_validation')[2] for name in ('first', 'second')
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
+
+
+def test_an_optimizer_that_does_not_exist_is_refused(tmp_path):
+    config = _config(tmp_path, 2)
+    config.optimizer.name = 'lion'
+    with pytest.raises(UserError, match=r"optimizer.name is 'lion': choose one of adam, muon"):
+        training.optimizer(config)
