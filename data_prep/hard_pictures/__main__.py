@@ -2,8 +2,8 @@
 
 python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --out_dir=data/pictures
 
-A stopped run goes on where it was; a shard depends on its number, the seed, the kinds and `--plain`
-alone. `--first` adds plain shards after hard ones.
+A stopped run goes on where it was; a shard depends on its number, the seed, the kinds, `--plain`
+and `--no_face` alone. `--first` adds plain shards, or such without a face, after hard ones.
 """
 
 import multiprocessing
@@ -27,6 +27,7 @@ _FIRST = flags.DEFINE_integer('first', 0, 'Number of the first shard.')
 _NUM_SHARDS = flags.DEFINE_integer('num_shards', 120, f'Shards of {shards.SHARD} pictures.')
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
 _PLAIN = flags.DEFINE_bool('plain', False, 'Pictures like own photos: see picture.make.')
+_NO_FACE = flags.DEFINE_bool('no_face', False, 'Pictures without a face: see still_life.make.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
 
@@ -35,6 +36,10 @@ def main(argv):
     """Draws what is missing."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    if _PLAIN.value and _NO_FACE.value:
+        raise app.UsageError(
+            'give --plain or --no_face: half of the pictures without face are plain'
+        )
     # Here first: a worker that cannot load it would be started again for ever.
     arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
     workers.load_world(*arguments)
@@ -42,7 +47,8 @@ def main(argv):
     missing = [n for n in numbers if not shards.path_of(_OUT_DIR.value, n).is_file()]
     pathlib.Path(_OUT_DIR.value).mkdir(parents=True, exist_ok=True)
     workers.write_points(_OUT_DIR.value, _FACE_DIR.value)
-    jobs = [(_OUT_DIR.value, n, _SEED.value, _PLAIN.value) for n in missing]
+    kind = _SEED.value, _PLAIN.value, _NO_FACE.value
+    jobs = [(_OUT_DIR.value, n, *kind) for n in missing]
     spawn = multiprocessing.get_context('spawn')
     try:
         with futures.ProcessPoolExecutor(_WORKERS.value, spawn, workers.start, arguments) as pool:

@@ -109,6 +109,14 @@ def hair_color(rng):
     return np.float32([light, light * (1 - 0.35 * warm), light * (1 - 0.7 * warm)])
 
 
+def skin_tone(rng):
+    """Returns a colour of skin, [3] linear RGB."""
+    tone = rng.uniform(0, len(_TONES) - 1)
+    low = min(int(tone), len(_TONES) - 2)
+    base = _TONES[low] + (tone - low) * (_TONES[low + 1] - _TONES[low])
+    return base * np.exp(rng.normal(0, 0.12, 3)) * np.exp(rng.normal(0, 0.15))
+
+
 def paint(places, model, vertices, rng):
     """Returns albedo [NUM_USED, 3] and gloss [NUM_USED] of a head with random looks.
 
@@ -121,10 +129,7 @@ def paint(places, model, vertices, rng):
     albedo = np.zeros((NUM_USED, 3), np.float32)
     gloss = np.zeros(NUM_USED, np.float32)
     points = places.points
-    tone = rng.uniform(0, len(_TONES) - 1)
-    low = min(int(tone), len(_TONES) - 2)
-    base = _TONES[low] + (tone - low) * (_TONES[low + 1] - _TONES[low])
-    base = base * np.exp(rng.normal(0, 0.12, 3)) * np.exp(rng.normal(0, 0.15))
+    base = skin_tone(rng)
     skin = np.tile(base.astype(np.float32), (NUM_SKIN, 1))
     for scale in (45.0, 18.0, 7.0, 3.0):  # Blotches of several sizes.
         strength = rng.exponential(0.05)

@@ -1,5 +1,6 @@
 """Draws a head under random lights: rays of the camera, colours and shadows at the vertices."""
 
+import cv2
 import numpy as np
 import open3d as o3d
 
@@ -135,6 +136,12 @@ def draw(scene, view, size, lights, rng):
     is_hit = np.zeros(count * count, bool)
     is_hit[hit] = True
     return picture.reshape(count, count, 3), is_hit.reshape(count, count)
+
+
+def lay_over(picture, hit, behind):
+    """Returns a picture [N, N, 3] where it is hit [N, N], and what is behind it elsewhere."""
+    edge = cv2.GaussianBlur(hit.astype(np.float32), (0, 0), 0.5)[..., None]
+    return np.where(hit[..., None], picture, 0) * edge + behind * (1 - edge)
 
 
 def seen_points(scene, view, points, normals, size):

@@ -94,7 +94,7 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
     if not is_face:
         view = _missed(view, rng)
     looks_rng = rng if portrait is None else np.random.default_rng(portrait.looks)
-    scene, normals = _scene(world, vertices, looks_rng, plain)
+    scene, normals = dressed(world, vertices, looks_rng, plain)
     is_told = portrait is not None
     if is_told:
         lights = painter.studio_lights(view.rotation)
@@ -104,8 +104,7 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
     if not is_face and rng.random() < 0.3:
         hit[:] = False  # Nothing but a background.
     behind = np.median(picture[hit]) * _WALL if is_told else damage.background(len(picture), rng)
-    edge = cv2.GaussianBlur(hit.astype(np.float32), (0, 0), 0.5)[..., None]
-    picture = np.where(hit[..., None], picture, 0) * edge + behind * (1 - edge)
+    picture = painter.lay_over(picture, hit, behind)
     picture = damage.develop(picture, hit) if is_told else damage.expose(picture, hit, rng)
     picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
     image = damage.as_file(picture) if plain else damage.spoil(picture, rng)
@@ -138,7 +137,7 @@ def _missed(view, rng):
     return view._replace(rotation=rotation, translation=middle - rotation @ [0.0, 0.0, 45.0])
 
 
-def _scene(world, vertices, rng, plain):
+def dressed(world, vertices, rng, plain):
     """Returns the Scene of a dressed head and the head's normals [NUM_USED, 3]."""
     model = world.kinds.model
     albedo, gloss, hair_tone = looks.paint(world.places, model, vertices, rng)

@@ -42,7 +42,8 @@ def streaks(points, rng):
     )
 
 
-def _colored(vertices, triangles, color, rng, gloss=0.1, spread=0.3, scale=15.0):
+def colored(vertices, triangles, color, rng, gloss=0.1, spread=0.3, scale=15.0):
+    """Returns a Thing of one colour, which noise of `scale` mm makes lighter and darker."""
     albedo = color * np.exp(spread * noise(vertices, rng, scale))[:, None]
     return Thing(
         vertices,
@@ -180,7 +181,7 @@ def hat(skin, rng):
         ring[1, :, 1] -= rng.uniform(0, 15)
         faces = np.concatenate([faces, grid_triangles(2, 40) + len(vertices)])
         vertices = np.concatenate([vertices, ring.reshape(-1, 3) + center])
-    return _colored(
+    return colored(
         vertices.astype(np.float32), faces, random_color(rng), rng, scale=rng.uniform(5, 60)
     )
 
@@ -226,13 +227,13 @@ def glasses(skin, landmarks, rng):
     offsets = np.cumsum([0, *[len(p[0]) for p in parts]])
     faces = np.concatenate([p[1] + o for p, o in zip(parts, offsets, strict=False)])
     color = random_color(rng) if rng.random() < 0.5 else np.float32([0.02, 0.02, 0.02])
-    things = [_colored(vertices, faces, color, rng, gloss=rng.uniform(0, 0.8))]
+    things = [colored(vertices, faces, color, rng, gloss=rng.uniform(0, 0.8))]
     if rng.random() < 0.2:
         for rim in discs:
             points = np.concatenate([rim[:-1], rim[:-1].mean(0, keepdims=True)]).astype(np.float32)
             k = np.arange(32)
             fan = np.stack([k, (k + 1) % 32, np.full(32, 32)], 1)
-            things.append(_colored(points, fan, random_color(rng, (0.01, 0.15)), rng, gloss=0.9))
+            things.append(colored(points, fan, random_color(rng, (0.01, 0.15)), rng, gloss=0.9))
     return things
 
 
@@ -286,7 +287,7 @@ def hand(skin, tone, rng):
     offsets = np.cumsum([0, *[len(p[0]) for p in parts]])
     faces = np.concatenate([p[1] + o for p, o in zip(parts, offsets, strict=False)])
     color = tone * np.exp(rng.normal(0, 0.2)) if rng.random() < 0.7 else random_color(rng)
-    return _colored(
+    return colored(
         np.concatenate([p[0] for p in parts]).astype(np.float32), faces, color, rng, spread=0.1
     )
 
@@ -312,7 +313,7 @@ def blob(skin, rng):
     )
     radii = np.exp(rng.normal(2.9, 0.6, 3))
     vertices, faces = ellipsoid(center, radii, rng)
-    return _colored(
+    return colored(
         vertices, faces, random_color(rng), rng, gloss=rng.uniform(0, 0.6), scale=rng.uniform(4, 60)
     )
 
@@ -331,7 +332,7 @@ def clothes(skin, rng):
         [wide * np.sin(around), y + 0 * wide, rows[:, 2:3] * np.cos(around) + center_z], -1
     )
     vertices = points.reshape(-1, 3).astype(np.float32)
-    return _colored(
+    return colored(
         vertices,
         grid_triangles(5, 41),
         random_color(rng),

@@ -107,9 +107,9 @@ def start(*arguments):
 
 
 def draw(job):
-    """Draws one shard; a job is its folder, number and seed, and whether it is plain."""
-    folder, index, seed, plain = job
-    shards.write(_world, folder, index, seed, plain=plain)
+    """Draws one shard; a job is its folder, number and seed, and `plain` and `no_face`."""
+    folder, index, seed, plain, no_face = job
+    shards.write(_world, folder, index, seed, plain=plain, no_face=no_face)
     return index
 
 
