@@ -188,7 +188,7 @@ def _summed(state, shared, settings):
 
     def weigh(agreement, _):
         mean, matrix = information.observed(*add_up(agreement), shared)
-        inverse = information.solve(information.factor(matrix), jnp.eye(len(mean)))
+        inverse = information.inverse(matrix)
         residual = state.vector - state.information @ mean  # [G + M, K]
         misfit = jnp.sum(residual * (residual @ inverse), -1)
         expected = jnp.tensordot(state.information, inverse, 2)

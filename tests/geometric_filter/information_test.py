@@ -60,6 +60,14 @@ def test_solving_holds_where_the_diagonal_spans_many_decades():
     np.testing.assert_allclose(found * scale, np.linalg.solve(matrix, right) * scale, rtol=1e-2)
 
 
+@pytest.mark.parametrize('size', [1, 16, 40, 100])
+def test_a_lower_triangle_times_its_inverse_is_the_unit(size):
+    lower = np.linalg.cholesky(random_positive(np.random.default_rng(3), size) + np.eye(size))
+    found = information.inverse_of_lower(jnp.asarray(lower, jnp.float32))
+    np.testing.assert_array_equal(np.triu(found, 1), 0)
+    np.testing.assert_allclose(found @ lower, np.eye(size), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     'covariance, words',
     [
