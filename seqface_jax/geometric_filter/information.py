@@ -176,13 +176,16 @@ def eliminate(normal, gradient, num_kept):
         num_kept: K.
 
     Returns:
-        [K, K] matrix and [K] right-hand side.
+        [K, K] matrix; [K] right-hand side; and [N - K, K], by how much what is eliminated falls
+        with each of what is kept.
     """
     kept, rest = slice(None, num_kept), slice(num_kept, None)
-    columns = jnp.concatenate([normal[rest, kept], gradient[rest, None]], 1)
-    half = whiten(factor(normal[rest, rest]), columns)
+    lower, scale = factor(normal[rest, rest])
+    whitener = inverse_of_lower(lower) * scale
+    half = whitener @ jnp.concatenate([normal[rest, kept], gradient[rest, None]], 1)
     matrix = normal[kept, kept] - half[:, :-1].T @ half[:, :-1]
-    return (matrix + matrix.T) / 2, gradient[kept] - half[:, :-1].T @ half[:, -1]
+    vector = gradient[kept] - half[:, :-1].T @ half[:, -1]
+    return (matrix + matrix.T) / 2, vector, whitener.T @ half[:, :-1]
 
 
 def effective_share(count, correlation):
