@@ -175,7 +175,7 @@ def gather(stream, training, arrays):
         )
         for after, face, truth in zip(run_people(stream, one), one['faces'], truths, strict=True):
             states = {count: after[count] for count in _COUNTS if count in after}
-            said = belief.evidence(states[max(states)], own.shared, own.settings)
+            said = belief.evidence(states[max(states)], own.settings)
             matrix, vector = (np.asarray(part, np.float64) for part in said)
             made.append(Person(kind, states, face, truth, matrix, vector))
     return made

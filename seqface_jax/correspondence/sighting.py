@@ -27,6 +27,18 @@ _APART = 0.55  # Faces of two people cheek to cheek are farther apart, in sides.
 _SAME = 0.35  # Two faces whose middles are nearer, in sides, are one.
 
 
+class View(NamedTuple):
+    """What the network keeps of a crop, on the device; the corrector looks again at it.
+
+    Attributes:
+        features: [B, M, M, C] of the crop and, with a mirror, of its mirror image.
+        seen: [P] logits of the first answer.
+    """
+
+    features: jax.Array
+    seen: jax.Array
+
+
 class Sighting(NamedTuple):
     """One face on one photo.
 
@@ -36,6 +48,7 @@ class Sighting(NamedTuple):
         factor: [P, 2, 2]; errors in px have unit variance as factor @ error.
         seen: [P] in [0, 1].
         score: in [0, 1], the network's word that this is a face.
+        view: View of the crop, or None.
     """
 
     crop: Crop
@@ -43,12 +56,15 @@ class Sighting(NamedTuple):
     factor: np.ndarray
     seen: np.ndarray
     score: float
+    view: View | None = None
 
     @property
     def expected_error(self):
         """Root mean square error of the points seen, as the network states it, in crop sides."""
-        spread = np.linalg.inv(self.factor)  # Errors in px are spread @ n, n of unit variance.
-        variance = np.sum(spread**2, (1, 2)) / self.crop.side**2
+        # Errors in px are factor^-1 n, n of unit variance; the inverse of a 2 x 2 matrix has its
+        # entries, divided by the determinant.
+        a, b, c, d = self.factor.reshape(-1, 4).T
+        variance = (a**2 + b**2 + c**2 + d**2) / (a * d - b * c) ** 2 / self.crop.side**2
         return float(np.sqrt(np.average(variance, weights=self.seen + 1e-6)))
 
     @property
@@ -85,22 +101,24 @@ class FaceFinder:
         self._model, self._size, self._mirror = model, model.image_size, mirror
         self._layout_mean = np.asarray(variables['constants']['layout_mean'])
         self._variables = jax.device_put(variables)
-        self._look = jax.jit(self._answer)
+        self._look = jax.jit(self._first_answer)
         self._look_twice = jax.jit(self._answer_twice)
         self._cascades = _cascades()
 
-    def _answer(self, variables, frames):
-        return self._model.apply(variables, frames.astype(jnp.float32) / 255)
+    def _first_answer(self, variables, frames):
+        frames = frames.astype(jnp.float32) / 255
+        return self._model.apply(variables, frames, method='look')[1]
 
-    def _answer_twice(self, variables, frames, start=None):
-        """Returns the mean of what is said of frames and of their mirror images."""
-        if self._mirror is None:
-            return self._model.apply(variables, frames.astype(jnp.float32) / 255, start=start)
-        both = jnp.concatenate([frames, frames[:, :, ::-1]]).astype(jnp.float32) / 255
-        if start is not None:
-            start = jnp.concatenate([start, _mirrored_places(start, self._mirror)])
-        answers = self._model.apply(variables, both, start=start)
-        return tuple(_with_mirror(answer, self._mirror) for answer in answers)
+    def _answer_twice(self, variables, frames):
+        """Returns features and both answers, of frames and of their mirror images together."""
+        if self._mirror is not None:
+            frames = jnp.concatenate([frames, frames[:, :, ::-1]])
+        frames = frames.astype(jnp.float32) / 255
+        features, first = self._model.apply(variables, frames, method='look')
+        answer = self._model.apply(variables, features, first.places, method='correct')
+        if self._mirror is not None:
+            first, answer = (_with_mirror(each, self._mirror) for each in (first, answer))
+        return features, first, answer
 
     def look(self, photo, crop, rounds=ROUNDS):
         """Looks at a photo from a Crop on.
@@ -115,31 +133,38 @@ class FaceFinder:
         """
         for left in range(rounds - 1, -1, -1):
             frame = crop.cut(photo, self._size)
-            ask = self._look if left else self._look_twice
-            first, corrected = ask(self._variables, frame[None])
             if left:
-                seen = _sigmoid(np.asarray(first.seen[0]))
-                crop = recentred(crop, np.asarray(first.places[0]), seen, self._layout_mean)
+                first = jax.device_get(self._look(self._variables, frame[None]))
+                crop = recentred(crop, first.places[0], _sigmoid(first.seen[0]), self._layout_mean)
                 if not _is_usable(crop, photo):
-                    return self._sighting(crop, first, first)._replace(score=0.0)
-        return self._sighting(crop, first, corrected)
+                    return _sighting(crop, first, first)._replace(score=0.0)
+        features, first, corrected = self._look_twice(self._variables, frame[None])
+        view = View(features, first.seen[0])
+        return _sighting(crop, *jax.device_get((first, corrected)))._replace(view=view)
 
-    def look_again(self, photo, sighting, places):
-        """Returns the Sighting that the local corrector says from places [P, 2] px on."""
-        frame = sighting.crop.cut(photo, self._size)
-        start = sighting.crop.from_photo(places).astype(np.float32)
-        first, corrected = self._look_twice(self._variables, frame[None], start[None])
-        return self._sighting(sighting.crop, first, corrected)
+    def look_again(self, variables, view, start):
+        """Returns what the corrector says of a View from places on; to be compiled.
 
-    def _sighting(self, crop, first, corrected):
-        matrix = crop.matrix
-        return Sighting(
-            crop,
-            crop.to_photo(np.asarray(corrected.places[0])),
-            np.asarray(corrected.factor[0]) @ np.linalg.inv(matrix),
-            np.minimum(*(_sigmoid(np.asarray(answer.seen[0])) for answer in (first, corrected))),
-            float(_sigmoid(np.asarray(first.face[0]))),
-        )
+        Args:
+            variables: those of the network, `variables`.
+            view: View.
+            start: [P, 2] places in crop sides.
+
+        Returns:
+            Correspondence of one crop, without the score of a face; with the seen of both answers.
+        """
+        start = start[None]
+        if self._mirror is not None:
+            start = jnp.concatenate([start, _mirrored_places(start, self._mirror)])
+        answer = self._model.apply(variables, view.features, start, method='correct')
+        if self._mirror is not None:
+            answer = _with_mirror(answer, self._mirror)
+        return answer._replace(seen=jnp.minimum(answer.seen, view.seen))
+
+    @property
+    def variables(self):
+        """The network's variables, on the device."""
+        return self._variables
 
     def find(self, photo, previous=None):
         """Returns the faces of a photo, the largest and most central first, a list of Sightings.
@@ -243,10 +268,21 @@ class FaceFinder:
             frames = np.concatenate(
                 [frames, np.zeros((16 - len(some), *frames.shape[1:]), np.uint8)]
             )
-            answer, _ = self._look(self._variables, frames)
+            answer = self._look(self._variables, frames)
             scores.append(np.asarray(answer.face)[: len(some)])
         order = np.concatenate(scores).argsort()[::-1]
         return [starts[k] for k in order[:kept]]
+
+
+def _sighting(crop, first, corrected):
+    """Returns the Sighting of two Correspondences of one crop."""
+    return Sighting(
+        crop,
+        crop.to_photo(corrected.places[0]),
+        corrected.factor[0] @ np.linalg.inv(crop.matrix),
+        _sigmoid(np.minimum(first.seen[0], corrected.seen[0])),
+        float(_sigmoid(first.face[0])),
+    )
 
 
 def _mirrored_places(places, mirror):

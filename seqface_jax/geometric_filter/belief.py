@@ -13,6 +13,9 @@ Without the 1, which is for items that say little, x_i has mean 1 where all show
 wrong frame is outvoted wherever it stands in the order, and two frames that contradict each other
 both count little. A frame that leaves the newest ones is summed with the weight that it has then.
 
+A frame is fitted as if there were no other, so that what it says does not depend on the frames
+before it. What is known by all then moves its pose and expression (point_fit.at_shape).
+
 A picture that was seen before says nothing new. The places of the last frames are kept,
 shifted and scaled to zero mean and unit radius; a new frame at root mean square distance d from
 the nearest of them counts 1 - exp(-(d / copy_tolerance)^2).
@@ -23,7 +26,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqface_jax.geometric_filter import information, point_fit
+from seqface_jax.geometric_filter import information, point_fit, projection
 
 NUM_YAW, NUM_PITCH = 7, 3
 NUM_VIEWS = NUM_YAW * NUM_PITCH
@@ -39,6 +42,7 @@ class Belief(NamedTuple):
     Attributes:
         information: [G + M, K, K], vector: [G + M, K], count: [G + M].
         view: [G + M] the bin of each item; item g < G is bin g.
+        agreement: [G + M] c, the weights of the items against each other.
         kept_places: [C, P, 2] normalised places; kept_weights: [C, P].
         kept_serial: [C] number of the frame, from 1; 0 where nothing is kept.
         next_slot: [] which of the M newest frames is the oldest; num_frames: [] frames given.
@@ -48,6 +52,7 @@ class Belief(NamedTuple):
     vector: jax.Array
     count: jax.Array
     view: jax.Array
+    agreement: jax.Array
     kept_places: jax.Array
     kept_weights: jax.Array
     kept_serial: jax.Array
@@ -63,6 +68,7 @@ def initial_state(num_shape, num_points):
         vector=jnp.zeros((num_items, num_shape)),
         count=jnp.zeros(num_items),
         view=jnp.arange(num_items, dtype=jnp.int32) % NUM_VIEWS,
+        agreement=jnp.ones(num_items),
         kept_places=jnp.zeros((NUM_KEPT, num_points, 2)),
         kept_weights=jnp.zeros((NUM_KEPT, num_points)),
         kept_serial=jnp.zeros(NUM_KEPT, jnp.int32),
@@ -85,10 +91,19 @@ def update(state, model, shared, observation, settings):
     Returns:
         Belief and point_fit.PointFit.
     """
+    fit = fit_alone(model, shared, observation, settings)
+    return add(state, model, shared, fit, settings)
+
+
+@jax.jit
+def add(state, model, shared, fit, settings):
+    """Adds what a PointFit of `fit_alone` says.
+
+    Returns:
+        Belief, and the PointFit with pose and expression at the shape that is then known.
+    """
     with jax.default_matmul_precision('highest'):
-        belief, agreement = _observed(state, shared, settings)
-        fit = point_fit.fit_frame(model, belief, observation, settings)
-        places, weights = _normalised(observation)
+        places, weights = _normalised(fit.observation)
         distance = _nearest_distance(state, places, weights)
         novelty = -jnp.expm1(-((distance / settings.copy_tolerance) ** 2))
         novelty = novelty * (jnp.sum(weights) > 0)
@@ -102,46 +117,51 @@ def update(state, model, shared, observation, settings):
             kept_serial=state.kept_serial.at[kept].set(num_frames, mode='drop'),
             num_frames=num_frames,
         )
-        return _added(state, fit, novelty * fit.weight, agreement), fit
+        state = _added(state, fit, novelty * fit.weight)
+        state = state._replace(agreement=_agreement(state, shared, settings))
+        shape = information.observed(*_summed(state, settings), shared).mean
+        return state, point_fit.at_shape(model, fit, shape)
 
 
 @jax.jit
 def posterior(state, shared, settings):
     """Returns the information.Posterior of the person's shape."""
     with jax.default_matmul_precision('highest'):
-        return information.person(_observed(state, shared, settings)[0], shared)
+        return information.person(information.observed(*_summed(state, settings), shared), shared)
+
+
+def fit_alone(model, shared, observation, settings, look_again=None):
+    """Fits one frame as if there were no other; see `update`.
+
+    Args:
+        model, shared, observation, settings: as of `update`.
+        look_again: as of point_fit.fit_looking_again.
+
+    Returns:
+        point_fit.PointFit.
+    """
+    before = information.Gaussian(shared.mean, shared.information)
+    return point_fit.fit_looking_again(model, before, observation, settings, look_again)
 
 
 @jax.jit
-def fit_alone(model, shared, observation, settings):
-    """Fits one frame as if there were no other; see `update`. Returns the point_fit.PointFit."""
-    with jax.default_matmul_precision('highest'):
-        size = len(shared.mean)
-        before = information.observed(jnp.zeros((size, size)), jnp.zeros(size), shared)
-        return point_fit.fit_frame(model, before, observation, settings)
-
-
-@jax.jit
-def evidence(state, shared, settings):
+def evidence(state, settings):
     """Returns what all frames say of the observed shape: information [K, K] and vector [K]."""
     with jax.default_matmul_precision('highest'):
-        return _summed(state, shared, settings)[:2]
+        return _summed(state, settings)
 
 
 @jax.jit
 def observed(state, shared, settings):
     """Returns the information.Gaussian of the shape as the network draws it (FrameFit.shape)."""
     with jax.default_matmul_precision('highest'):
-        return _observed(state, shared, settings)[0]
+        return information.observed(*_summed(state, settings), shared)
 
 
 @jax.jit
 def merge(first, second, shared, settings):
     """Adds two States that share no frame; the newest frames of both stay items of their own."""
-    with jax.default_matmul_precision('highest'):
-        agreement = jnp.concatenate(
-            [_observed(state, shared, settings)[1][NUM_VIEWS:] for state in (first, second)]
-        )
+    agreement = jnp.concatenate([first.agreement[NUM_VIEWS:], second.agreement[NUM_VIEWS:]])
     count = jnp.concatenate([first.count[NUM_VIEWS:], second.count[NUM_VIEWS:]])
     view = jnp.concatenate([first.view[NUM_VIEWS:], second.view[NUM_VIEWS:]])
     age = jnp.concatenate(
@@ -158,37 +178,38 @@ def merge(first, second, shared, settings):
 
     serial = jnp.concatenate([first.kept_serial, second.kept_serial])
     newest = jnp.argsort(-serial)[:NUM_KEPT]
-    return Belief(
+    state = Belief(
         information=merged(first.information, second.information),
         vector=merged(first.vector, second.vector),
         count=merged(first.count, second.count),
         view=jnp.concatenate([first.view[:NUM_VIEWS], view[kept]]),
+        agreement=first.agreement,
         kept_places=jnp.concatenate([first.kept_places, second.kept_places])[newest],
         kept_weights=jnp.concatenate([first.kept_weights, second.kept_weights])[newest],
         kept_serial=serial[newest],
         next_slot=jnp.zeros((), jnp.int32),
         num_frames=first.num_frames + second.num_frames,
     )
+    with jax.default_matmul_precision('highest'):
+        return state._replace(agreement=_agreement(state, shared, settings))
 
 
-def _observed(state, shared, settings):
-    """Returns the information.Gaussian of the observed shape, and the items' weights c."""
-    matrix, vector, agreement = _summed(state, shared, settings)
-    return information.observed(matrix, vector, shared), agreement
+def _summed(state, settings):
+    """Returns matrix [K, K] and vector [K] of all items, weighed."""
+    counts = jnp.zeros(NUM_VIEWS).at[state.view].add(state.agreement * state.count)
+    share = information.effective_share(counts, settings.correlation)[state.view]
+    share = share * state.agreement
+    return jnp.tensordot(share, state.information, 1), share @ state.vector
 
 
-def _summed(state, shared, settings):
-    """Returns matrix [K, K] and vector [K] of all items, and the items' weights c."""
+def _agreement(state, shared, settings):
+    """Returns the items' weights c [G + M]."""
     own_share = information.effective_share(state.count, settings.correlation)
 
-    def add_up(agreement):
-        counts = jnp.zeros(NUM_VIEWS).at[state.view].add(agreement * state.count)
-        share = information.effective_share(counts, settings.correlation)[state.view] * agreement
-        return jnp.tensordot(share, state.information, 1), share @ state.vector
-
     def weigh(agreement, _):
-        mean, matrix = information.observed(*add_up(agreement), shared)
-        inverse = information.solve(information.factor(matrix), jnp.eye(len(mean)))
+        matrix, vector = _summed(state._replace(agreement=agreement), settings)
+        inverse = information.inverse(shared.information + matrix)
+        mean = inverse @ (shared.information @ shared.mean + vector)
         residual = state.vector - state.information @ mean  # [G + M, K]
         misfit = jnp.sum(residual * (residual @ inverse), -1)
         expected = jnp.tensordot(state.information, inverse, 2)
@@ -196,21 +217,22 @@ def _summed(state, shared, settings):
         return (settings.shape_cut / jnp.maximum(ratio, settings.shape_cut)) ** 2, None
 
     agreement, _ = jax.lax.scan(weigh, jnp.ones_like(own_share), length=_ROUNDS)
-    return *add_up(agreement), agreement
+    return agreement
 
 
-def _added(state, fit, share, agreement):
+def _added(state, fit, share):
     """Puts a FrameFit in the place of the oldest recent frame, which goes to its view's sum."""
     adds = share > 1e-3
     oldest = NUM_VIEWS + state.next_slot
     slot = jnp.where(adds, oldest, NUM_VIEWS + NUM_RECENT)  # Out of range: nothing is replaced.
-    leaving = adds * agreement[oldest]
+    leaving = adds * state.agreement[oldest]
 
     def replaced(items, new):
         summed = items.at[state.view[oldest]].add(leaving * items[oldest])
         return summed.at[slot].set(share * new, mode='drop')
 
-    view = view_bin(fit.yaw_rad, fit.pitch_rad)
+    # As the frame alone says: a PointFit may have been given to another state already.
+    view = view_bin(*projection.angles_rad(fit.unknowns.camera.rotation))
     return state._replace(
         information=replaced(state.information, fit.information),
         vector=replaced(state.vector, fit.vector),

@@ -33,6 +33,7 @@ from seqface_jax.errors import UserError
 
 # Added to a unit diagonal, so that float32 rounding cannot make a matrix indefinite.
 _JITTER = 2e-6
+_BLOCK = 16  # Side of the blocks that a triangular solver is asked for.
 
 
 class Gaussian(NamedTuple):
@@ -122,16 +123,48 @@ def factor(matrix):
 def whiten(factored, right):
     """Returns x [N, M] with x' x = right' matrix^-1 right."""
     lower, scale = factored
-    return jax.scipy.linalg.solve_triangular(lower, scale[:, None] * right, lower=True)
+    return inverse_of_lower(lower) @ (scale[:, None] * right)
 
 
 def solve(factored, right):
-    """Returns matrix^-1 right for right [N] or [N, M]."""
+    """Returns matrix^-1 right for right [N]."""
     lower, scale = factored
-    columns = right if right.ndim == 2 else right[:, None]
-    half = whiten(factored, columns)
-    whole = jax.scipy.linalg.solve_triangular(lower, half, lower=True, trans=1)
-    return (scale[:, None] * whole).reshape(right.shape)
+    half = jax.scipy.linalg.solve_triangular(lower, scale * right, lower=True)
+    return scale * jax.scipy.linalg.solve_triangular(lower, half, lower=True, trans=1)
+
+
+def inverse_of_lower(lower):
+    """Returns the inverse of a lower triangular matrix [N, N], from blocks of twice the side.
+
+        [ A  0 ]^-1   [  A^-1             0    ]
+        [ B  C ]    = [ -C^-1 B A^-1      C^-1 ]
+
+    Nearly all of it are products. On a CPU, XLA gives a triangular system of many columns to
+    OpenBLAS, whose threads wait for each other by spinning: on busy cores that took a hundred times
+    as long as the arithmetic.
+    """
+    size = len(lower)
+    count = 1 << max(0, -(-size // _BLOCK) - 1).bit_length()
+    padding = count * _BLOCK - size
+    lower = jnp.pad(lower, (0, padding)) + jnp.diag(jnp.arange(size + padding) >= size)
+    blocks = lower.reshape(count, _BLOCK, count, _BLOCK)[jnp.arange(count), :, jnp.arange(count)]
+    units = jnp.broadcast_to(jnp.eye(_BLOCK, dtype=lower.dtype), blocks.shape)
+    inverse = jax.scipy.linalg.solve_triangular(blocks, units, lower=True)
+    while count > 1:
+        count, side = count // 2, inverse.shape[-1]
+        first, last = inverse[::2], inverse[1::2]
+        below = lower.reshape(count, 2, side, count, 2, side)
+        below = below[jnp.arange(count), 1, :, jnp.arange(count), 0]
+        rows = [jnp.concatenate([first, jnp.zeros_like(first)], -1)]
+        rows.append(jnp.concatenate([-last @ below @ first, last], -1))
+        inverse = jnp.concatenate(rows, -2)
+    return inverse[0, :size, :size]
+
+
+def inverse(matrix):
+    """Returns the inverse of a symmetric positive matrix [N, N]."""
+    half = whiten(factor(matrix), jnp.eye(len(matrix), dtype=matrix.dtype))
+    return half.T @ half
 
 
 def eliminate(normal, gradient, num_kept):
@@ -143,13 +176,16 @@ def eliminate(normal, gradient, num_kept):
         num_kept: K.
 
     Returns:
-        [K, K] matrix and [K] right-hand side.
+        [K, K] matrix; [K] right-hand side; and [N - K, K], by how much what is eliminated falls
+        with each of what is kept.
     """
     kept, rest = slice(None, num_kept), slice(num_kept, None)
-    columns = jnp.concatenate([normal[rest, kept], gradient[rest, None]], 1)
-    half = whiten(factor(normal[rest, rest]), columns)
+    lower, scale = factor(normal[rest, rest])
+    whitener = inverse_of_lower(lower) * scale
+    half = whitener @ jnp.concatenate([normal[rest, kept], gradient[rest, None]], 1)
     matrix = normal[kept, kept] - half[:, :-1].T @ half[:, :-1]
-    return (matrix + matrix.T) / 2, gradient[kept] - half[:, :-1].T @ half[:, -1]
+    vector = gradient[kept] - half[:, :-1].T @ half[:, -1]
+    return (matrix + matrix.T) / 2, vector, whitener.T @ half[:, :-1]
 
 
 def effective_share(count, correlation):

@@ -11,8 +11,11 @@ expression; n [R] common errors). The fit is the mode of
 with r_p = place - u(X_p) - width sum_r n_r common_rp. The robust loss is that of Student's t in two
 dimensions, rho(s) = (d + 2) log(1 + s / d): weights (d + 2) / (d + s) in iterated least squares.
 Damped Gauss-Newton steps (Levenberg-Marquardt; a step that does not lower the cost is not taken and
-the damping rises) start at the weak perspective pose. All unknowns but o are then eliminated; the
-belief (m, A) is in none of what remains (information.eliminate).
+the damping rises) start at the weak perspective pose and end where the cost stands still. All
+unknowns q but o are then eliminated; the belief (m, A) is in none of what remains
+(information.eliminate). When more is known of o than at the fit, they follow it without another:
+
+    q(o) = q0 - Hqq^-1 Hqo (o - o0)          (at_shape).
 
 A frame of which most points misfit gets a small weight as a whole: with the inlier share
 
@@ -38,6 +41,8 @@ from seqface_jax.geometric_filter.projection import NUM_CAMERA
 _FREE_PRECISION = 1e-2
 # Damping of Levenberg-Marquardt and its factors.
 _START_DAMPING, _DAMPING_DOWN, _DAMPING_UP = 1e-3, 0.2, 10.0
+# A step that changes the cost, a log probability, by less than this is the last one.
+_STANDS_STILL = 1e-3
 
 
 class PointObservation(NamedTuple):
@@ -74,7 +79,7 @@ class FitSettings:
         correlation: of the errors of two frames of one view, 0 to 1.
         copy_tolerance: difference of places, in rms radii of the points, under which two frames
             are the same picture.
-        num_steps: Gauss-Newton steps.
+        num_steps: Gauss-Newton steps at most.
     """
 
     tempering: float = 1.0
@@ -88,6 +93,14 @@ class FitSettings:
     correlation: float = 0.5
     copy_tolerance: float = 0.01
     num_steps: int = struct.field(pytree_node=False, default=8)
+
+
+class _Unknowns(NamedTuple):
+    """coefficients [K + E] of model.directions, camera, and common [R]."""
+
+    coefficients: jax.Array
+    camera: projection.FrameCamera
+    common: jax.Array
 
 
 class PointFit(NamedTuple):
@@ -107,6 +120,9 @@ class PointFit(NamedTuple):
         error_px: [] root mean square of places - measured over seen points, by weight.
         chi2: [] mean of s / 2 over seen points, 1 where precisions and point_level are right.
         inlier_share: [] as above.
+        observation: PointObservation that was fitted.
+        unknowns: at the mode, in picture units; unit_px: [] pixels of a picture unit.
+        coupling: [7 + E + R, K] Hqq^-1 Hqo, how the other unknowns fall as the shape rises.
     """
 
     information: jax.Array
@@ -125,14 +141,10 @@ class PointFit(NamedTuple):
     error_px: jax.Array
     chi2: jax.Array
     inlier_share: jax.Array
-
-
-class _Unknowns(NamedTuple):
-    """coefficients [K + E] of model.directions, camera, and common [R]."""
-
-    coefficients: jax.Array
-    camera: projection.FrameCamera
-    common: jax.Array
+    observation: PointObservation
+    unknowns: _Unknowns
+    unit_px: jax.Array
+    coupling: jax.Array
 
 
 class _Problem(NamedTuple):
@@ -168,22 +180,54 @@ def fit_frame(model, belief, observation, settings):
             f'the places of a frame have shape {observation.places.shape}, the face model has '
             f'{len(model.mean)} points: use the network that was trained for this model'
         )
+    return fit_looking_again(model, belief, observation, settings, None)
+
+
+def fit_looking_again(model, belief, observation, settings, look_again):
+    """Fits one frame, measures it once more from where the fit puts the points, and fits again.
+
+    Args:
+        model, belief, observation, settings: as of `fit_frame`.
+        look_again: function of places [P, 2] px that returns the frame's PointObservation as seen
+            from there; None: there is no second measurement.
+
+    Returns:
+        PointFit.
+    """
     with jax.default_matmul_precision('highest'):
+        observation = _zero_where_unseen(observation)
         problem, start = _start(model, belief, observation, settings)
         unknowns = _descend(model, problem, start, settings)
-        return _reduce(model, problem, unknowns, settings)
+        if look_again is not None:
+            placed = projection.project(unknowns.camera, _points(model, unknowns.coefficients))
+            observation = _zero_where_unseen(look_again(placed * problem.unit_px))
+            problem = problem._replace(**_measured(observation, problem.unit_px, settings))
+            unknowns = _descend(model, problem, unknowns, settings)
+        return _reduce(model, problem, unknowns, observation, settings)
+
+
+def at_shape(model, fit, shape):
+    """Returns a PointFit with pose, camera, expression and places as expected of a shape [K]."""
+    num_shape = len(fit.shape)
+    step = -fit.coupling @ (shape - fit.shape)
+    unknowns = _moved(fit.unknowns, jnp.concatenate([shape - fit.shape, step]), num_shape)
+    return fit._replace(**_described(model, unknowns, fit.observation, fit.unit_px, num_shape))
+
+
+def _zero_where_unseen(observation):
+    """Returns the PointObservation with unseen points, which may be anywhere, at zero."""
+    seen = observation.weights[:, None] > 0
+    return observation._replace(places=jnp.where(seen, observation.places, 0))
 
 
 def _start(model, belief, observation, settings):
     """Returns the _Problem and the _Unknowns at the weak perspective pose."""
     num_shape = len(belief.mean)
     num_expressions = model.directions.shape[-1] - num_shape
-    seen = observation.weights[:, None]
-    places = jnp.where(seen > 0, observation.places, 0)
     coefficients = jnp.concatenate([belief.mean, jnp.zeros(num_expressions)])
     scale = jnp.exp(observation.log_focal_mean - settings.log_distance_mean)
     camera = start_pose.start_camera(
-        _points(model, coefficients), places, observation.weights, scale, 0.0
+        _points(model, coefficients), observation.places, observation.weights, scale, 0.0
     )
     unit_px = jnp.exp(camera.log_scale) * model.width_mm
     log_scale = -jnp.log(model.width_mm)
@@ -199,15 +243,22 @@ def _start(model, belief, observation, settings):
         log_distance=log_distance / (by_distance + by_focal),
     )
     problem = _Problem(
-        places / unit_px,
-        unit_px * _upper_root(observation.precision / settings.point_level),
-        observation.weights,
-        belief,
-        log_focal_mean,
-        observation.log_focal_deviation,
-        unit_px,
+        **_measured(observation, unit_px, settings),
+        belief=belief,
+        log_focal_mean=log_focal_mean,
+        log_focal_deviation=observation.log_focal_deviation,
+        unit_px=unit_px,
     )
     return problem, _Unknowns(coefficients, camera, jnp.zeros(len(model.common)))
+
+
+def _measured(observation, unit_px, settings):
+    """Returns the fields of a _Problem that are measured, a dict."""
+    return {
+        'places': observation.places / unit_px,
+        'root': unit_px * _upper_root(observation.precision / settings.point_level),
+        'weights': observation.weights,
+    }
 
 
 def _upper_root(matrix):
@@ -334,8 +385,8 @@ def _descend(model, problem, start, settings):
     mean, belief_information = problem.belief
     num_shape = len(mean)
 
-    def step(carry, _):
-        unknowns, cost, damping = carry
+    def step(carry):
+        unknowns, cost, damping, _ = carry
         normal, right = _normal_equations(model, problem, unknowns, settings)
         normal = normal.at[:num_shape, :num_shape].add(belief_information)
         shape_off = mean - unknowns.coefficients[:num_shape]
@@ -343,28 +394,31 @@ def _descend(model, problem, start, settings):
         normal = normal + jnp.diag(damping * jnp.diagonal(normal))
         trial = _moved(unknowns, information.solve(information.factor(normal), right), num_shape)
         trial_cost = _cost(model, problem, trial, settings)
-        better = trial_cost < cost
+        better, stands_still = trial_cost < cost, jnp.abs(trial_cost - cost) < _STANDS_STILL
         unknowns, cost = jax.tree.map(
             lambda new, old: jnp.where(better, new, old), (trial, trial_cost), (unknowns, cost)
         )
         damping = damping * jnp.where(better, _DAMPING_DOWN, _DAMPING_UP)
-        return (unknowns, cost, damping), None
+        return unknowns, cost, damping, stands_still
 
-    carry = (start, _cost(model, problem, start, settings), jnp.float32(_START_DAMPING))
-    (unknowns, _, _), _ = jax.lax.scan(step, carry, length=settings.num_steps)
-    return unknowns
+    def step_unless_ended(carry, _):
+        return jax.lax.cond(carry[-1], lambda carry: carry, step, carry), None
+
+    cost = _cost(model, problem, start, settings)
+    carry = (start, cost, jnp.float32(_START_DAMPING), jnp.bool_(False))
+    # A loop of fixed length can be differentiated backwards.
+    carry, _ = jax.lax.scan(step_unless_ended, carry, length=settings.num_steps)
+    return carry[0]
 
 
-def _reduce(model, problem, unknowns, settings):
+def _reduce(model, problem, unknowns, observation, settings):
     """Returns the PointFit at the mode."""
     mean, belief_information = problem.belief
     num_shape = len(mean)
     shape, expression = jnp.split(unknowns.coefficients, [num_shape])
     normal, right = _normal_equations(model, problem, unknowns, settings)
-    matrix, vector = information.eliminate(normal, right, num_shape)
-    camera = unknowns.camera
-    points = _points(model, unknowns.coefficients)
-    placed = projection.project(camera, points)
+    matrix, vector, coupling = information.eliminate(normal, right, num_shape)
+    placed = projection.project(unknowns.camera, _points(model, unknowns.coefficients))
     residual = problem.places - placed - _common_layout(model, unknowns)
     squared = jnp.sum(_whitened(problem, residual) ** 2, 0)
     _, robust_weights = _robust(problem, squared, settings)
@@ -378,27 +432,41 @@ def _reduce(model, problem, unknowns, settings):
     own = normal[num_shape:, num_shape:] - across.T @ across
     half = information.whiten(information.factor(own), jnp.eye(len(own)))
     variance = jnp.sum(half**2, 0)[NUM_CAMERA : NUM_CAMERA + len(expression)]
-
-    focal = jnp.exp(camera.log_scale + camera.log_distance)
-    distance = jnp.exp(camera.log_distance)
-    ray = jnp.concatenate([camera.centre / focal, jnp.ones(1)])
-    yaw, pitch = projection.angles_rad(camera.rotation)
-    error = jnp.sum(problem.weights * jnp.sum(residual**2, -1)) / count
     return PointFit(
         information=matrix,
         vector=vector + matrix @ shape,
         weight=jnp.minimum(inlier_share / settings.inlier_cut, 1) ** 2,
         shape=shape,
-        rotation=camera.rotation,
-        translation=distance * ray - camera.rotation @ model.centre,
-        focal_px=focal * problem.unit_px,
-        yaw_rad=yaw,
-        pitch_rad=pitch,
-        expression=expression,
         expression_variance=variance,
-        common=unknowns.common,
-        places=placed * problem.unit_px,
-        error_px=problem.unit_px * jnp.sqrt(error + 1e-12),
         chi2=jnp.sum(problem.weights * squared) / count / 2,
         inlier_share=inlier_share,
+        observation=observation,
+        unknowns=unknowns,
+        unit_px=problem.unit_px,
+        coupling=coupling,
+        **_described(model, unknowns, observation, problem.unit_px, num_shape),
     )
+
+
+def _described(model, unknowns, observation, unit_px, num_shape):
+    """Returns the fields of a PointFit that follow from the unknowns alone, a dict."""
+    camera = unknowns.camera
+    focal = jnp.exp(camera.log_scale + camera.log_distance)
+    distance = jnp.exp(camera.log_distance)
+    ray = jnp.concatenate([camera.centre / focal, jnp.ones(1)])
+    yaw, pitch = projection.angles_rad(camera.rotation)
+    placed = unit_px * projection.project(camera, _points(model, unknowns.coefficients))
+    weights = observation.weights
+    residual = observation.places - placed - unit_px * _common_layout(model, unknowns)
+    error = jnp.sum(weights * jnp.sum(residual**2, -1)) / (jnp.sum(weights) + 1e-6)
+    return {
+        'rotation': camera.rotation,
+        'translation': distance * ray - camera.rotation @ model.centre,
+        'focal_px': focal * unit_px,
+        'yaw_rad': yaw,
+        'pitch_rad': pitch,
+        'expression': unknowns.coefficients[num_shape:],
+        'common': unknowns.common,
+        'places': placed,
+        'error_px': jnp.sqrt(error + 1e-6),
+    }

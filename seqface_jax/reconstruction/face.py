@@ -8,6 +8,24 @@ import numpy as np
 from seqface_jax.reconstruction import export
 
 
+class _Late:
+    """A field of a dataclass that may be given as a function, which is called at its first use."""
+
+    def __set_name__(self, owner, name):
+        self._key = '_late_' + name
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            raise AttributeError('the field has no default')
+        value = vars(instance)[self._key]
+        if callable(value):
+            value = vars(instance)[self._key] = value()
+        return value
+
+    def __set__(self, instance, value):
+        vars(instance)[self._key] = value
+
+
 @dataclasses.dataclass(frozen=True)
 class Face:
     """A reconstructed face.
@@ -16,7 +34,8 @@ class Face:
         vertices: [V, 3] float32 mm, canonical frame (+x to the subject's left, +y up, +z out).
         triangles: [F, 3] int32, counter-clockwise from outside.
         confidence: [V] float32 in (0, 1], 1 / (1 + the network's standard deviation in mm); all
-            ones from a network that does not say how sure it is.
+            ones from a network that does not say how sure it is. A function that returns it may be
+            given, for it takes a large part of a frame's time.
         uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
         texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
@@ -28,7 +47,7 @@ class Face:
 
     vertices: np.ndarray
     triangles: np.ndarray
-    confidence: np.ndarray
+    confidence: np.ndarray = _Late()
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     frame_vertices: np.ndarray | None = None

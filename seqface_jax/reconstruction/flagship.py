@@ -1,8 +1,10 @@
 """The flagship as photos go in: correspondence network, geometric filter, one state."""
 
+import functools
 import os
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,7 +18,7 @@ GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
 SIZE_DEVIATION = 0.04  # Relative standard deviation of the size of faces; photos do not tell it.
 # Focal length in shares of the photo's longer side, log mean and deviation: 24 to 85 mm lenses.
 _FOCAL, _FOCAL_DEVIATION = 1.25, 0.45
-_REFITS = 1  # Times the corrector looks again, from where the fitted face says the points are.
+_REFITS = 1  # The corrector looks again, from where the fitted face says the points are.
 
 
 class Eyes(NamedTuple):
@@ -199,17 +201,16 @@ def usual_lens(size):
 def observation_of(sighting, lens):
     """Returns the point_fit.PointObservation of a Sighting on a photo with a Lens."""
     precision = np.swapaxes(sighting.factor, -1, -2) @ sighting.factor
-    return point_fit.PointObservation(
-        jnp.asarray(sighting.places - lens.middle, jnp.float32),
-        jnp.asarray(precision, jnp.float32),
-        jnp.asarray(sighting.seen, jnp.float32),
-        jnp.float32(lens.log_focal),
-        jnp.float32(lens.deviation),
-    )
+    fields = sighting.places - lens.middle, precision, sighting.seen, lens.log_focal, lens.deviation
+    return point_fit.PointObservation(*(np.asarray(field, np.float32) for field in fields))
 
 
 class Stream:
-    """Photos of one person -> the person's face: find, fit, look again, fit, add."""
+    """Photos of one person -> the person's face: find, fit, look again, fit, add.
+
+    What a photo shows does not depend on the photos before: so copies tell nothing new, and the
+    order does not matter.
+    """
 
     def __init__(self, model, variables, geometry):
         """Takes a CorrespondenceNetwork, its variables and a Geometry."""
@@ -229,33 +230,87 @@ class Stream:
             photo: [H, W, 3] uint8 RGB.
             sighting: Sighting on it.
             lens: Lens; the usual one if left out.
-            refits: times the corrector looks again, at where the fitted face has the points.
+            refits: 1: the corrector looks again, at where the fitted face has the points; or 0.
 
         Returns:
             belief.Belief, point_fit.PointFit and the Sighting that was used.
         """
+        fit, sighting = self.fit(photo, sighting, lens, refits)
+        state, fit = self.add(state, fit)
+        return state, fit, sighting
+
+    def fit(self, photo, sighting, lens=None, refits=_REFITS):
+        """Fits one sighting; arguments are those of `update`.
+
+        Returns:
+            point_fit.PointFit and the Sighting that was used.
+        """
         own = self.geometry
         lens = usual_lens(photo.shape[:2]) if lens is None else lens
-        # What a photo shows does not depend on the photos before: so copies tell nothing new, and
-        # the order hardly matters.
-        for _ in range(refits):
-            observation = observation_of(sighting, lens)
-            fit = belief.fit_alone(own.points, own.shared, observation, own.settings)
-            places = np.asarray(fit.places) + lens.middle
-            sighting = self.finder.look_again(photo, sighting, places)
         observation = observation_of(sighting, lens)
-        state, fit = belief.update(state, own.points, own.shared, observation, own.settings)
-        return state, fit, sighting
+        again = None
+        if refits:
+            crop = sighting.crop
+            again = sighting.view, np.float32(crop.matrix), np.float32(crop.center - lens.middle)
+        known = own.points, own.shared, own.settings
+        fit = self._fitted(self.finder.variables, *known, observation, again)
+        if refits:
+            used = jax.device_get(fit.observation)
+            factor = np.swapaxes(np.linalg.cholesky(used.precision), -1, -2)
+            places = used.places + lens.middle
+            sighting = sighting._replace(places=places, factor=factor, seen=used.weights)
+        return fit, sighting
+
+    @functools.cached_property
+    def _fitted(self):
+        """The compiled fit of a frame: one program for both looks, so that nothing is fetched."""
+
+        def fitted(variables, model, shared, settings, observation, again):
+            if again is None:
+                return belief.fit_alone(model, shared, observation, settings)
+            view, matrix, middle = again
+            inverse = jnp.linalg.inv(matrix)
+
+            def look_again(places):
+                start = (places - middle) @ inverse.T + 0.5
+                answer = self.finder.look_again(variables, view, start)
+                factor = answer.factor[0] @ inverse
+                return observation._replace(
+                    places=(answer.places[0] - 0.5) @ matrix.T + middle,
+                    precision=jnp.swapaxes(factor, -1, -2) @ factor,
+                    weights=jax.nn.sigmoid(answer.seen[0]),
+                )
+
+            return belief.fit_alone(model, shared, observation, settings, look_again)
+
+        return jax.jit(fitted)
+
+    def add(self, state, fit):
+        """Adds what a PointFit says; returns belief.Belief and the PointFit at what it knows."""
+        own = self.geometry
+        return belief.add(state, own.points, own.shared, fit, own.settings)
 
     def read(self, state):
         """Returns vertices [V + N, 3] mm of face and eyes and standard deviations [V + N] mm."""
+        posterior = self.posterior(state)
+        return self.vertices(posterior), self.deviation(posterior)
+
+    def posterior(self, state):
+        """Returns the information.Posterior of the person's shape."""
+        return belief.posterior(state, self.geometry.shared, self.geometry.settings)
+
+    def vertices(self, posterior):
+        """Returns the vertices [V + N, 3] mm of face and eyes of an information.Posterior."""
         own = self.geometry
-        posterior = belief.posterior(state, own.shared, own.settings)
-        vertices = face_basis.face_vertices(own.basis, posterior.mean)
+        return own.eyes.joined(face_basis.face_vertices(own.basis, posterior.mean))
+
+    def deviation(self, posterior):
+        """Returns the vertices' standard deviations [V + N] mm; takes longer than `vertices`."""
+        own = self.geometry
         deviation = face_basis.vertex_deviation_mm(own.basis, posterior.mean, posterior.covariance)
         deviation = own.band_scale * np.asarray(deviation)
         of_eyes = deviation[own.eyes.rims].mean(1)[own.eyes.side]
-        return own.eyes.joined(vertices), np.concatenate([deviation, of_eyes])
+        return np.concatenate([deviation, of_eyes])
 
     def coefficients(self, state):
         """Returns the coefficients [K] of the person's shape as the network draws it."""
@@ -269,12 +324,27 @@ class Stream:
             float(np.trace(np.asarray(fit.information))) + 1e-6
         )
 
-    def weights(self, fit):
-        """Returns the blendshape weights [S] in [0, 1] of a FrameFit's expression."""
+    def expression(self, fit):
+        """Returns a PointFit's expression.
+
+        Returns:
+            [S] weights of the blendshapes in [0, 1], and [V + N, 3] mm, how they move the face.
+        """
+        return jax.device_get(_expression(fit.expression, *self._expressions))
+
+    @functools.cached_property
+    def _expressions(self):
         own = self.geometry
-        shown = own.expression_mean + np.asarray(fit.expression) @ own.expressions
-        moved = np.tensordot(shown, own.shapes_at_points, 1)
-        return np.asarray(expression.blendshape_weights(moved, own.point_blendshapes))
+        shapes = own.shapes_at_points, own.point_blendshapes, own.blendshapes
+        return jax.device_put((own.expression_mean, own.expressions, *shapes))
+
+
+@jax.jit
+def _expression(coefficients, mean, mixtures, shapes_at_points, point_blendshapes, blendshapes):
+    with jax.default_matmul_precision('highest'):
+        moved = jnp.tensordot(mean + coefficients @ mixtures, shapes_at_points, 1)
+        weights = expression.blendshape_weights(moved, point_blendshapes)
+        return weights, jnp.tensordot(weights, blendshapes, 1)
 
 
 def geometry_path(workdir):

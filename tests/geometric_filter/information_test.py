@@ -40,7 +40,7 @@ def test_what_is_neither_seen_nor_uncertain_is_refused():
 def test_elimination_leaves_the_marginal_information():
     rng = np.random.default_rng(1)
     normal, right = random_positive(rng, 7) + np.eye(7), rng.normal(size=7)
-    matrix, vector = information.eliminate(
+    matrix, vector, coupling = information.eliminate(
         jnp.asarray(normal, jnp.float32), jnp.asarray(right, jnp.float32), 3
     )
     covariance = np.linalg.inv(normal)[:3, :3]
@@ -48,6 +48,8 @@ def test_elimination_leaves_the_marginal_information():
     np.testing.assert_allclose(
         covariance @ vector, np.linalg.solve(normal, right)[:3], rtol=1e-3, atol=1e-3
     )
+    expected = np.linalg.solve(normal[3:, 3:], normal[3:, :3])
+    np.testing.assert_allclose(coupling, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_solving_holds_where_the_diagonal_spans_many_decades():
@@ -58,6 +60,14 @@ def test_solving_holds_where_the_diagonal_spans_many_decades():
     factored = information.factor(jnp.asarray(matrix, jnp.float32))
     found = information.solve(factored, jnp.asarray(right, jnp.float32))
     np.testing.assert_allclose(found * scale, np.linalg.solve(matrix, right) * scale, rtol=1e-2)
+
+
+@pytest.mark.parametrize('size', [1, 16, 40, 100])
+def test_a_lower_triangle_times_its_inverse_is_the_unit(size):
+    lower = np.linalg.cholesky(random_positive(np.random.default_rng(3), size) + np.eye(size))
+    found = information.inverse_of_lower(jnp.asarray(lower, jnp.float32))
+    np.testing.assert_array_equal(np.triu(found, 1), 0)
+    np.testing.assert_allclose(found @ lower, np.eye(size), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, face_basis, information, point_fit, projection
 from tests.helpers import simulated_points
+from tests.helpers.compiling import quick_jit
 
 WORLD = simulated_points.World(shapes=8, points=60, expressions=3, common=1, vertices=100)
 LEAST_SQUARES = point_fit.FitSettings(robust_degrees=1e6, shape_cut=1e6, correlation=0.0)
@@ -116,6 +117,40 @@ def test_the_expression_lies_within_its_band():
     # Truth is N(0, 1) and unknown here; by the law of total variance estimate and rest add to 1.
     spread = np.mean([fit.expression**2 + fit.expression_variance for fit in fits])
     assert 0.5 < spread < 1.7
+
+
+def test_pose_and_expression_follow_a_shape_that_is_known_only_later():
+    rng = np.random.default_rng(9)
+    shape = jnp.asarray(WORLD.person(rng), jnp.float32)
+    frame = WORLD.frame(rng, shape)
+    sure = information.Gaussian(shape, 1e5 * jnp.eye(8))
+    alone, wanted = (
+        point_fit.fit_frame(WORLD.model, belief, frame, LEAST_SQUARES) for belief in (prior(), sure)
+    )
+    moved = point_fit.at_shape(WORLD.model, alone, shape)
+    for name in ('rotation', 'expression', 'places'):
+        before, after = (
+            np.linalg.norm(getattr(fit, name) - getattr(wanted, name)) for fit in (alone, moved)
+        )
+        assert after < 0.3 * before
+
+
+def test_a_frame_is_measured_again_from_where_the_fit_puts_its_points():
+    rng = np.random.default_rng(10)
+    frame = WORLD.frame(rng, WORLD.person(rng))
+    before = point_fit.fit_frame(WORLD.model, prior(), frame, LEAST_SQUARES)
+
+    @quick_jit
+    def fit_twice(frame):
+        def look_again(places):
+            return frame._replace(places=places + 5)
+
+        return point_fit.fit_looking_again(WORLD.model, prior(), frame, LEAST_SQUARES, look_again)
+
+    fit = fit_twice(frame)
+    seen = frame.weights > 0
+    np.testing.assert_allclose(fit.observation.places[seen], before.places[seen] + 5, atol=0.1)
+    np.testing.assert_allclose(fit.places[seen], before.places[seen] + 5, atol=0.5)
 
 
 def test_a_picture_of_ten_times_the_pixels_has_the_same_fit():

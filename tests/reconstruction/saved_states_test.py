@@ -40,8 +40,8 @@ def test_nothing_in_the_file_is_a_pickle(path):
 
 
 def test_another_format_is_refused(path):
-    _rewrite(path, format=2)
-    with pytest.raises(UserError, match='has format 2, this program reads 1'):
+    _rewrite(path, format=1)
+    with pytest.raises(UserError, match='has format 1, this program reads 2'):
         saved_states.load(path, NETWORK, 'abc')
 
 
