@@ -13,17 +13,19 @@ NOTHING_SHARED = information.make_shared_error(np.zeros(16), np.zeros((16, 16)))
 
 
 def posterior_of(observations, shared=NOTHING_SHARED):
-    """Returns the posterior of stacked observations of at most 16 frames, on one compiled scan."""
-    count = len(observations.places)
-    padded = jax.tree.map(lambda field: jnp.resize(field, (16, *field.shape[1:])), observations)
-    seen = jnp.where(jnp.arange(16)[:, None] < count, padded.weights, 0)
-    padded = padded._replace(weights=seen)
-    return belief.posterior(state_of(padded, shared), shared, SETTINGS)
+    """Returns the posterior of stacked observations."""
+    return belief.posterior(state_of(observations, shared), shared, SETTINGS)
 
 
 def state_of(observations, shared=NOTHING_SHARED):
-    state = WORLD.initial_state()
-    return simulated_points.run(state, WORLD.model, shared, observations, SETTINGS)[0]
+    """Returns the state after stacked observations of any number, by one compiled scan of 16."""
+    state, count = WORLD.initial_state(), len(observations.places)
+    for first in range(0, count, 16):
+        sixteen = take(observations, np.arange(first, first + 16) % count)
+        seen = first + np.arange(16)[:, None] < count
+        sixteen = sixteen._replace(weights=np.where(seen, sixteen.weights, np.float32(0)))
+        state = simulated_points.run(state, WORLD.model, shared, sixteen, SETTINGS)[0]
+    return state
 
 
 def distance_mm(first, second):
@@ -33,7 +35,10 @@ def distance_mm(first, second):
 
 
 def take(observations, index):
-    return jax.tree.map(lambda field: field[jnp.asarray(index)], observations)
+    """Returns some of stacked observations, without compiling anything."""
+    return jax.tree.map(
+        lambda field: jnp.asarray(np.asarray(field)[np.asarray(index)]), observations
+    )
 
 
 @pytest.fixture(scope='module')

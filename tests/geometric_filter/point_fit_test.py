@@ -176,13 +176,13 @@ def test_derivatives_of_the_projection_equal_automatic_ones():
         jnp.float32(6.0),
     )
     points = WORLD.model.mean
-    _, by_points, by_camera = projection.project_with_derivatives(camera, points)
+    _, by_points, by_camera = quick_jit(projection.project_with_derivatives)(camera, points)
     automatic = jax.jacobian(
         lambda step: projection.project(projection.moved(camera, step), points)
     )
-    np.testing.assert_allclose(by_camera, automatic(jnp.zeros(7)), atol=1e-5)
+    np.testing.assert_allclose(by_camera, quick_jit(automatic)(jnp.zeros(7)), atol=1e-5)
     each = jax.vmap(jax.jacobian(lambda point: projection.project(camera, point[None])[0]))
-    np.testing.assert_allclose(by_points, each(points), atol=1e-7)
+    np.testing.assert_allclose(by_points, quick_jit(each)(points), atol=1e-7)
 
 
 def test_rotations_of_long_vectors_are_rotations():

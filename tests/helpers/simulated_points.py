@@ -99,8 +99,8 @@ def make_observation(places, deviation_px, visible, log_focal, log_focal_deviati
 
 
 def stack(observations):
-    """Stacks PointObservations along a new first axis."""
-    return jax.tree.map(lambda *fields: jnp.stack(fields), *observations)
+    """Stacks PointObservations along a new first axis, without compiling anything."""
+    return jax.tree.map(lambda *fields: jnp.asarray(np.stack(fields)), *observations)
 
 
 def scan_frames(state, model, shared, observations, settings):

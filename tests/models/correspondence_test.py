@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from seqface_jax import models
 from seqface_jax.models import correspondence
+from tests.helpers.compiling import quick_jit
 
 _CONFIG = {
     'name': 'correspondence', 'num_points': 12, 'num_layouts': 3, 'widths': (8, 8, 16),
@@ -28,7 +31,8 @@ def test_jit_equals_eager(network):
 
 def test_the_answer_of_one_crop_does_not_depend_on_the_others(network):
     model, variables, frames = network
-    both, alone = model.apply(variables, frames)[1], model.apply(variables, frames[1:])[1]
+    apply = quick_jit(model.apply)
+    both, alone = apply(variables, frames)[1], apply(variables, frames[1:])[1]
     np.testing.assert_allclose(both.places[1], alone.places[0], atol=1e-5)
 
 
@@ -37,9 +41,8 @@ def test_the_corrector_sees_nothing_beyond_its_window(network):
     local = jax.random.normal(jax.random.key(3), (1, 8, 8, 8))
     start = jnp.array([[[0.3, 0.3]]])
     far = local.at[:, 6:, 6:].add(5.0)
-    one, two = (
-        model.apply(variables, m, start, jnp.array([4]), method='correct') for m in (local, far)
-    )
+    correct = quick_jit(functools.partial(model.apply, method='correct'))
+    one, two = (correct(variables, seen, start, jnp.array([4])) for seen in (local, far))
     np.testing.assert_array_equal(one.places, two.places)
 
 
