@@ -3,6 +3,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from jax._src import compiler
 from jax.experimental.compilation_cache import compilation_cache
 
 from tests.helpers import compiling
@@ -36,6 +37,18 @@ def test_programs_are_kept_but_for_those_that_are_compiled_as_shipped(kept):
     _compile_a_new_program()
     assert num_kept() > before
     assert jax.config.read('jax_disable_most_optimizations')
+
+
+def test_the_emitters_are_a_user_s_where_it_is_compiled_as_shipped(monkeypatch):
+    setting = 'xla_cpu_use_fusion_emitters'
+    monkeypatch.setenv('XLA_FLAGS', f'--{setting}=false')
+
+    def overrides():
+        return dict(compiler.get_compile_options(1, 1).env_option_overrides)
+
+    with compiling.as_shipped():
+        assert overrides()[setting] is True
+    assert setting not in overrides()
 
 
 def test_a_folder_that_has_grown_too_large_is_emptied(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def run_pair(data_dir, workdirs, second_dies_at=None):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': ''}
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu'}
     code = CHILD.replace('CHANGES', repr(CHANGES))
     processes = [
         subprocess.Popen(

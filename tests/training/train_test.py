@@ -53,7 +53,9 @@ train.train_and_evaluate(config, workdir)
 
 def run_child(data_dir, workdir, moment='never', *, changes=None, devices=1):
     """Trains in a process of its own; returns its exit status."""
-    flags = f'--xla_force_host_platform_device_count={devices}' if devices > 1 else ''
+    flags = os.environ.get('XLA_FLAGS', '')  # Compiles as here: bits are compared.
+    if devices > 1:
+        flags += f' --xla_force_host_platform_device_count={devices}'
     environment = os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
     command = [
         sys.executable,
