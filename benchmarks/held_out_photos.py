@@ -4,9 +4,9 @@
     python -m benchmarks.held_out_photos --face_dir=FaceXModel --kinds=data/people/kinds.npz
 
 PEOPLE holds a folder of photos of each person (ID/*.jpg or ID/photos/*.jpg). Without it people are
-made up, each in eight pictures under light of their own. Every fourth photo is held out; shape and
-texture are of the others, pose and expression of the held-out photo are fitted as in any run. The
-PSNR (dB, sRGB, over the pixels where the face is seen) is the mean over held-out photos, of
+made up, each in eight pictures under light of their own. Every fourth photo is held out: the
+texture is of the others, and the face is fitted to the held-out photo as in any run. The PSNR (dB,
+sRGB, over the pixels where the face is seen) is the mean over held-out photos, of
 
     mean colour   a face of one colour, that of the texture's middle;
     texture       the texture with the light of its photos;
@@ -39,13 +39,12 @@ _POSES = ((0, 0, 0), (30, 2, 0), (-30, -2, 0), (12, 3, 0),
 _KINDS = ('ict', 'makehuman', 'embedded')
 
 
-def drawn(fit, triangles, uv, picture, side=_SIDE_PX):
-    """Returns a textured face where a fit has it: colours, normals [P, 3] and pixels [P].
+def seen_texels(fit, triangles, uv, side=_SIDE_PX):
+    """Returns what a photo shows of a face: uv [P, 2], normals [P, 3] and pixels [P].
 
     Args:
         fit: frame_fit.FrameFit of a photo of `side` pixels a side.
         triangles: [F, 3]; uv: [V, 2] in [0, 1], v up.
-        picture: [H, W, 3] uint8 RGB, the texture.
         side: pixels.
     """
     seen = frame_fit.camera_points(fit, fit.vertices)
@@ -62,7 +61,7 @@ def drawn(fit, triangles, uv, picture, side=_SIDE_PX):
     own = own / np.linalg.norm(own, axis=1, keepdims=True)
     towards = -place / np.linalg.norm(place, axis=1, keepdims=True)
     keep = (own * towards).sum(1) > _MIN_FACING
-    return sampling.sample_texture(picture, at(uv)[keep]), own[keep], pixel[keep]
+    return at(uv)[keep], own[keep], pixel[keep]
 
 
 def psnr(one, other):
@@ -88,7 +87,7 @@ def compared(colors, normals, photo, order):
 
 def scores(reconstructor, photos):
     """Returns the PSNR of each held-out photo, [H, 2, 3]: brightness or light fitted, _COLUMNS."""
-    state, face, painters = reconstructor.initial_state(), None, []
+    state, face = reconstructor.initial_state(), None
     painters = [reconstructor.painter(paints=True, delight=delight) for delight in (False, True)]
     for photo in (p for k, p in enumerate(photos) if (k + 1) % _HELD_OUT):
         state, made = reconstructor.update(state, photo)
@@ -96,9 +95,9 @@ def scores(reconstructor, photos):
             face = made
             for painter in painters:
                 painter.add(photo, None, face)
-    rows = []
     if face is None:
         return np.zeros((0, 2, 3))
+    rows = []
     baked, delit = (painter.paint(face).texture for painter in painters)
     pictures = (np.broadcast_to(_middle(baked), (2, 2, 3)).copy(), baked, delit)
     for photo in photos[_HELD_OUT - 1 :: _HELD_OUT]:
@@ -108,14 +107,12 @@ def scores(reconstructor, photos):
         crop, fit = overlay.close_up(photo, shown.frame, _SIDE_PX)
         inside, _ = overlay.close_up(np.full_like(photo, 255), shown.frame, _SIDE_PX)
         crop, inside = crop.reshape(-1, 3), inside.reshape(-1, 3).min(1) == 255
-        row = []
-        for order in (0, photo_light.ORDER):
-            for picture in pictures:
-                colors, normals, pixel = drawn(fit, shown.triangles, shown.uv, picture)
-                keep = inside[pixel]
-                row.append(compared(colors[keep], normals[keep], crop[pixel[keep]], order))
-        rows.append(np.reshape(row, (2, 3)))
-    return np.array(rows)
+        uv, normals, pixel = seen_texels(fit, shown.triangles, shown.uv)
+        uv, normals, crop = (own[inside[pixel]] for own in (uv, normals, crop[pixel]))
+        colors = [sampling.sample_texture(picture, uv) for picture in pictures]
+        orders = (0, photo_light.ORDER)
+        rows.append([[compared(own, normals, crop, order) for own in colors] for order in orders])
+    return np.reshape(rows, (-1, 2, 3))
 
 
 def _middle(picture):

@@ -17,16 +17,14 @@ def test_a_tenth_of_the_range_off_everywhere_is_twenty_decibels():
     assert held_out_photos.psnr(colors, colors + 25.5) == pytest.approx(20.0)
 
 
-def test_a_face_is_drawn_where_its_fit_has_it_in_the_colours_of_its_texture():
+def test_a_photo_shows_the_texels_of_the_face_where_its_fit_has_them():
     vertices, triangles, _ = small_fit.mesh()
     uv = np.zeros((len(vertices), 2), np.float32)
     uv[:, 0] = vertices[:, 0] > 0  # The person's left is the texture's right.
-    picture = np.zeros((4, 4, 3), np.uint8)
-    picture[:, 2:] = 200
     fit = dataclasses.replace(small_fit.make(), vertices=vertices)
-    colors, normals, pixel = held_out_photos.drawn(fit, triangles, uv, picture, small_fit.PHOTO_PX)
+    place, normals, pixel = held_out_photos.seen_texels(fit, triangles, uv, small_fit.PHOTO_PX)
     column = pixel % small_fit.PHOTO_PX
-    assert colors[column < 90].max() == 0 and colors[column > 110].min() == 200
+    assert place[column < 90, 0].max() == 0 and place[column > 110, 0].min() == 1
     np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1.0, atol=1e-6)
     assert normals[:, 2].max() < 0  # Towards the camera, which looks along +z.
 
