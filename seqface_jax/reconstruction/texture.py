@@ -34,7 +34,8 @@ _EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of
 _MIRROR = 0.003  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
 _FINE_MIRROR = 1e-9  # The same of the fine band, whose weights are powers.
-_UNCLEAR = 0.02  # Weight at which half of what is fine is shown: no steps at edges of the seen.
+# Weight, as a share of the largest, at which half of what is fine is shown: no steps at edges.
+_UNCLEAR = 0.005
 _FINER = 0.7  # Pixels are so much finer than texels where a larger texture pays.
 _DARK = 0.003  # Added to linear colours before they are divided: noise in the dark is no detail.
 _MOST_LAYERS = 24  # Photos whose coarse band is kept; beyond it every second one goes.
@@ -158,7 +159,7 @@ def finish(texture, *, delight=False):
     fine_weights = texture.weights + _FINE_MIRROR * texture.weights[:, ::-1]
     details = details / np.maximum(fine_weights, 1e-30)[..., None]
     clear = fine_weights ** (1 / _CHOICE)  # The weight of the best photo, about.
-    details = details * (clear / (clear + _UNCLEAR))[..., None]
+    details = details * (clear / (clear + _UNCLEAR * clear.max() + 1e-12))[..., None]
     linear = (_enlarged(mean, size) + _DARK) * np.exp(details) - _DARK
     return np.round(photo_light.from_linear(linear)).astype(np.uint8)
 
@@ -276,7 +277,8 @@ def _coarse(texture, *, delight):
     weights = np.stack([one.weights.ravel() for one in texture.layers]).astype(np.float64)
     order = photo_light.ORDER if delight else 0
     light = photo_light.fit(colors, normals, weights, order)
-    weights = weights[..., None]
+    # A photo that is brighter as a whole counts no more for it.
+    weights = weights[..., None] / light.mean(1, keepdims=True)
     return ((weights * own).sum(0).reshape(shape) for own in (colors, light))
 
 
