@@ -17,6 +17,9 @@ _CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_trai
 _STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to go on from.')
 _MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
 _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from the frames.")
+_DELIGHT = flags.DEFINE_bool(
+    'delight', False, "Divide the photos' light out of the face's colours."
+)
 _ANIMATE = flags.DEFINE_bool(
     'animate', False, 'Also face_animated.glb, the face as it improved, and its expressions.'
 )
@@ -53,6 +56,7 @@ def main(argv):
     options = {
         'max_frames': _MAX_FRAMES.value,
         'texture': _TEXTURE.value,
+        'delight': _DELIGHT.value,
         'animate': _ANIMATE.value,
         'head': _HEAD.value,
     }

@@ -56,12 +56,14 @@ class Options(NamedTuple):
     Attributes:
         max_frames: stop after so many; 0: at the end.
         texture: whether to gather the face's colours.
+        delight: whether the photos' light is divided out of them.
         animate: whether to write face_animated.glb and face_expressions.glb.
         head: whether to write full_head.FILES, the face on a whole head that is guessed.
     """
 
     max_frames: int = 0
     texture: bool = True
+    delight: bool = False
     animate: bool = False
     head: bool = False
 
@@ -86,7 +88,7 @@ class PersonOutput:
         self._reconstructor, self._output, self._options = reconstructor, output, options
         self.record = demo_record.Record(
             output,
-            painter=reconstructor.painter(paints=options.texture),
+            painter=reconstructor.painter(paints=options.texture, delight=options.delight),
             blendshape_names=reconstructor.blendshape_names,
             ordered=opened.kind != 'photos',
             keep_keyframes=options.animate,
@@ -138,6 +140,7 @@ def run(
     state_path=None,
     max_frames=0,
     texture=True,
+    delight=False,
     animate=False,
     head=False,
     page=None,
@@ -158,7 +161,7 @@ def run(
         output: folder, made if missing.
         checkpoint: one of checkpoints.WHICH.
         state_path: a state.npz to go on from, or None.
-        max_frames, texture, animate, head: as of Options.
+        max_frames, texture, delight, animate, head: as of Options.
         page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:
@@ -168,7 +171,7 @@ def run(
         UserError: no such run, file or camera, or no face in any frame.
     """
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    options = Options(max_frames, texture, animate, head)
+    options = Options(max_frames, texture, delight, animate, head)
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
         reconstructor = restored(workdir, checkpoint)

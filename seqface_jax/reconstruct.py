@@ -94,10 +94,12 @@ class Reconstructor:
 
     blendshape_names = ()  # Names of the expression weights; only a flagship's faces have any.
 
-    def painter(self, *, paints):
+    def painter(self, *, paints, delight=False):
         """Returns what gathers a face's colours, or None for a network without an order."""
         mask = self.face_mask
-        return None if mask is None else face_painter.FacePainter(mask, paints=paints)
+        if mask is None:
+            return None
+        return face_painter.FacePainter(mask, paints=paints, delight=delight)
 
     def result_files(self, output, kind, rate=None):  # noqa: ARG002 - a flagship has more to show.
         """Returns None: the files of result_files.py are of a flagship's run."""

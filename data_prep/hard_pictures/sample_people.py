@@ -29,7 +29,7 @@ data_prep/hard_pictures/sample_people.py from {source}.
 """
 
 
-def draw(world, kind, seed, size=SIZE):
+def draw(world, kind, seed, size=SIZE, poses=POSES, *, is_studio=True):
     """Draws the pictures of one person.
 
     Args:
@@ -37,18 +37,20 @@ def draw(world, kind, seed, size=SIZE):
         kind: of person, one of `world.kinds.names`.
         seed: int, of the person, its looks and the light.
         size: pixels a side.
+        poses: as POSES.
+        is_studio: as of picture.Portrait.
 
     Returns:
-        list of [size, size, 3] uint8 RGB, one of each of POSES.
+        list of [size, size, 3] uint8 RGB, one of each of the poses.
     """
     names = world.kinds.model.expression_names
     skin = people.of_kind(world.kinds, kind, np.random.default_rng([seed, 1]), spread=(1.0, 1.0))
     own = world._replace(kinds=world.kinds._replace(fixed=(kind, skin)))
     smiles = np.array([name.startswith('mouthSmile') for name in names])
     made = []
-    for number, (yaw_deg, pitch_deg, smile) in enumerate(POSES):
+    for number, (yaw_deg, pitch_deg, smile) in enumerate(poses):
         view = camera.facing(yaw_deg, pitch_deg)
-        portrait = picture.Portrait(view, np.float32(smile * smiles), seed)
+        portrait = picture.Portrait(view, np.float32(smile * smiles), seed, is_studio)
         rng = np.random.default_rng([seed, 2, number])
         made.append(picture.make(own, rng, plain=True, portrait=portrait, size=size).image)
     return made

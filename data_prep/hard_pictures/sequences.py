@@ -21,13 +21,13 @@ def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
     Returns:
         images [N, T, S, S, 3] uint8, places [N, T, P, 2] px, seen [N, T, P], rotation
         [N, T, 3, 3] canonical frame to camera, faces [N, V, 3] mm neutral, canonical frame; middle
-        [N, T, 2] px, where the optical axis meets the picture, and focal [N, T] px.
+        [N, T, 2] px, where the optical axis meets the picture, and focal [N, T] px; expressions
+        [N, T, W], weights of the model's blendshapes.
     """
     own = world.kinds._replace(others={} if kind == 'ict' else {kind: world.kinds.others[kind]})
     turned = canonical(np.eye(3)) - canonical(np.zeros((1, 3)))
-    fields = {
-        name: [] for name in ('images', 'places', 'seen', 'rotation', 'faces', 'middle', 'focal')
-    }
+    names = ('images', 'places', 'seen', 'rotation', 'faces', 'middle', 'focal', 'expressions')
+    fields = {name: [] for name in names}
     for person in tqdm(range(num_people), unit='person'):
         skin = people.of_kind(own, kind, np.random.default_rng([seed, 1, person]))
         one_kind = world._replace(kinds=own._replace(fixed=(kind, skin)))
@@ -43,6 +43,7 @@ def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
         fields['places'].append([one.places for one in made])
         fields['seen'].append([one.seen for one in made])
         fields['rotation'].append([one.rotation @ turned for one in made])
+        fields['expressions'].append([one.expression for one in made])
         half = np.array([one.half for one in made])
         center = np.array([one.center for one in made])
         fields['focal'].append(picture.SIZE / 2 / half)

@@ -268,7 +268,8 @@ class Record:
         if not self._painter.num_painted:
             return ['no texture: the pose of the head was found in no frame']
         self.face = self._painter.paint(self.face)
-        return [f'the texture is of {self._painter.num_painted} frames']
+        light = self.face.texture_light
+        return [f'the texture is of {self._painter.num_painted} frames; their light: {light}']
 
     def _animation(self):
         keyframes = self._keyframes

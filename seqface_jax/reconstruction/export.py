@@ -51,6 +51,7 @@ class _Mesh(NamedTuple):
     animation: Animation
     quads: np.ndarray
     topology: str
+    texture_light: str
 
 
 def save(
@@ -64,6 +65,7 @@ def save(
     animation=None,
     quads=None,
     topology=None,
+    texture_light=None,
 ):
     """Writes a face in the format that the path's ending names; the file is whole or absent.
 
@@ -79,6 +81,7 @@ def save(
             are thinned evenly; the first and the last stay.
         quads: [Q, 4] int, the polygons that `triangles` halve; OBJ and NPZ hold them.
         topology: str, the name of the vertices' order, written into every file.
+        texture_light: str, what became of the photos' light in the texture, written likewise.
 
     Raises:
         UserError: the ending is another, or the format cannot hold what is given.
@@ -99,6 +102,7 @@ def save(
         animation=animation,
         quads=quads,
         topology=topology,
+        texture_light=texture_light,
     )
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     _WRITERS[ending](path, mesh)
@@ -114,6 +118,7 @@ def make_mesh(
     animation=None,
     quads=None,
     topology=None,
+    texture_light=None,
 ):
     """Returns what the writers take, with normals; the arguments are those of `save`."""
     if texture is not None and uv is None:
@@ -124,7 +129,24 @@ def make_mesh(
     confidence = np.asarray(confidence, np.float32)
     uv = None if uv is None else np.asarray(uv, np.float32)
     quads = None if quads is None else np.asarray(quads, np.int32)
-    return _Mesh(vertices, normals, triangles, confidence, uv, texture, animation, quads, topology)
+    return _Mesh(
+        vertices,
+        normals,
+        triangles,
+        confidence,
+        uv,
+        texture,
+        animation,
+        quads,
+        topology,
+        None if texture is None else texture_light,
+    )
+
+
+def _notes(mesh):
+    """Returns what the text of a file says of a mesh, a list of str."""
+    notes = ['unit: mm'] + ([f'topology: {mesh.topology}'] if mesh.topology else [])
+    return notes + ([f'texture light: {mesh.texture_light}'] if mesh.texture_light else [])
 
 
 def _write_bytes(path, data):
@@ -144,8 +166,8 @@ def _write_ply(path, mesh):
     if colors is not None:
         rows['red'], rows['green'], rows['blue'] = colors.T
     kinds = {'<f4': 'float', 'u1': 'uchar'}
-    header = ['ply', 'format binary_little_endian 1.0', 'comment unit: mm']
-    header += [f'comment topology: {mesh.topology}'] if mesh.topology else []
+    header = ['ply', 'format binary_little_endian 1.0']
+    header += [f'comment {note}' for note in _notes(mesh)]
     header += ['comment quality: confidence in [0, 1]', f'element vertex {len(rows)}']
     header += [f'property {kinds[kind]} {name}' for name, kind in layout]
     header += [f'element face {len(mesh.triangles)}', 'property list uchar int vertex_indices']
@@ -158,10 +180,10 @@ def _write_ply(path, mesh):
 def _write_obj(path, mesh):
     stem = os.path.splitext(path)[0]
     name = os.path.basename(stem)
-    lines = ['# unit: mm'] + ([f'# topology: {mesh.topology}'] if mesh.topology else [])
+    lines = [f'# {note}' for note in _notes(mesh)]
     if mesh.texture is not None:
         # The files that the OBJ names come first, so that a whole OBJ names whole files.
-        _write_bytes(f'{stem}_texture.png', _png(mesh.texture))
+        _write_bytes(f'{stem}_texture.png', _png(mesh.texture, mesh.texture_light))
         material = ['newmtl face', 'Ka 1 1 1', 'Kd 1 1 1', 'Ks 0 0 0', 'illum 1']
         material.append(f'map_Kd {name}_texture.png\n')
         _write_bytes(f'{stem}.mtl', '\n'.join(material).encode())
@@ -182,11 +204,13 @@ def _rows(template, array):
     return [template % tuple(row) for row in array.tolist()]
 
 
-def _png(image):
+def _png(image, light):
     from PIL import Image, PngImagePlugin
 
     mark = PngImagePlugin.PngInfo()
     mark.add_text('Software', own_files.SOFTWARE)
+    if light:
+        mark.add_text('Comment', f'light: {light}')
     file = io.BytesIO()
     Image.fromarray(image).save(file, 'PNG', pnginfo=mark)
     return file.getvalue()
@@ -196,8 +220,9 @@ def _write_npz(path, mesh):
     arrays = {
         name: getattr(mesh, name) for name in (*_ARRAYS, 'quads') if getattr(mesh, name) is not None
     }
-    if mesh.topology:
-        arrays['topology'] = np.array(mesh.topology)
+    for name in ('topology', 'texture_light'):
+        if getattr(mesh, name):
+            arrays[name] = np.array(getattr(mesh, name))
     write_atomically(path, lambda file: np.savez(file, **arrays, unit=np.array('mm')))
 
 
@@ -236,8 +261,9 @@ def glb(mesh, add=None):
 
     def finish(buffers, tree):
         tree['asset']['extras'] = {'unit': 'metre', 'mm_per_unit': MM_PER_UNIT}
-        if mesh.topology:
-            tree['asset']['extras']['topology'] = mesh.topology
+        for name in ('topology', 'texture_light'):
+            if getattr(mesh, name):
+                tree['asset']['extras'][name] = getattr(mesh, name)
         if add is not None:
             add(buffers, tree, mesh)
 

@@ -38,6 +38,7 @@ class Face:
             given, for it takes a large part of a frame's time.
         uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
         texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
+        texture_light: str, what became of the photos' light in it, one of texture.LIGHTS; or None.
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
             vertex beside the neutral one; None from a network that does not say it, or from a state
             alone.
@@ -50,6 +51,7 @@ class Face:
     confidence: np.ndarray = _Late()
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
+    texture_light: str | None = None
     frame_vertices: np.ndarray | None = None
     frame: Any = None
 
@@ -68,4 +70,5 @@ class Face:
             uv=self.uv,
             texture=self.texture,
             animation=animation,
+            texture_light=self.texture_light,
         )

@@ -59,7 +59,7 @@ def write(path, title, face, frames, blendshape_names, files):
         path: of the file.
         title: str.
         face: dict of vertices [V, 3] mm, triangles [F, 3], deviation_mm [V] or None, uv [V, 2] and
-            texture [H, W, 3] uint8 RGB, or None.
+            texture [H, W, 3] uint8 RGB, or None; texture_light str, as of face.Face.
         frames: list of PageFrame, in order; pictures of at most MAX_PICTURES are shown.
         blendshape_names: [E].
         files: paths of files to offer for download.
@@ -96,6 +96,7 @@ def scene(face, frames, blendshape_names, files):
         'most_mm': _scale_end(deviation),
         'uv': _uv_text(face['uv']) if has_texture else None,
         'texture': page.picture_address(face['texture'], 90) if has_texture else None,
+        'texture_light': face['texture_light'] if has_texture else None,
         'frames': [
             _frame(frame, place in pictured, blendshape_names) for place, frame in enumerate(frames)
         ],

@@ -19,11 +19,10 @@ class FacePainter:
     face that still moves by a millimetre blurs the texture by less than the pixels of most photos.
 
     Attributes:
-        num_painted: photos whose colours were gathered: whose head pose was found.
         paints: whether colours are gathered.
     """
 
-    def __init__(self, mask, size=texture.SIZE, *, paints=True):
+    def __init__(self, mask, size=texture.SIZE, *, paints=True, delight=False):
         """Begins without a colour.
 
         Args:
@@ -31,8 +30,9 @@ class FacePainter:
                 `face_mask` of the Reconstructor.
             size: of the texture, texels.
             paints: False finds the head's poses only.
+            delight: whether the photos' light is divided out.
         """
-        self.num_painted, self.paints = 0, paints
+        self.paints, self._delight = paints, delight
         self._mask, self._seen = mask, texture.empty(size)
 
     def add(self, photo, box, face):
@@ -56,11 +56,15 @@ class FacePainter:
             seen = texture.add(self._seen, photo, pose, points, self._mask, face.confidence)
         except (np.linalg.LinAlgError, cv2.error, ValueError):
             return None  # No pose fits a photo or face this odd; the shape is still good.
-        if not np.isfinite(seen.colors).all():
+        if seen is self._seen:
             return None
         self._seen = seen
-        self.num_painted += 1
         return pose
+
+    @property
+    def num_painted(self):
+        """Photos whose colours were gathered: whose head pose was found."""
+        return self._seen.num_photos
 
     def _looks(self):
         """Returns what photos are compared with: the mean face first, then this very face."""
@@ -73,4 +77,9 @@ class FacePainter:
         if not self.num_painted:
             return face
         uv = position_map.grid_uv(len(self._mask))[self._mask.ravel()]
-        return dataclasses.replace(face, uv=uv, texture=texture.finish(self._seen))
+        return dataclasses.replace(
+            face,
+            uv=uv,
+            texture=texture.finish(self._seen, delight=self._delight),
+            texture_light=texture.LIGHTS[self._delight],
+        )

@@ -121,5 +121,6 @@ def save(folder, face):
             uv=whole.uv,
             texture=whole.texture,
             topology=TOPOLOGY + guessed,
+            texture_light=whole.texture_light,
         )
     return paths

@@ -277,9 +277,10 @@ class PointReconstructor:
         """ARKit's names of the weights of `Face.frame.expression`."""
         return self.geometry.blendshape_names
 
-    def painter(self, *, paints):
+    def painter(self, *, paints, delight=False):
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
-        return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
+        own = self.geometry
+        return TemplatePainter(own.uv, own.triangles, paints=paints, delight=delight)
 
     def result_files(self, output, kind, rate=None):
         """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
@@ -302,6 +303,7 @@ class PointReconstructor:
             self.geometry.blendshapes,
             uv=face.uv,
             texture=face.texture,
+            texture_light=face.texture_light,
             topology=full_head.TOPOLOGY,
         )
 

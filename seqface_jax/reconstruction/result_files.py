@@ -40,7 +40,7 @@ class FinalFace:
         shifts: [E, V, 3] mm, what a weight of 1 of each blendshape adds to this face.
         quads: [Q, 4] that the triangles halve, or None.
         uv: [V, 2] in [0, 1], v up; or None.
-        texture: [H, W, 3] uint8 RGB, or None.
+        texture: [H, W, 3] uint8 RGB, or None; texture_light: as of face.Face.
         topology: str, the name of the vertices' order.
     """
 
@@ -51,6 +51,7 @@ class FinalFace:
     quads: np.ndarray | None = None
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
+    texture_light: str | None = None
     topology: str | None = None
 
 
@@ -186,7 +187,8 @@ class ResultFiles:
         files.append(self._path('face_rigged.glb'))
         self._write_rig(files[-1], face)
         page = self._path('face.html')
-        shown = {name: getattr(face, name) for name in ('vertices', 'triangles', 'uv', 'texture')}
+        names = ('vertices', 'triangles', 'uv', 'texture', 'texture_light')
+        shown = {name: getattr(face, name) for name in names}
         shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
         face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
@@ -213,6 +215,7 @@ class ResultFiles:
             texture=face.texture,
             quads=face.quads,
             topology=face.topology,
+            texture_light=face.texture_light,
         )
         seconds = [seconds for seconds, _, _ in self._expressions]
         seconds = np.array(seconds) - (seconds[0] if seconds else 0)

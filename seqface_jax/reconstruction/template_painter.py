@@ -18,11 +18,10 @@ class TemplatePainter:
     """Gathers the colours of one person's face; its memory does not grow with the photos.
 
     Attributes:
-        num_painted: photos whose colours were gathered.
         paints: whether colours are gathered.
     """
 
-    def __init__(self, uv, triangles, size=texture.SIZE, *, paints=True):
+    def __init__(self, uv, triangles, size=texture.SIZE, *, paints=True, delight=False):
         """Begins without a colour.
 
         Args:
@@ -30,8 +29,9 @@ class TemplatePainter:
             triangles: [F, 3].
             size: of the texture, texels.
             paints: False tells the head's poses only.
+            delight: whether the photos' light is divided out.
         """
-        self.num_painted, self.paints = 0, paints
+        self.paints, self._delight = paints, delight
         self._seen = texture.empty(size)
         screen = np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * (_GRID - 1) + 0.5
         pixel, triangle, weights = rendering.fragments(screen, np.zeros(len(uv)), triangles, _GRID)
@@ -62,17 +62,23 @@ class TemplatePainter:
         pose = Pose(transform, Camera(frame.focal_px, np.asarray(frame.center_px)), score)
         if not self.paints:
             return pose
-        seen = texture.add(self._seen, photo, pose, points, self._mask, trust)
-        if np.isfinite(seen.colors).all():
-            self._seen = seen
-            self.num_painted += 1
+        self._seen = texture.add(self._seen, photo, pose, points, self._mask, trust)
         return pose
+
+    @property
+    def num_painted(self):
+        """Photos whose colours were gathered."""
+        return self._seen.num_photos
 
     def paint(self, face):
         """Returns the Face with its texture; as it is if no photo could be used."""
         if not self.num_painted:
             return face
-        return dataclasses.replace(face, texture=texture.finish(self._seen))
+        return dataclasses.replace(
+            face,
+            texture=texture.finish(self._seen, delight=self._delight),
+            texture_light=texture.LIGHTS[self._delight],
+        )
 
     def _on_grid(self, values):
         """Returns [_GRID, _GRID, C] of values [V, C], continued smoothly beyond the face."""

@@ -1,10 +1,14 @@
 """The colour of a face in the position map's grid, gathered from any number of photos.
 
 Each photo is seen through its pose: a texel takes the colour of the place where it is seen,
-weighted by whether it is visible (z-buffer, with soft edges, so that no seam shows), how flatly it
-is seen, how well the pose fits and how sure the reconstruction is there. Only the weighted sum of
-colours and the sum of weights are kept, so memory does not grow. What no photo shows is taken from
-the other half of the face, and what neither shows is filled smoothly.
+weighted by whether it is visible (z-buffer, with soft edges), how flatly it is seen, how well the
+pose fits and how sure the reconstruction is there. Two bands are gathered (Burt and Adelson, 1983).
+What is coarser than a few mm is the weighted mean of all photos: no seam shows. What is finer is
+relative to it and comes nearly alone from the photo that shows the place best: poses that are off
+by a mm do not blur it, and how bright the photos are does not matter to it. The coarse band of some
+photos is kept by itself, so that their light can be divided out (photo_light). Memory does not grow
+with the photos. What no photo shows is taken from the other half of the face, and what neither
+shows is filled smoothly.
 """
 
 from typing import NamedTuple
@@ -14,35 +18,66 @@ import numpy as np
 
 from seqface_jax.geometry import position_map, rendering
 from seqface_jax.photos import pose_fitting as pose_lib
+from seqface_jax.reconstruction import photo_light
 
-SIZE = 512  # Texels, both ways, unless told.
-_MAP_MM = 270.0  # What the map spans on a face, about, either way.
+SIZE = 512  # Texels, both ways, unless photos show more.
+LARGEST = 1024
+LIGHTS = ('as on the photos', 'divided out')  # What becomes of the photos' light, in words.
+_COARSE = 8  # Texels of SIZE in a pixel of the coarse band, both ways.
 _MIN_COS = 0.2  # Seen flatter than this a texel takes no colour.
-_SHARPNESS = 3  # Power of the frontal view's preference: blur comes from mixing views.
-_FIT = 4  # Power of the pose's score: few photos that fit well give more detail than many.
+_SHARPNESS = 3  # Power of the frontal view's preference.
+_FIT = 4  # Power of the pose's score.
+_CHOICE = 3  # Power by which the fine band prefers the best photo still more.
 _BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
 _DEPTH_PX = 192  # Side of the z-buffer.
 _EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of the texture's side.
-_MIRROR = 0.02  # Weight of the other half's colour beside a texel's own.
+_MIRROR = 0.003  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
-_MAX_GAIN = 1.6  # Photos are made as bright as those before by at most this factor.
+_FINE_MIRROR = 1e-9  # The same of the fine band, whose weights are powers.
+# Weight, as a share of the largest, at which half of what is fine is shown: no steps at edges.
+_UNCLEAR = 0.005
+_FINER = 0.7  # Pixels are so much finer than texels where a larger texture pays.
+_DARK = 0.003  # Added to linear colours before they are divided: noise in the dark is no detail.
+_MOST_LAYERS = 24  # Photos whose coarse band is kept; beyond it every second one goes.
+
+
+class Layer(NamedTuple):
+    """The coarse band of one photo.
+
+    Attributes:
+        colors: [C, C, 3] linear RGB.
+        normals: [C, C, 3] of the face in the camera's frame.
+        weights: [C, C].
+    """
+
+    colors: np.ndarray
+    normals: np.ndarray
+    weights: np.ndarray
 
 
 class Texture(NamedTuple):
     """What was seen so far.
 
     Attributes:
-        colors: [S, S, 3] float32, the weighted sum of RGB in [0, 255].
-        weights: [S, S] float32.
+        details: [S, S, 3] float32, the weighted sum of log colours relative to the coarse band.
+        weights: [S, S] float32, of the details.
+        layers: tuple of Layer, of every `every`-th photo that was added.
+        every: int; num_photos: int, all that were added.
+        largest: int, the most that S becomes.
     """
 
-    colors: np.ndarray
+    details: np.ndarray
     weights: np.ndarray
+    layers: tuple = ()
+    every: int = 1
+    num_photos: int = 0
+    largest: int = LARGEST
 
 
-def empty(size=SIZE):
-    """Returns the Texture before the first photo."""
-    return Texture(np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32))
+def empty(size=SIZE, largest=LARGEST):
+    """Returns the Texture before the first photo, of `size` texels that may become `largest`."""
+    zeros = np.zeros((size, size, 3), np.float32)
+    return Texture(zeros, zeros[..., 0], largest=largest)
 
 
 def map_of(vertices, mask):
@@ -61,7 +96,7 @@ def map_of(vertices, mask):
 
 
 def add(texture, photo, pose, points, mask, confidence=None):
-    """Takes one more photo into account.
+    """Takes one more photo into account; the texture becomes larger if the photo shows more.
 
     Args:
         texture: Texture.
@@ -72,47 +107,68 @@ def add(texture, photo, pose, points, mask, confidence=None):
         confidence: [V] in [0, 1], of the mask's pixels; all alike if left out.
 
     Returns:
-        Texture.
+        Texture; the very one that was given if the photo says nothing.
     """
     if pose.score < pose_lib.MIN_SCORE:
         return texture
+    given = texture
+    points = np.asarray(points, np.float32)
+    place, normals, weights = _seen(photo, pose, points, mask, confidence)
+    pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px
+    texel_mm = _span_mm(points, mask) / len(texture.weights)
+    while pixel_mm < _FINER * texel_mm and 2 * len(texture.weights) <= texture.largest:
+        texture, texel_mm = _doubled(texture), texel_mm / 2
     size = len(texture.weights)
-    trust = np.zeros(mask.shape, np.float32)
-    trust[mask] = 1.0 if confidence is None else confidence
-    texels = _to_texels(np.asarray(points, np.float32), size)
-    trust = np.clip(_to_texels(trust, size), 0, 1)
-    photo, pose = _at_texel_scale(photo, pose, size)
-    place = pose.project(texels)
-    seen = pose.transform.apply(texels)
-    normals = position_map.normals(texels.astype(np.float64)) @ pose.transform.rotation.T
-    towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
-    facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
-    height, width = photo.shape[:2]
-    inside = ((place > 1) & (place < [width - 1, height - 1])).all(-1)
-    visible = inside & ~_hidden(pose, seen, points, mask) & (facing > 0) & (trust > 0)
-    weights = _fade(visible, size) * facing**_SHARPNESS * trust * pose.score**_FIT
-    x, y = np.moveaxis(place.astype(np.float32) - 0.5, -1, 0)
-    colors = cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colors = colors.astype(np.float32) * _gain(texture, colors, weights)
-    weights = weights.astype(np.float32)
-    return Texture(texture.colors + colors * weights[..., None], texture.weights + weights)
+    colors = photo_light.to_linear(_read(photo, place, pixel_mm / texel_mm, size))
+    fine_weights = np.clip(_to_texels(weights, size), 0, None)
+    layer = _layer(colors, normals, fine_weights)
+    details = np.log(colors + _DARK) - np.log(_enlarged(layer.colors, size) + _DARK)
+    chosen = (fine_weights * min(1.0, texel_mm / pixel_mm)) ** _CHOICE
+    if not (np.isfinite(details).all() and np.isfinite(chosen).all()):
+        return given
+    layers, every = texture.layers, texture.every
+    if texture.num_photos % every == 0:
+        layers = (*layers, layer)
+    if len(layers) > _MOST_LAYERS:
+        layers, every = layers[::2], 2 * every
+    return texture._replace(
+        details=texture.details + details * chosen[..., None],
+        weights=texture.weights + chosen,
+        layers=layers,
+        every=every,
+        num_photos=texture.num_photos + 1,
+    )
 
 
-def finish(texture):
-    """Returns the picture of a Texture, [S, S, 3] uint8 RGB; gray if nothing was seen."""
-    colors = texture.colors + _MIRROR * texture.colors[:, ::-1]
-    weights = texture.weights + _MIRROR * texture.weights[:, ::-1]
-    if weights.max() <= 0:
-        return np.full(colors.shape, 128, np.uint8)
-    known = np.clip(weights / (_MIRROR * _KNOWN), 0, 1)
-    mean = colors / np.maximum(weights, 1e-12)[..., None]
-    return np.clip(np.round(fill(mean, known)), 0, 255).astype(np.uint8)
+def finish(texture, *, delight=False):
+    """Returns the picture of a Texture, [S, S, 3] uint8 RGB; gray if nothing was seen.
+
+    Args:
+        texture: Texture.
+        delight: whether the photos' light is divided out; else each one's brightness only.
+    """
+    size = len(texture.weights)
+    colors, weights = _coarse(texture, delight=delight)
+    if weights.max(initial=0) <= 0:
+        return np.full((size, size, 3), 128, np.uint8)
+    colors = colors + _MIRROR * colors[:, ::-1]
+    weights = weights + _MIRROR * weights[:, ::-1]
+    known = np.clip(weights / (_MIRROR * _KNOWN), 0, 1).min(-1)
+    mean = fill(colors / np.maximum(weights, 1e-12), known)
+    details = texture.details + _FINE_MIRROR * texture.details[:, ::-1]
+    fine_weights = texture.weights + _FINE_MIRROR * texture.weights[:, ::-1]
+    details = details / np.maximum(fine_weights, 1e-30)[..., None]
+    clear = fine_weights ** (1 / _CHOICE)  # The weight of the best photo, about.
+    details = details * (clear / (clear + _UNCLEAR * clear.max() + 1e-12))[..., None]
+    linear = (_enlarged(mean, size) + _DARK) * np.exp(details) - _DARK
+    return np.round(photo_light.from_linear(linear)).astype(np.uint8)
 
 
 def looks(texture, size=position_map.SIZE):
     """Returns brightness at the map's pixels, [size, size] float32, NaN where nothing was seen."""
-    mean = texture.colors / np.maximum(texture.weights, 1e-12)[..., None]
-    gray = np.where(texture.weights > _KNOWN, mean.mean(-1), np.nan).astype(np.float32)
+    colors, weights = _coarse(texture, delight=False)
+    mean = photo_light.from_linear(colors / np.maximum(weights, 1e-12))
+    gray = np.where(weights.min(-1) > _KNOWN, mean.mean(-1), np.nan).astype(np.float32)
     place = (np.linspace(0, 1, size) * len(gray)).clip(0, len(gray) - 1).astype(int)
     return gray[np.ix_(place, place)]
 
@@ -147,6 +203,91 @@ def fill(values, known):
     return below + known[..., None] * (values - below)
 
 
+def _seen(photo, pose, points, mask, confidence):
+    """Returns place [M, M, 2] px, normals [M, M, 3] in the camera's frame and weights [M, M]."""
+    trust = np.zeros(mask.shape, np.float32)
+    trust[mask] = 1.0 if confidence is None else confidence
+    place = pose.project(points)
+    seen = pose.transform.apply(points)
+    normals = position_map.normals(points.astype(np.float64)) @ pose.transform.rotation.T
+    towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
+    facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
+    height, width = photo.shape[:2]
+    inside = ((place > 1) & (place < [width - 1, height - 1])).all(-1)
+    visible = inside & ~_hidden(pose, seen, points, mask) & (facing > 0) & (trust > 0)
+    weights = _fade(visible) * facing**_SHARPNESS * trust * pose.score**_FIT
+    return place.astype(np.float32), normals.astype(np.float32), weights.astype(np.float32)
+
+
+def _span_mm(points, mask):
+    """Returns the length in mm that the whole side of a map [M, M, 3] would have, about."""
+    down, across = (np.linalg.norm(own, axis=-1)[mask] for own in np.gradient(points, axis=(0, 1)))
+    return len(mask) * float(np.sqrt(np.median(down) * np.median(across)))
+
+
+def _doubled(texture):
+    """Returns a Texture with twice as many texels along a side."""
+    size = (2 * len(texture.weights),) * 2
+    details, weights = (
+        cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) for values in texture[:2]
+    )
+    # What was seen in less detail gives way to what is seen in more.
+    share = 0.5**_CHOICE
+    return texture._replace(details=share * details, weights=share * weights)
+
+
+def _read(photo, place, zoom, size):
+    """Returns a photo at the middles of texels [size, size, 3] uint8.
+
+    Args:
+        photo: [H, W, 3] uint8 RGB.
+        place: [M, M, 2] px, of the map's pixels.
+        zoom: texels per pixel of the photo; it is shrunk first where they are much fewer.
+        size: of the texture.
+    """
+    place = _to_texels(place, size)
+    if zoom < _FINER:
+        height, width = photo.shape[:2]
+        shape = tuple(max(1, round(side * zoom)) for side in (width, height))
+        photo = cv2.resize(photo, shape, interpolation=cv2.INTER_AREA)
+        place = place * np.float32([shape[0] / width, shape[1] / height])
+    x, y = np.moveaxis(place - 0.5, -1, 0)
+    return cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _layer(colors, normals, weights):
+    """Returns the Layer of colours [S, S, 3], normals [M, M, 3] and weights [S, S]."""
+    count = max(4, SIZE // _COARSE * min(len(weights), SIZE) // SIZE)
+    shape = (count, count)
+    summed = cv2.resize(colors * weights[..., None], shape, interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(weights, shape, interpolation=cv2.INTER_AREA)
+    mean = summed / np.maximum(coarse, 1e-12)[..., None]
+    own = cv2.resize(normals, shape, interpolation=cv2.INTER_AREA)
+    own = own / np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-6)
+    return Layer(fill(mean, (coarse > 0).astype(np.float32)), own, coarse)
+
+
+def _coarse(texture, *, delight):
+    """Returns the sums of colours and of light [C, C, 3] of the coarse band, by weight."""
+    if not texture.layers:
+        return np.zeros((1, 1, 3)), np.zeros((1, 1, 3))
+    shape = texture.layers[0].colors.shape
+    colors, normals = (np.stack([one[k] for one in texture.layers]) for k in range(2))
+    colors, normals = (own.reshape(len(own), -1, 3).astype(np.float64) for own in (colors, normals))
+    weights = np.stack([one.weights.ravel() for one in texture.layers]).astype(np.float64)
+    order = photo_light.ORDER if delight else 0
+    light = photo_light.fit(colors, normals, weights, order)
+    # A photo that is brighter as a whole counts no more for it.
+    weights = weights[..., None] / light.mean(1, keepdims=True)
+    return ((weights * own).sum(0).reshape(shape) for own in (colors, light))
+
+
+def _enlarged(coarse, size):
+    """Returns a coarse band [C, C, 3] at the texels, [size, size, 3]."""
+    coarse = np.asarray(coarse, np.float32)
+    return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+
+
 def _to_texels(field, size):
     """Returns a field of the map, [M, M, ...] float32, at the middles of texels, [size, size, ...].
 
@@ -157,21 +298,8 @@ def _to_texels(field, size):
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _at_texel_scale(photo, pose, size):
-    """Shrinks a photo that shows much more than texels can hold, and its camera with it."""
-    pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px
-    zoom = pixel_mm / (_MAP_MM / size)
-    if zoom > 0.7:
-        return photo, pose
-    height, width = (max(1, round(side * zoom)) for side in photo.shape[:2])
-    ratio = np.array([width / photo.shape[1], height / photo.shape[0]])
-    camera = pose_lib.Camera(pose.camera.focal_px * ratio.mean(), pose.camera.centre * ratio)
-    photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
-    return photo, pose._replace(camera=camera)
-
-
 def _hidden(pose, seen, points, mask):
-    """Returns which texels, seen [S, S, 3] mm in the camera's frame, lie behind the face."""
+    """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
     triangles = position_map.grid_triangles(mask)
     moved = pose.transform.apply(np.asarray(points, np.float64).reshape(-1, 3))
     square = pose_lib.square_of(pose)
@@ -187,21 +315,9 @@ def _hidden(pose, seen, points, mask):
     return inside & (seen[..., 2] < first - _BEHIND_MM)
 
 
-def _fade(visible, size):
-    """Returns weights in [0, 1] that fall smoothly to 0 at the edge of what is visible."""
-    reach = _EDGE * size
+def _fade(visible):
+    """Returns weights in [0, 1] that fall smoothly to 0 at the edge of what is visible [M, M]."""
+    reach = _EDGE * len(visible)
     distance = cv2.distanceTransform(np.pad(visible, 1).astype(np.uint8), cv2.DIST_L2, 3)
     share = np.clip(distance[1:-1, 1:-1] / (2 * reach), 0, 1)
     return share * share * (3 - 2 * share)
-
-
-def _gain(texture, colors, weights):
-    """Returns the factor per channel, [3], that makes a photo as bright as those before."""
-    both = weights * np.minimum(texture.weights, 1) * (texture.weights > _KNOWN)
-    if both.sum() < 1:
-        return np.ones(3, np.float32)
-    before = texture.colors / np.maximum(texture.weights, 1e-12)[..., None]
-    ratio = (before * both[..., None]).sum((0, 1)) / np.maximum(
-        (colors * both[..., None]).sum((0, 1)), 1e-6
-    )
-    return ratio.clip(1 / _MAX_GAIN, _MAX_GAIN).astype(np.float32)

@@ -207,3 +207,15 @@ def test_a_read_face_is_wound_outwards_and_its_normals_point_out(tmp_path, face,
     )
     assert (found.face_normals * found.triangles_center).sum(1).mean() > 0
     assert (found.vertex_normals * found.vertices).sum(1).mean() > 0
+
+
+@pytest.mark.parametrize('ending', ['ply', 'obj', 'glb', 'npz'])
+def test_every_file_says_what_became_of_the_light_in_its_texture(tmp_path, face, ending):
+    path = _save_face(tmp_path, f'face.{ending}', face, texture_light='divided out')
+    if ending == 'npz':
+        with np.load(path) as file:
+            assert str(file['texture_light']) == 'divided out'
+    else:
+        assert b'divided out' in path.read_bytes()
+    if ending == 'obj':
+        assert b'light: divided out' in (tmp_path / 'face_texture.png').read_bytes()

@@ -25,6 +25,7 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
         'deviation_mm': np.linspace(0.2, 2, len(vertices)),
         'uv': np.zeros((len(vertices), 2)),
         'texture': np.full((8, 8, 3), 90, np.uint8),
+        'texture_light': 'divided out',
     }
     fit = small_fit.make(expression=(0.5, 0.0))
     frames = [
@@ -38,6 +39,7 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert 'CONSOLE' not in done.stderr
     text = done.stdout
+    assert 'texture (light: divided out)' in text
     assert '2 of 3 frames were used.' in text and 'frame 2 of 2: c.jpg' in text
     assert 'the face is 0.500 mm surer; jawOpen 0.50' in text
     assert re.search(r'<td>b\.jpg</td><td>blurred</td>', text)

@@ -32,7 +32,7 @@ def face():
 
 @pytest.fixture(scope='module')
 def seen(face):
-    return texture.add(texture.empty(64), _photo(), _pose(), *face)
+    return texture.add(texture.empty(64, 64), _photo(), _pose(), *face)
 
 
 def test_the_photo_s_left_is_the_texture_s_left(seen):
@@ -41,15 +41,24 @@ def test_the_photo_s_left_is_the_texture_s_left(seen):
     np.testing.assert_allclose(picture[32, 37], _RIGHT, atol=5)
 
 
+def _texel(layer, u, v):
+    """Returns the weight of a layer where a texture of 64 texels has (u, v)."""
+    unit = 64 // len(layer.weights)
+    return layer.weights[v // unit, u // unit]
+
+
 def test_what_is_seen_flatly_counts_less(seen):
-    assert seen.weights[32, 32] > 3 * seen.weights[32, 52] > 0
+    assert _texel(seen.layers[0], 32, 32) > 3 * _texel(seen.layers[0], 52, 32) > 0
 
 
 def test_a_photo_counts_by_its_weight(face, seen):
     gray = np.full((256, 256, 3), 100, np.uint8)
     twice = texture.add(seen, gray, _pose(score=0.5**0.25), *face)
-    share = (twice.weights - seen.weights)[32, 32] / twice.weights[32, 32]
-    np.testing.assert_allclose(share, 1 / 3, atol=1e-3)
+    first, second = (_texel(layer, 32, 32) for layer in twice.layers)
+    np.testing.assert_allclose(second, first / 2, rtol=1e-3)
+    # Of what is fine the better photo gives still more: the cube.
+    share = (twice.weights - seen.weights)[32, 32] / seen.weights[32, 32]
+    np.testing.assert_allclose(share, 1 / 8, rtol=1e-3)
 
 
 def test_a_pose_that_does_not_fit_changes_nothing(face, seen):
@@ -57,10 +66,10 @@ def test_a_pose_that_does_not_fit_changes_nothing(face, seen):
 
 
 def test_the_side_that_no_photo_shows_mirrors_the_other(face):
-    turned = texture.add(texture.empty(64), np.full((256, 256, 3), _LEFT, np.uint8),
+    turned = texture.add(texture.empty(64, 64), np.full((256, 256, 3), _LEFT, np.uint8),
                          _pose(yaw=1.2), *face)  # fmt: skip
     # The head turns to its left, so its right cheek, the texture's left, is seen.
-    assert turned.weights[32, 12] > 0 and turned.weights[32, 51] == 0
+    assert _texel(turned.layers[0], 12, 32) > 0 and _texel(turned.layers[0], 51, 32) == 0
     np.testing.assert_allclose(texture.finish(turned)[32, 51], _LEFT, atol=3)
 
 
@@ -68,8 +77,30 @@ def test_no_photo_at_all_is_gray():
     assert (texture.finish(texture.empty(8)) == 128).all()
 
 
-def test_memory_does_not_grow(seen):
-    assert seen.colors.shape == (64, 64, 3) and seen.weights.shape == (64, 64)
+def test_memory_does_not_grow(face, seen):
+    for _ in range(60):
+        seen = texture.add(seen, _photo(), _pose(), *face)
+    assert seen.details.shape == (64, 64, 3) and seen.num_photos == 61
+    assert len(seen.layers) <= 25
+
+
+def test_the_texture_grows_with_what_photos_show(face):
+    seen = texture.add(texture.empty(64, 256), _photo(), _pose(), *face)
+    assert len(seen.weights) > 64  # A pixel is a millimetre, a texel would be four.
+    far = _pose()._replace(camera=pose_fitting.Camera(200.0, np.array([128.0, 128.0])))
+    assert len(texture.add(texture.empty(64, 256), _photo(), far, *face).weights) == 64
+    again = texture.add(seen, _photo(), far, *face)
+    assert len(again.weights) == len(seen.weights)
+    np.testing.assert_allclose(texture.finish(seen)[90, 90], _LEFT, atol=5)
+
+
+def test_fine_lines_are_not_doubled_by_a_photo_whose_pose_is_a_little_off(face):
+    stripes = np.full((256, 256, 3), 120, np.uint8)
+    stripes[:, ::16] = 60
+    sharp = texture.add(texture.empty(128, 128), stripes, _pose(), *face)
+    off = texture.add(sharp, np.roll(stripes, 8, 1), _pose(score=0.6), *face)
+    fine, mixed = (texture.finish(own)[50:78, 50:78].astype(float).std() for own in (sharp, off))
+    assert mixed > 0.85 * fine
 
 
 def test_filling_keeps_what_is_known_and_continues_it():
