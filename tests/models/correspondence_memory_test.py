@@ -16,6 +16,7 @@ _CONFIG = {
 }  # fmt: skip
 _MEMORY = CorrespondenceMemory(_POINTS, _LAYOUTS, features=4, squeezed=4, hidden=8, scan_unroll=1)
 _apply = jax.jit(_MEMORY.apply)
+_ZEROS = (jnp.zeros((2, 2, 2, 4)), jnp.zeros((2, 2, 2, 4)))  # The state at the start.
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +26,7 @@ def sequences():
 
     @jax.jit
     def look(frames):
-        (plain, _), variables = model.init_with_output(jax.random.key(1), frames)
+        (_, plain), variables = model.init_with_output(jax.random.key(1), frames, method='look')
         return *look_with_features(model, variables, frames)[1:], plain
 
     found = look(jax.random.uniform(jax.random.key(0), (6, 32, 32, 3)))
@@ -51,16 +52,16 @@ def trained(started):
 def test_at_the_start_the_answers_are_those_of_the_plain_network(sequences, started, num_frames):
     maps, first, layouts, plain = sequences
     maps, first, plain = jax.tree.map(lambda x: x[:, :num_frames], (maps, first, plain))
-    _, answer = _apply(started, maps, first, layouts)
+    _, answer = _apply(started, maps, first, layouts, _ZEROS)
     for found, expected in zip(answer, plain, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_scanning_a_sequence_equals_stepping_through_it(sequences, trained):
     maps, first, layouts, _ = sequences
-    end, scanned = _apply(trained, maps, first, layouts)
+    end, scanned = _apply(trained, maps, first, layouts, _ZEROS)
     assert np.abs(scanned.places - first.places).max() > 1e-3
-    state = None
+    state = _ZEROS
     for t in range(maps.shape[1]):
         one = jax.tree.map(functools.partial(_frame, t=t), (maps, first))
         state, answer = _apply(trained, *one, layouts, state)
@@ -76,8 +77,8 @@ def _frame(values, t):
 
 def test_a_frame_is_corrected_by_the_frames_up_to_it_alone(sequences, trained):
     maps, first, layouts, _ = sequences
-    _, answer = _apply(trained, maps, first, layouts)
-    _, changed = _apply(trained, maps.at[:, 1].multiply(-1.0), first, layouts)
+    _, answer = _apply(trained, maps, first, layouts, _ZEROS)
+    _, changed = _apply(trained, maps.at[:, 1].multiply(-1.0), first, layouts, _ZEROS)
     np.testing.assert_array_equal(answer.places[:, 0], changed.places[:, 0])
     assert np.abs(answer.places[:, 2] - changed.places[:, 2]).max() > 1e-4
 
