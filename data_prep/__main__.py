@@ -158,7 +158,8 @@ def _prepare(dataset):
         hint = f'; did you mean {near[0]}?' if near else ''
         raise UserError(f'unknown data set {dataset!r}; known commands are: {_commands()}{hint}')
     _check_flags(dataset, 'raw_dir', _OF_SYNTHETIC)
-    from data_prep import prepare  # Seconds of imports that --help does not need.
+    # Seconds of imports that --help does not need.
+    from data_prep import preparation_report, prepare
 
     report, up_to_date = prepare.prepare(
         dataset,
@@ -171,7 +172,7 @@ def _prepare(dataset):
         with_maps=_FRAME_MAPS.value,
         beam_options=_BEAM.value,
     )
-    sys.stdout.write(files.printable(prepare.summary(report, up_to_date)))
+    sys.stdout.write(files.printable(preparation_report.summary(report, up_to_date)))
 
 
 def _write_synthetic():

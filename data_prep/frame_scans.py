@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning
 from data_prep.sources import RawFrame, Skipped
 from data_prep.work import work_files

@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep import neutral, photo_crops, sources
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.registration import canonical
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration import canonical, groupwise
+from data_prep.registration.scan_motion import ScanMotion
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import position_map as grid
 
@@ -101,8 +101,8 @@ def _best_pose(scan, template, median):
 
 
 def _radius_map(scan, transform):
-    """Returns `canonical.radius_map`; all NaN where the pose leaves no nose in its place."""
+    """Returns `groupwise.radius_map`; all NaN where the pose leaves no nose in its place."""
     try:
-        return canonical.radius_map(scan, transform)
+        return groupwise.radius_map(scan, transform)
     except UserError:
         return np.full((grid.SIZE, grid.SIZE), np.nan)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from data_prep import frame_scans as make_maps
-from data_prep import prepare, records, subject
+from data_prep import preparation_report, prepare, records, subject
 from data_prep.registration import ray_casting
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans.scan import Scan
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -51,7 +51,7 @@ def test_every_frame_has_a_record_and_a_broken_scan_leaves_its_own_empty(made):
     empty = [row['frame'] for row in _rows(made, 'frame_maps') if not row['maps']]
     assert len(_rows(made, 'frame_maps')) == len(_rows(made, 'frames')) == 6
     assert empty == [2]
-    report = prepare.read_report(str(made[1] / 'bu4dfe'))
+    report = preparation_report.read(str(made[1] / 'bu4dfe'))
     assert [entry['where'][-13:] for entry in report['skipped']] == ['Happy/002.wrl']
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep import prepare, records
+from data_prep import preparation_inputs, preparation_report, prepare, records, stages
 from data_prep import subject as subject_lib
-from data_prep.registration import canonical, pose_outliers
+from data_prep.registration import canonical, pose_outliers, scan_motion
 from data_prep.scans import scan_io
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
@@ -52,7 +52,7 @@ def _digest(data_dir):
 def one_round():
     """Refines the common frame once, not three times: its accuracy is not tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, '_ROUNDS', 1)
+        patch.setattr(stages, '_ROUNDS', 1)
         yield
 
 
@@ -126,7 +126,7 @@ def test_finished_records_are_up_to_date_and_left_alone(prepared, tree):
     again, up_to_date = _prepare(tree, data_dir)
     assert up_to_date and again == report
     assert os.stat(data_dir / 'bu4dfe' / 'frames').st_mtime_ns == before
-    assert 'is up to date' in prepare.summary(again, up_to_date)
+    assert 'is up to date' in preparation_report.summary(again, up_to_date)
 
 
 @pytest.mark.slow
@@ -188,7 +188,7 @@ def test_a_tree_with_two_percent_bad_files_is_prepared_to_its_end(prepared, tree
     assert report['counts']['train']['frames'] == report['counts']['test']['frames'] == 18
     assert report['counts']['validation'] == {'subjects': 1, 'frames': 17}
     assert {entry['where'] for entry in report['skipped']} == {str(photo), str(scan)}
-    assert 'skipped: 1 photo, 1 scan ' in prepare.summary(report, False)
+    assert 'skipped: 1 photo, 1 scan ' in preparation_report.summary(report, False)
 
 
 def _make_foreign(raw_dir):
@@ -226,7 +226,7 @@ def test_a_foreign_tree_is_prepared_and_what_cannot_be_used_is_listed(copy_of_tr
     assert str(copy_of_tree / 'F004/Angry/000.wrl') in why
     (row,) = _read(tmp_path / 'data', 'subjects', 'train')
     assert not row['has_truth'] and row['true_vertices'].shape == (0, 3)
-    assert 'skipped: 2 photos, 18 scans, 1 subject ' in prepare.summary(report, False)
+    assert 'skipped: 2 photos, 18 scans, 1 subject ' in preparation_report.summary(report, False)
     assert json.loads((tmp_path / 'data/bu4dfe/report.json').read_text()) == report
 
 
@@ -406,7 +406,7 @@ class _Entries:
 
 def test_the_order_of_files_and_the_clock_change_nothing(tree, monkeypatch):
     def inputs():
-        found = prepare.find_inputs('bu4dfe', str(tree), 'data', (), None, None)
+        found = preparation_inputs.find('bu4dfe', str(tree), 'data', (), None, None)
         return [(task.key, task.subject) for task in found.tasks], found.assignment
 
     expected = inputs()
@@ -445,7 +445,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     tree, tmp_path, monkeypatch
 ):
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
-    turn = canonical.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
+    turn = scan_motion.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject_lib.read
 
     def read_turned(task):
@@ -466,7 +466,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     (entry,) = report['skipped']
     assert (entry['what'], entry['where']) == ('subject', 'F003')
     assert 'more than 6 mm is a wrong pose' in entry['why']
-    assert 'skipped: 1 subject ' in prepare.summary(report, False)
+    assert 'skipped: 1 subject ' in preparation_report.summary(report, False)
     for name in ('F001', 'F004'):
         assert report['subjects'][name]['deviation_mm'] < 6
         maps = [
