@@ -16,7 +16,6 @@ def get_config():
     data.image_size = 128  # Pixels of a crop's side.
     data.plain_share = 0.5  # Share of crops of plain pictures, like own photos; others are hard.
     data.batch_size = 32  # Crops in a step.
-    data.normalization = 'unit'
 
     config.model = model = ml_collections.ConfigDict()
     model.name = 'correspondence'
