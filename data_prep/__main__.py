@@ -28,7 +28,9 @@ _RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners dis
 _DATA_DIR = flags.DEFINE_string('data_dir', 'data', 'Records go to <data_dir>/<data set>.')
 _SUBJECTS = flags.DEFINE_list('subjects', [], 'Only these, such as F001,F002; all if left out.')
 _SPLITS = flags.DEFINE_string(
-    'splits', None, 'CSV subject,split (train, validation, test); default: data_prep/splits.'
+    'splits',
+    None,
+    'CSV subject,split (train, validation, test); default: data_prep/sources/splits.',
 )
 _NEUTRAL = flags.DEFINE_string(
     'neutral', None, 'CSV subject,sequence,frame of neutral scans; overrules the choice.'

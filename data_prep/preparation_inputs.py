@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep import code_key, neutral, sources, splits, subject
-from data_prep.sources import Skipped
+from data_prep import code_key, neutral, sources, subject
+from data_prep.sources import Skipped, splits
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
 

@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 import seqface_jax
-from data_prep import splits
+from data_prep.sources import splits
 from seqface_jax.errors import UserError
 
 _LIBRARIES = ('numpy', 'opencv-python-headless', 'open3d-cpu', 'open3d', 'tensorflow-datasets')

@@ -21,9 +21,10 @@ import shutil
 
 import tqdm
 
-from data_prep import code_key, preparation_inputs, preparation_report, splits, stages
+from data_prep import code_key, preparation_inputs, preparation_report, stages
 from data_prep.registration import ray_casting
-from data_prep.work import beam_workers, work_files, workers
+from data_prep.sources import splits
+from data_prep.work import beam_workers, work_files, worker_pool
 from seqface_jax import files
 from seqface_jax.errors import UserError
 
@@ -62,7 +63,7 @@ def prepare(
     Raises:
         UserError: the inputs are wrong, or nothing of them can be used.
     """
-    pool = workers.Workers(num_workers)
+    pool = worker_pool.Workers(num_workers)
     if beam_options is not None:
         pool = beam_workers.BeamWorkers(beam_options, num_workers)
         raw_dir, data_dir = os.path.abspath(raw_dir), os.path.abspath(data_dir)

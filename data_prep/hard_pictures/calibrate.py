@@ -142,7 +142,7 @@ def _say(line):
     sys.stdout.flush()
 
 
-class Person(NamedTuple):
+class SeenPerson(NamedTuple):
     """A made-up person whose pictures were seen.
 
     Attributes:
@@ -177,7 +177,7 @@ def gather(stream, training, arrays):
             states = {count: after[count] for count in _COUNTS if count in after}
             said = belief.evidence(states[max(states)], own.settings)
             matrix, vector = (np.asarray(part, np.float64) for part in said)
-            made.append(Person(kind, states, face, truth, matrix, vector))
+            made.append(SeenPerson(kind, states, face, truth, matrix, vector))
     return made
 
 
@@ -191,7 +191,7 @@ def measured(people):
 
 
 def crossed(people, arrays, stream_of):
-    """Yields each Person with the Stream whose shared error was learnt from other people."""
+    """Yields each SeenPerson with the Stream whose shared error was learnt from other people."""
     for fold in range(_FOLDS):
         others = [one for k, one in enumerate(people) if k % _FOLDS != fold]
         stream = stream_of(arrays | measured(others))

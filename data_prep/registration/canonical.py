@@ -11,7 +11,7 @@ import numpy as np
 from data_prep.registration import icp, pose_search, ray_casting
 from data_prep.registration.matched_points import ScanPoints
 from data_prep.registration.pose_search import RegistrationError, is_turned
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 # The best turned pose must fit better by this than the best upright one: the right pose fits better
 # than any rival by 0.5 mm, in extreme faces by as good as nothing.
@@ -98,7 +98,7 @@ def _find(scan, template):
     """Finds the best pose, upright or turned.
 
     Returns:
-        (ScanMotion scan -> template, its icp.Fit), and None, or the upright ScanMotion where
+        (ScanMotion scan -> template, its icp.IcpFit), and None, or the upright ScanMotion where
         a turned one fits better, but not clearly.
 
     Raises:
@@ -132,7 +132,7 @@ def nose_likeness(scan, template):
     The relief is the radius without its best quadratic in the angles; the likeness is the
     correlation of both, 1 for the same nose, about 0 where there is none.
     """
-    directions = grid.ray_directions(64)
+    directions = map_grid.ray_directions(64)
     towards = ray_casting.nose_tip(template)
     near = directions @ (towards / np.linalg.norm(towards)) > np.cos(_NOSE_CONE_RAD)
     directions = directions[near]

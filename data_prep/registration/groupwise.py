@@ -4,7 +4,7 @@ import numpy as np
 
 from data_prep.registration import canonical, ray_casting
 from data_prep.registration.scan_motion import IDENTITY
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 _MIN_SUBJECTS = 0.3  # Share of the group that must know a pixel of the mean surface.
 
@@ -40,10 +40,10 @@ def refine(scans, transforms, template, *, rounds=3, map_fn=map):
 def radius_map(scan, transform):
     """Returns the radius of a scan's position map, [S, S] float64, NaN outside its mask."""
     moved = transform.apply_to_scan(scan)
-    radius = ray_casting.cast_radius(moved, grid.ray_directions())
-    points = radius[..., None] * grid.ray_directions()
+    radius = ray_casting.cast_radius(moved, map_grid.ray_directions())
+    points = radius[..., None] * map_grid.ray_directions()
     distance = np.linalg.norm(points - ray_casting.nose_tip(moved), axis=-1)
-    return np.where(distance <= grid.CROP_RADIUS_MM, radius, np.nan)
+    return np.where(distance <= map_grid.CROP_RADIUS_MM, radius, np.nan)
 
 
 def mean_surface(radius_maps):
@@ -61,5 +61,5 @@ def mean_surface(radius_maps):
     total = np.where(middle, radii, 0).sum(axis=0)
     mask = count >= max(1, _MIN_SUBJECTS * len(radii))
     radius = np.where(mask, total / np.maximum(middle.sum(axis=0), 1), 0)
-    points = (radius[..., None] * grid.ray_directions(len(radius))).astype(np.float32)
+    points = (radius[..., None] * map_grid.ray_directions(len(radius))).astype(np.float32)
     return ray_casting.map_surface(points, mask)

@@ -32,7 +32,7 @@ _STIFFNESS = 0.3  # Stiffness of the misfit that is carried into hidden parts.
 _MATCHED_MM = 12.0  # Farther points do not match; in the cost they count as this far.
 
 
-class Fit(NamedTuple):
+class IcpFit(NamedTuple):
     """How well a pose fits: mean misfit of matched points, share of them, capped distance."""
 
     residual_mm: float
@@ -41,7 +41,7 @@ class Fit(NamedTuple):
 
 
 def refine(target, transform, template):
-    """Returns the refined ScanMotion scan -> template, and Fit."""
+    """Returns the refined ScanMotion scan -> template, and IcpFit."""
     fine = matched_points.sample_template(template, _VOXEL_MM)
     placed, size, _ = _icp(transform.inverse(), np.ones(3), fine, target, carry=False)
     placed, _, fit = _icp(placed, size, fine, target, carry=True)
@@ -88,7 +88,7 @@ def _icp(start, size, source, target, *, carry):
             counts in every scan alike. It needs a start near the right pose.
 
     Returns:
-        ScanMotion template -> scan, size [3] and Fit.
+        ScanMotion template -> scan, size [3] and IcpFit.
     """
     rotation, translation = start.rotation, start.translation
     middle = source.weights @ source.positions / source.weights.sum()
@@ -126,7 +126,7 @@ def _fit(source, misfit, distance, trust):
     share = source.weights / source.weights.sum()
     used = share * trust
     capped = np.where(trust > 0, np.minimum(distance, _MATCHED_MM), _MATCHED_MM)
-    return Fit(
+    return IcpFit(
         residual_mm=float((used * np.abs(misfit)).sum() / max(used.sum(), 1e-9)),
         matched=float(share[(trust > 0) & (distance < _MATCHED_MM)].sum()),
         cost_mm=float(share @ capped),

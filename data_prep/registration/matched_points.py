@@ -13,8 +13,7 @@ from scipy.spatial import cKDTree
 
 from data_prep.registration import ray_casting
 from data_prep.scans import cleaning
-from seqface_jax.geometry import position_map as grid
-from seqface_jax.geometry import surface
+from seqface_jax.geometry import map_grid, surface
 
 # A template point counts fully up to this distance from the nose tip, above and below it.
 _FULL_WEIGHT_MM, _FADE_MM = 55.0, 25.0
@@ -45,7 +44,7 @@ def sample_template(template, voxel_mm):
     nose = ray_casting.nose_tip(template)
     vertices = template.vertices.astype(np.float64)
     area = _vertex_areas(vertices, template.triangles)
-    near = np.linalg.norm(vertices - nose, axis=1) <= grid.CROP_RADIUS_MM
+    near = np.linalg.norm(vertices - nose, axis=1) <= map_grid.CROP_RADIUS_MM
     inside = (area > 0) & near & (vertices[:, 2] > 0)
     normals = surface.vertex_normals(vertices, template.triangles, smoothing=2)[inside]
     vertices, area = vertices[inside], area[inside]

@@ -9,9 +9,8 @@ a scan: identities are only as good as the fit.
 
 import re
 
-from data_prep import splits
 from data_prep.scans import morphable_model
-from data_prep.sources import RawFrame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout, splits
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 _FOLDER = re.compile(rf'(?:{"|".join(FOLDERS)})(?:_Flip)?', re.IGNORECASE)

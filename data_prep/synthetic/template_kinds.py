@@ -22,7 +22,7 @@ from data_prep.synthetic import (
     template_mesh,
     template_transfer,
 )
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 from seqface_jax import command_line, errors, files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from seqface_jax.geometry.alignment import RigidTransform
 
 DISTANCE_MM = 1000.0  # Distance of camera and face where the focal length is not known.
@@ -118,7 +118,7 @@ def likeness(photo, pose):
     learnt = known()
     points, looks = learnt['points'].astype(np.float64), learnt['looks'][::2, ::2]
     seen = pose.transform.apply(points.reshape(-1, 3)).reshape(points.shape)
-    normals = position_map.normals(points) @ pose.transform.rotation.T
+    normals = map_grid.normals(points) @ pose.transform.rotation.T
     cosine = -(normals * seen).sum(axis=-1) / np.linalg.norm(seen, axis=-1)
     weights = np.clip((cosine - 0.3) / 0.2, 0, 1).astype(np.float32)
     weights[: len(points) // 6] = weights[-len(points) // 7 :] = 0  # Hair, and below the chin.

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax.geometry import position_map, rendering
-from seqface_jax.photos import pose_fitting as pose_lib
+from seqface_jax.geometry import map_grid, rendering
+from seqface_jax.photos import pose_fitting
 
 SIZE = 512  # Texels, both ways, unless told.
 _MAP_MM = 270.0  # What the map spans on a face, about, either way.
@@ -52,7 +52,7 @@ def map_of(vertices, mask):
         vertices: [V, 3] mm, in the order of the mask's pixels.
         mask: [S, S] bool.
     """
-    directions = position_map.ray_directions(len(mask))
+    directions = map_grid.ray_directions(len(mask))
     radius = np.zeros(mask.shape, np.float32)
     radius[mask] = (np.asarray(vertices) * directions[mask]).sum(-1)
     points = fill(radius[..., None], mask.astype(np.float32)) * directions
@@ -74,7 +74,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Returns:
         Texture.
     """
-    if pose.score < pose_lib.MIN_SCORE:
+    if pose.score < pose_fitting.MIN_SCORE:
         return texture
     size = len(texture.weights)
     trust = np.zeros(mask.shape, np.float32)
@@ -84,7 +84,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     photo, pose = _at_texel_scale(photo, pose, size)
     place = pose.project(texels)
     seen = pose.transform.apply(texels)
-    normals = position_map.normals(texels.astype(np.float64)) @ pose.transform.rotation.T
+    normals = map_grid.normals(texels.astype(np.float64)) @ pose.transform.rotation.T
     towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
     facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
     height, width = photo.shape[:2]
@@ -109,7 +109,7 @@ def finish(texture):
     return np.clip(np.round(fill(mean, known)), 0, 255).astype(np.uint8)
 
 
-def looks(texture, size=position_map.SIZE):
+def looks(texture, size=map_grid.SIZE):
     """Returns brightness at the map's pixels, [size, size] float32, NaN where nothing was seen."""
     mean = texture.colors / np.maximum(texture.weights, 1e-12)[..., None]
     gray = np.where(texture.weights > _KNOWN, mean.mean(-1), np.nan).astype(np.float32)
@@ -150,7 +150,7 @@ def fill(values, known):
 def _to_texels(field, size):
     """Returns a field of the map, [M, M, ...] float32, at the middles of texels, [size, size, ...].
 
-    The map's first pixel lies on the texture's edge (position_map.grid_uv).
+    The map's first pixel lies on the texture's edge (map_grid.grid_uv).
     """
     place = ((np.arange(size) + 0.5) / size * (len(field) - 1)).astype(np.float32)
     x, y = np.meshgrid(place, place)
@@ -165,16 +165,16 @@ def _at_texel_scale(photo, pose, size):
         return photo, pose
     height, width = (max(1, round(side * zoom)) for side in photo.shape[:2])
     ratio = np.array([width / photo.shape[1], height / photo.shape[0]])
-    camera = pose_lib.Camera(pose.camera.focal_px * ratio.mean(), pose.camera.centre * ratio)
+    camera = pose_fitting.Camera(pose.camera.focal_px * ratio.mean(), pose.camera.centre * ratio)
     photo = cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA)
     return photo, pose._replace(camera=camera)
 
 
 def _hidden(pose, seen, points, mask):
     """Returns which texels, seen [S, S, 3] mm in the camera's frame, lie behind the face."""
-    triangles = position_map.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     moved = pose.transform.apply(np.asarray(points, np.float64).reshape(-1, 3))
-    square = pose_lib.square_of(pose)
+    square = pose_fitting.square_of(pose)
     zoom = _DEPTH_PX / (square[2] - square[0])
     screen = (pose.camera.project(moved) - square[:2]) * zoom
     pixel, triangle, weights = rendering.fragments(screen, moved[:, 2], triangles, _DEPTH_PX)

@@ -5,7 +5,7 @@ import pytest
 
 from configs import correspondence, default
 from seqface_jax import checkpoints, evaluate, train
-from seqface_jax.correspondence import training
+from seqface_jax.correspondence import network_training
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.evaluation import split_evaluation
 from seqface_jax.training import cpu_devices
@@ -56,7 +56,7 @@ def test_every_option_of_the_flagship_is_read(tmp_path, monkeypatch):
     config = small_pictures.config(tmp_path)
     config.train.num_steps = 4
     found = config_reads.record(config, monkeypatch.setattr)
-    training.train(config, str(tmp_path / 'run'), stop_after=1)
+    network_training.train(config, str(tmp_path / 'run'), stop_after=1)
     checkpoints.load(str(tmp_path / 'run'), 'latest')
     left = set(config_reads.leaves(correspondence.get_config())) - found
     # The network refuses fields of its section that it does not have.

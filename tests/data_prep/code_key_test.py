@@ -38,7 +38,7 @@ def test_every_module_that_reading_imports_is_part_of_it():
 
 def test_a_source_is_part_of_its_own_data_set_only():
     own = _names(*preparation_inputs.READERS, sources.module_of('florence'))
-    assert os.path.join('data_prep', 'sources', 'florence.py') in own
+    assert os.path.join('data_prep', 'sources', 'florence_scans.py') in own
     assert os.path.join('data_prep', 'sources', 'folder.py') not in own
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_prep import prepare, sources, splits, stages
+from data_prep import prepare, sources, stages
+from data_prep.sources import splits
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
 

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep import preparation_inputs, preparation_report, prepare, records, stages
-from data_prep import subject as subject_lib
+from data_prep import preparation_inputs, preparation_report, prepare, records, stages, subject
 from data_prep.registration import canonical, pose_outliers, scan_motion
 from data_prep.scans import scan_io
 from data_prep.work import work_files
@@ -96,8 +95,8 @@ def test_every_frame_and_subject_of_the_tree_is_in_the_records(prepared):
 
 def test_the_neutral_scan_that_is_chosen_has_no_expression(prepared, tree):
     _, report = prepared
-    for subject, row in report['subjects'].items():
-        truth = np.load(tree / 'truth' / f'{subject}.npz')
+    for name, row in report['subjects'].items():
+        truth = np.load(tree / 'truth' / f'{name}.npz')
         sequence, frame = row['neutral']
         place = (truth['sequences'] == sequence) & (truth['frames'] == frame)
         assert truth['expression_weights'][place].max() < 1e-9
@@ -137,7 +136,7 @@ def test_the_number_of_workers_changes_nothing(prepared, tree, tmp_path):
 
 def test_a_stopped_run_goes_on_with_what_is_left(prepared, tree, tmp_path, monkeypatch):
     done = []
-    read = subject_lib.read
+    read = subject.read
 
     def read_two(task):
         if len(done) == 2:
@@ -145,7 +144,7 @@ def test_a_stopped_run_goes_on_with_what_is_left(prepared, tree, tmp_path, monke
         read(task)
         done.append(task.subject.id)
 
-    monkeypatch.setattr(subject_lib, 'read', read_two)
+    monkeypatch.setattr(subject, 'read', read_two)
     with pytest.raises(KeyboardInterrupt):
         _prepare(tree, tmp_path)
     assert not (tmp_path / 'bu4dfe').exists()
@@ -161,13 +160,13 @@ def test_only_a_subject_whose_files_changed_is_read_again(prepared, tree, tmp_pa
     raw_dir = shutil.copytree(tree, tmp_path / 'raw')  # Keeps sizes and times.
     os.remove(raw_dir / 'F003' / 'Sad' / '001.jpg')
     done = []
-    read = subject_lib.read
+    read = subject.read
 
     def counted_read(task):
         done.append(task.subject.id)
         read(task)
 
-    monkeypatch.setattr(subject_lib, 'read', counted_read)
+    monkeypatch.setattr(subject, 'read', counted_read)
     report, up_to_date = _prepare(raw_dir, data_dir)
     assert not up_to_date
     assert done == ['F003']
@@ -446,7 +445,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
 ):
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
     turn = scan_motion.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
-    register, read = canonical.register, subject_lib.read
+    register, read = canonical.register, subject.read
 
     def read_turned(task):
         with monkeypatch.context() as patch:
@@ -458,7 +457,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
                 )
             read(task)
 
-    monkeypatch.setattr(subject_lib, 'read', read_turned)
+    monkeypatch.setattr(subject, 'read', read_turned)
     monkeypatch.setattr(pose_outliers, 'MIN_GROUP', 3)
     monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
     report, _ = _prepare(tree, tmp_path / 'data')

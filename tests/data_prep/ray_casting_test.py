@@ -6,7 +6,7 @@ from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 from tests.helpers.simulated_scan import scan_of, true_face
 
 
@@ -30,7 +30,7 @@ def _sphere(radius=90.0, side=120):
 
 
 def test_directions_run_from_the_right_to_the_left_and_from_top_to_bottom():
-    directions = grid.ray_directions(5)
+    directions = map_grid.ray_directions(5)
     np.testing.assert_allclose(directions[2, 2], [0, 0, 1], atol=1e-12)
     assert directions[2, 0, 0] < 0 < directions[2, 4, 0]
     assert directions[0, 2, 1] > 0 > directions[4, 2, 1]
@@ -38,26 +38,26 @@ def test_directions_run_from_the_right_to_the_left_and_from_top_to_bottom():
 
 
 def test_triangles_of_the_grid_face_outwards_and_need_three_valid_corners():
-    points = 90 * grid.ray_directions(9).reshape(-1, 3)
+    points = 90 * map_grid.ray_directions(9).reshape(-1, 3)
     mask = np.ones((9, 9), bool)
-    triangles = grid.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     a, b, c = np.moveaxis(points[triangles], 1, 0)
     assert (((np.cross(b - a, c - a)) * (a + b + c)).sum(axis=1) > 0).all()
     assert len(triangles) == 2 * 8 * 8
     mask[4, 4] = False
-    assert len(grid.grid_triangles(mask)) == 2 * 8 * 8 - 6
-    assert 40 not in grid.grid_triangles(mask)
+    assert len(map_grid.grid_triangles(mask)) == 2 * 8 * 8 - 6
+    assert 40 not in map_grid.grid_triangles(mask)
 
 
 def test_texture_coordinates_begin_at_the_upper_left():
-    uv = grid.grid_uv(3)
+    uv = map_grid.grid_uv(3)
     np.testing.assert_array_equal(uv[[0, 2, 8]], [[0, 1], [1, 1], [1, 0]])
 
 
 def test_every_pixel_of_a_sphere_is_its_radius_along_its_ray():
     points, mask = ray_casting.position_map(_sphere(), size=32)
     assert points.dtype == np.float32 and points.shape == (32, 32, 3)
-    np.testing.assert_allclose(points[mask], 90 * grid.ray_directions(32)[mask], atol=0.2)
+    np.testing.assert_allclose(points[mask], 90 * map_grid.ray_directions(32)[mask], atol=0.2)
     nose = np.linalg.norm(points - [0, 0, 90], axis=-1)
     assert nose[mask].max() <= 95.3 and nose[~mask].min() > 94.5
 
@@ -68,7 +68,7 @@ def test_the_outermost_surface_counts_and_what_lies_behind_the_origin_does_not()
         np.concatenate([inner.vertices, outer.vertices]),
         np.concatenate([inner.triangles, outer.triangles + len(inner.vertices)]),
     )
-    directions = grid.ray_directions(8)
+    directions = map_grid.ray_directions(8)
     np.testing.assert_allclose(ray_casting.cast_radius(both, directions), 90, atol=0.2)
     behind = outer.triangles[outer.vertices[outer.triangles][..., 2].max(axis=1) < -5]
     behind = Scan(outer.vertices, behind)

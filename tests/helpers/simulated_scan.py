@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from data_prep.registration import ray_casting, scan_motion
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 
 
 def true_face(seed):

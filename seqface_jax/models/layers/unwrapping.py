@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax.geometry import position_map, sampling
+from seqface_jax.geometry import map_grid, sampling
 from seqface_jax.photos import pose_regression
 from seqface_jax.photos.oriented_gradients import OrientedGradients
 
@@ -201,7 +201,7 @@ def project(mean_map, rotation, centre):
     """
     # Plane by plane: matrices of 3 x 3 are what a CPU is slow at.
     offset = jnp.moveaxis(mean_map - pose_regression.CENTRE, -1, 0)
-    normal = jnp.moveaxis(position_map.normals(jnp.asarray(mean_map)), -1, 0)
+    normal = jnp.moveaxis(map_grid.normals(jnp.asarray(mean_map)), -1, 0)
 
     def turn(vectors, axis):
         return sum(rotation[:, axis, j, None, None] * vectors[j] for j in range(3))
