@@ -75,10 +75,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
     for person, sightings in enumerate(arrays['sightings']):
         state, after = stream.initial_state(), {'rotation': []}
         for number, sighting in enumerate(sightings[: max(counts)], start=1):
-            # The lens is known as well as that of a photo is.
-            off = rng.normal(0, FOCAL_DEVIATION)
-            focal = np.log(arrays['focal'][person, number - 1]) + off
-            lens = flagship.Lens(arrays['middle'][person, number - 1], focal, FOCAL_DEVIATION)
+            lens = lens_of(arrays, person, number - 1, rng)
             image = arrays['images'][person, number - 1]
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
             after['rotation'].append(np.asarray(fit.rotation))
@@ -86,6 +83,12 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
                 after[number] = state
         out.append(after)
     return out
+
+
+def lens_of(arrays, person, number, rng):
+    """Returns the flagship.Lens of a made-up picture, known as well as that of a photo is."""
+    focal = np.log(arrays['focal'][person, number]) + rng.normal(0, FOCAL_DEVIATION)
+    return flagship.Lens(arrays['middle'][person, number], focal, FOCAL_DEVIATION)
 
 
 def read(stream, state):
