@@ -2,8 +2,8 @@
 
 python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
 
-writes seqface_jax/photos/pose_refinement.npz: linear regressions, one after the other, from the
-oriented gradients of the mean face unwrapped at a pose to what that pose lacks
+writes seqface_jax/models/layers/pose_refinement.npz: linear regressions, one after the other, from
+the oriented gradients of the mean face unwrapped at a pose to what that pose lacks
 (models/layers/unwrapping.py). The supervised descent method of Xiong and De la Torre, 2013, learnt
 by ridge regression on photos of synthetic people, half of them made of ICT-FaceKit's face (MIT
 licence) where its folder is given.
@@ -134,9 +134,7 @@ def main(argv):
     person = np.repeat(range(len(drawn)), [len(crops) for crops, _ in drawn])
     crops, answers = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     arrays, lines = learn(crops, answers, person >= 0.9 * values.people, values.regressions)
-    np.savez_compressed(
-        pathlib.Path(pose_regression.__file__).parent / 'pose_refinement.npz', **arrays
-    )
+    np.savez_compressed(pathlib.Path(unwrapping.__file__).parent / 'pose_refinement.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 

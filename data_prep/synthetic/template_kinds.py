@@ -3,7 +3,7 @@
     python -m data_prep.synthetic.template_kinds --ict_dir=FaceXModel --makehuman=head.npz \\
         --out=kinds.npz
 
-The registration takes about a minute; template_people.py draws people from the file.
+The registration takes about a minute; hard_pictures/workers.py draws people from the file.
 """
 
 import pathlib

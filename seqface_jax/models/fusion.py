@@ -29,10 +29,10 @@ from seqface_jax.geometry import map_grid
 from seqface_jax.models import fields, whitening
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.models.layers.conv_lstm import ConvLSTM
+from seqface_jax.models.layers.oriented_gradients import OrientedGradients
 from seqface_jax.models.linear_face import expression_components, radial_components
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import VARIANCE_SCALE, SequenceModel
-from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,

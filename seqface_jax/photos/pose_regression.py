@@ -27,7 +27,7 @@ SQUARE_MM = 220.0  # Side of the crop that is looked at, on the face.
 LEVEL_PX = 4  # Pixels of a map of 64 x 64 over which brightness is compared.
 CROP_PX = 64  # Side of that crop for the regressions.
 DIRECTIONS, CELL_PX = 8, 4  # Settings of their oriented gradients, which are as those of
-BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # models.oriented_gradients.
+BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # layers.oriented_gradients.
 
 
 class Camera(NamedTuple):
@@ -201,7 +201,7 @@ def answer_of(pose, square):
 def gradients(crops):
     """Returns the oriented gradients of crops [N, 64, 64, 3] uint8, [N, 2048] float32.
 
-    Those of models.oriented_gradients.OrientedGradients, without a device: preparation looks at
+    Those of layers.oriented_gradients.OrientedGradients, without a device: preparation looks at
     photos in many processes, none of which should take one.
     """
     gray = crops.astype(np.float32).mean(axis=-1) / 255

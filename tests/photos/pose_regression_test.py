@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from seqface_jax.geometry import surface
+from seqface_jax.models.layers.oriented_gradients import OrientedGradients
 from seqface_jax.photos import pose_regression
-from seqface_jax.photos.oriented_gradients import OrientedGradients
 from tests.helpers import bumpy_face
 from tests.helpers.posed_photo import CAMERA, photograph, pose_at
 
