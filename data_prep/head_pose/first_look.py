@@ -85,8 +85,7 @@ def photos(person, count, rng):
     """Yields photos of a person and the Pose in each.
 
     Yields:
-        photo [H, W, 3] uint8 and Pose; heads turn, faces move, lights and distance
-        change.
+        photo [H, W, 3] uint8 and Pose; heads turn, faces move, lights and distance change.
     """
     distance = np.exp(rng.uniform(*np.log(_DISTANCES_MM)))
     focal = _HEIGHT_PX * distance / rng.uniform(*_SEEN_MM)

@@ -53,9 +53,8 @@ def examples(number, count, ict_dir):
             if np.abs(answer[3:5]).max() < _LOST:
                 pictures.append(crops.cut_out(photo, box, pose_regression.CROP_PX))
                 answers.append(answer)
-    return np.array(pictures).reshape(
-        -1, pose_regression.CROP_PX, pose_regression.CROP_PX, 3
-    ), np.array(answers)
+    side = pose_regression.CROP_PX
+    return np.array(pictures).reshape(-1, side, side, 3), np.array(answers)
 
 
 def learn(crops, answers, is_left_out, count):

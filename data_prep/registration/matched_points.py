@@ -15,7 +15,7 @@ from data_prep.registration import ray_casting
 from data_prep.scans import cleaning
 from seqface_jax.geometry import map_grid, surface
 
-# A template point counts fully up to this distance from the nose tip, above and below it.
+# A template point counts fully so near to the nose tip, and so far above and below it.
 _FULL_WEIGHT_MM, _FADE_MM = 55.0, 25.0
 _UP_MM, _DOWN_MM, _EDGE_FADE_MM = 28.0, 58.0, 8.0
 # Weight of the nose tip, less 1, in choosing a start, in finding the pose, and in the last stage.
