@@ -55,7 +55,7 @@ def main(argv):
     from seqface_jax import evaluate
 
     cv2.setNumThreads(1)  # The readers of records are threads already.
-    options = evaluate.Options(
+    options = evaluate.EvaluationOptions(
         frames=_numbers(_FRAMES.value),
         splits=_SPLITS.value,
         checkpoints=_checkpoints(_CHECKPOINTS.value),
@@ -90,18 +90,20 @@ def _score_on_scans():
 
 
 def _score_on_people(given, workdirs, folder, options):
-    from data_prep.sources import scanned_people as source
+    from data_prep.sources import scanned_people
     from seqface_jax import real_people
 
-    people = [functools.partial(source.read, path) for path in source.find(given).values()]
+    people = [
+        functools.partial(scanned_people.read, path) for path in scanned_people.find(given).values()
+    ]
     return real_people.evaluate(workdirs, people, folder, **options)
 
 
 def _score_on_now(given, workdirs, folder, options):
-    from data_prep.sources import now_files as source
+    from data_prep.sources import now_files
     from seqface_jax import now_challenge
 
-    people = [functools.partial(source.read, own) for own in source.find(given)]
+    people = [functools.partial(now_files.read, own) for own in now_files.find(given)]
     return now_challenge.evaluate(workdirs, people, folder, **options)
 
 

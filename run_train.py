@@ -50,9 +50,9 @@ def main(argv):
     name = os.path.splitext(os.path.basename(path))[0]
     workdir = _WORKDIR.value or os.path.join('runs', name)
     if _CONFIG.value.model.name == 'correspondence':
-        from seqface_jax.correspondence import training
+        from seqface_jax.correspondence import network_training
 
-        training.train(_CONFIG.value, workdir)
+        network_training.train(_CONFIG.value, workdir)
         return
     if _COORDINATOR.value is None:
         cpu_devices.set_up(_CONFIG.value)

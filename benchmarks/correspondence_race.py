@@ -51,10 +51,10 @@ def make_inputs(config, seed=0):
         seed: of both.
 
     Returns:
-        variables as of Flax, and a batch as objective.losses takes it.
+        variables as of Flax, and a batch as point_losses.losses takes it.
     """
     from seqface_jax import checkpoints, models
-    from seqface_jax.correspondence import objective
+    from seqface_jax.correspondence import point_losses
 
     size, count, rng = config.data.image_size, config.data.batch_size, np.random.default_rng(seed)
     points, num_layouts = config.model.num_points, config.model.num_layouts
@@ -68,7 +68,7 @@ def make_inputs(config, seed=0):
         'seen': (rng.random((count, points)) < 0.8).astype(np.float32),
         'is_face': (np.arange(count) % 8 > 0).astype(np.float32),
     }
-    batch |= objective.draw_starts(rng, count, layouts)
+    batch |= point_losses.draw_starts(rng, count, layouts)
     constants = {'layout_mean': mean, 'layouts': layouts}
     return {'params': variables['params'], 'constants': constants}, batch
 
@@ -79,17 +79,19 @@ def our_step(config, variables, batch):
     import jax.numpy as jnp
 
     from seqface_jax import models
-    from seqface_jax.correspondence import training
+    from seqface_jax.correspondence import network_training
 
     model = models.create(config.model, config.data.image_size)
-    tx = training.optimizer(config)
+    tx = network_training.optimizer(config)
     params = jax.tree.map(jnp.asarray, variables['params'])
     given = {'params': params} | _constants(variables)
     first = float(_our_loss(config, model, given, batch))
     state = {'params': params, 'ema': jax.tree.map(jnp.copy, params), 'opt_state': tx.init(params)}
     state |= _constants(variables) | {'step': jnp.zeros((), jnp.int32)}
     key = jax.random.key(0)
-    step = jax.jit(functools.partial(training.train_step, config, model, tx), donate_argnums=0)
+    step = jax.jit(
+        functools.partial(network_training.train_step, config, model, tx), donate_argnums=0
+    )
     own = batch | {'frames': np.uint8(255 * batch['frames'])}  # As they come from the disk.
 
     def run():
@@ -110,10 +112,10 @@ def _constants(variables):
 def _our_loss(config, model, variables, batch):
     import jax
 
-    from seqface_jax.correspondence import objective
+    from seqface_jax.correspondence import point_losses
 
     weights = config.train.loss_weights
-    return jax.jit(lambda v, b: objective.losses(model, v, b, weights)[0])(variables, batch)
+    return jax.jit(lambda v, b: point_losses.losses(model, v, b, weights)[0])(variables, batch)
 
 
 def build_keras(config, variables, batch):

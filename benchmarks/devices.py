@@ -28,12 +28,12 @@ TOLERANCE = 1e-4  # Largest relative difference of the first step's loss.
 
 def make_batch(config):
     """Returns a batch of random frames and of targets near a sphere of 90 mm."""
-    from seqface_jax.geometry import position_map
+    from seqface_jax.geometry import map_grid
     from seqface_jax.training import objective
 
     rng = np.random.default_rng(0)
     size, count, num_frames = config.data.image_size, config.data.batch_size, config.data.num_frames
-    sphere = 90 * position_map.ray_directions().astype(np.float32)
+    sphere = 90 * map_grid.ray_directions().astype(np.float32)
     maps = sphere * rng.uniform(0.9, 1.1, (count, *sphere.shape[:2], 1)).astype(np.float32)
     batch = {
         'frames': rng.integers(0, 256, (count, num_frames, size, size, 3), np.uint8),

@@ -1,19 +1,19 @@
 """The correspondence network and its loss in Keras, layer by layer, for the race of training steps.
 
 Written with Keras's layers and operations as a person would who trains it in Keras; the names of
-the layers are those of models/correspondence.py, whose docstrings say what each does.
+the layers are those of models/correspondence_network.py, whose docstrings say what each does.
 """
 
 import keras
 import numpy as np
 from keras import layers, ops
 
-from seqface_jax.correspondence import objective
-from seqface_jax.models import correspondence
+from seqface_jax.correspondence import point_losses
+from seqface_jax.models import correspondence_network
 from seqface_jax.models.layers.norm import EPSILON, GROUPS
 
 _FLAX_LAYER_NORM_EPSILON = 1e-6
-_ROBUST = 3.0  # Standard deviations; as in correspondence/objective.py.
+_ROBUST = 3.0  # Standard deviations; as in correspondence/point_losses.py.
 _MAX_LOG = 4.0
 
 
@@ -66,7 +66,7 @@ class KerasNetwork(keras.Model):
 
     def look(self, frames):
         """Returns local features and the first answer: places, factors (a, b, c), seen, face."""
-        x = self.stem(_space_to_depth(frames * 2 - 1, correspondence.STRIDE))
+        x = self.stem(_space_to_depth(frames * 2 - 1, correspondence_network.STRIDE))
         maps = []
         for k, stage in enumerate(self.stages):
             if k:
@@ -82,7 +82,7 @@ class KerasNetwork(keras.Model):
         hidden = ops.relu(self.head_norm(self.head(squeezed)))
         layout = ops.tensordot(self.layout_head(hidden), self.layouts, 1)
         rest = ops.reshape(self.point_head(hidden), (x.shape[0], self.num_points, 6))
-        places = self.layout_mean + layout + correspondence.UNIT * rest[..., :2]
+        places = self.layout_mean + layout + correspondence_network.UNIT * rest[..., :2]
         return local, (places, _factor(rest[..., 2:5]), rest[..., 5], self.face_head(hidden)[:, 0])
 
     def correct(self, local, start, chosen):
@@ -90,21 +90,21 @@ class KerasNetwork(keras.Model):
         x = ops.concatenate([_read_patches(local, start), self.embedding(chosen)], -1)
         x = ops.relu(self.local_second(ops.relu(self.local_first(x))))
         rest = self.local_out(x)
-        places = start + correspondence.UNIT * rest[..., :2]
+        places = start + correspondence_network.UNIT * rest[..., :2]
         return places, _factor(rest[..., 2:5]), rest[..., 5]
 
 
 def loss(network, batch, weights):
-    """Returns the loss of objective.losses.
+    """Returns the loss of point_losses.losses.
 
     Args:
         network: KerasNetwork.
-        batch: dict of tensors, as for objective.losses.
+        batch: dict of tensors, as for point_losses.losses.
         weights: train.loss_weights of the config.
     """
     is_face, seen = batch['is_face'], batch['seen']
     local, (places, factor, seen_logit, face) = network.look(batch['frames'])
-    weight = is_face[:, None] * ops.where(seen > 0, 1.0, objective.HIDDEN_WEIGHT)
+    weight = is_face[:, None] * ops.where(seen > 0, 1.0, point_losses.HIDDEN_WEIGHT)
     nll, distance = _point_losses(places, factor, batch['places'])
     chosen = batch['chosen']
     begin = batch['places'] + batch['from_answer'] * (places - batch['places'])
@@ -161,7 +161,9 @@ def _space_to_depth(x, block):
 def _factor(raw):
     """Returns the numbers a, b and c of the factor [[a, 0], [c, b]], in 1 / crop side."""
     a, b = (ops.exp(ops.clip(raw[..., k] - 1.0, -_MAX_LOG, _MAX_LOG)) for k in (0, 1))
-    return tuple(value / correspondence.UNIT for value in (a, b, raw[..., 2] * ops.sqrt(a * b)))
+    return tuple(
+        value / correspondence_network.UNIT for value in (a, b, raw[..., 2] * ops.sqrt(a * b))
+    )
 
 
 def _read_patches(local, places):
@@ -169,7 +171,7 @@ def _read_patches(local, places):
     at = places * size - 0.5
     low = ops.floor(ops.clip(at, -8.0, size + 7.0))
     share = ops.clip(at - low, 0.0, 1.0)
-    reach = correspondence.REACH
+    reach = correspondence_network.REACH
     index = ops.cast(low, 'int32')[..., None] + ops.arange(-reach, reach + 2)
     index = ops.clip(index, 0, size - 1)
     flat = index[..., 1, :, None] * size + index[..., 0, None, :]
@@ -184,10 +186,10 @@ def _read_patches(local, places):
 def _layout_loss(layouts, places, truth):
     squared_norms = np.square(layouts).sum((1, 2)) + 1e-12
     size = np.sqrt(squared_norms / layouts.shape[1])
-    weights = size / (size + objective.LAYOUT_SIZE)
+    weights = size / (size + point_losses.LAYOUT_SIZE)
     flat = (layouts / squared_norms[:, None, None]).reshape(len(layouts), -1).T
     off = ops.matmul(ops.reshape(places - truth, (places.shape[0], -1)), flat)
-    soft = ops.sqrt(ops.square(off) + objective.LAYOUT_SOFT**2) - objective.LAYOUT_SOFT
+    soft = ops.sqrt(ops.square(off) + point_losses.LAYOUT_SOFT**2) - point_losses.LAYOUT_SOFT
     return ops.sum(soft * (weights / weights.sum()), 1)
 
 

@@ -41,106 +41,142 @@ class Layer(NamedTuple):
 
 def layers(image_size):
     """Returns the layers at a size of the frames, in pixels."""
-    import jax
+    return [
+        *_convolutions(image_size),
+        _transposed_convolution(image_size // 4),
+        *(
+            _conv_lstm(side, channels, features)
+            for side, channels, features in ((image_size, 3, 32), (image_size // 16, 96, 128))
+        ),
+    ]
 
-    from seqface_jax.models.layers import conv, conv_lstm, decoders
+
+def _convolutions(image_size):
+    """Returns the layers of seqface_jax/models/layers/conv.py."""
+    from seqface_jax.models.layers import conv
 
     count = SEQUENCES * FRAMES
-
-    def xla_depthwise(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-            feature_group_count=x.shape[-1],
-        )  # fmt: skip
-
-    def shifted_sum(x, kernel):
-        weights = kernel.reshape(9, -1)
-        views = conv.shifted_views(x, (3, 3))
-        return sum(view * weight for view, weight in zip(views, weights, strict=True))
-
-    def one_product(x, kernel):
-        views = conv.shifted_views(x, kernel.shape[:2])
-        return jax.numpy.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
-
-    def dilated(x, kernel):
-        return jax.lax.conv_transpose(x, kernel, (2, 2), 'SAME', transpose_kernel=True)
-
-    def lstm(is_late, unroll):
-        class Form(conv_lstm.ConvLSTM):
-            def is_kernel_late(self, x, state):
-                return super().is_kernel_late(x, state) if is_late is None else is_late
-
-        def run(x, kernel, recurrent, bias):
-            module = Form(kernel.shape[-1] // 4, stride=2, scan_unroll=unroll)
-            cell = {'kernel': kernel, 'recurrent_kernel': recurrent, 'bias': bias}
-            return module.apply({'params': {'cell': cell}}, x)[1]
-
-        return run
-
-    found = []
-    for side, channels, features in (
-        (image_size // 2, 32, 128),
-        (image_size // 16, 96, 512),
-        (image_size // 32, 320, 1280),
-    ):
-        found.append(
-            Layer(
-                f'3 x 3 convolution, {side} x {side}, {channels} to {features} channels',
-                ((count, side, side, channels), (3, 3, channels, features)),
-                {
-                    "XLA's": conv.convolve_by_xla,
-                    "kernel's gradient as products": conv.convolve_with_own_gradient,
-                    'one product': one_product,
-                },
-                conv.convolve,
-            )
-        )
-    side = image_size // 4
-    found.append(
+    full = [
         Layer(
-            f'1 x 1 convolution, {side} x {side}, 144 to 24 channels',
-            ((count, side, side, 144), (1, 1, 144, 24)),
-            {"XLA's": conv.convolve_by_xla, 'one product': one_product},
+            f'3 x 3 convolution, {side} x {side}, {channels} to {features} channels',
+            ((count, side, side, channels), (3, 3, channels, features)),
+            {
+                "XLA's": conv.convolve_by_xla,
+                "kernel's gradient as products": conv.convolve_with_own_gradient,
+                'one product': _one_product,
+            },
             conv.convolve,
         )
-    )
-    found.append(
-        Layer(
-            f'depthwise 3 x 3 convolution, {side} x {side}, 144 channels',
-            ((count, side, side, 144), (3, 3, 1, 144)),
-            {
-                "XLA's": xla_depthwise,
-                'sum of shifted images': shifted_sum,
-                'the same, gradient of its own': conv.depthwise_convolve,
-            },
-            conv.depthwise_convolve,
+        for side, channels, features in (
+            (image_size // 2, 32, 128),
+            (image_size // 16, 96, 512),
+            (image_size // 32, 320, 1280),
         )
+    ]
+    side = image_size // 4
+    pointwise = Layer(
+        f'1 x 1 convolution, {side} x {side}, 144 to 24 channels',
+        ((count, side, side, 144), (1, 1, 144, 24)),
+        {"XLA's": conv.convolve_by_xla, 'one product': _one_product},
+        conv.convolve,
     )
-    found.append(
-        Layer(
-            f'4 x 4 transposed convolution, {side} x {side} to twice that, 128 to 64 channels',
-            ((count, side, side, 128), (4, 4, 64, 128)),
-            {'dilated': dilated, 'four sub-pixel ones': decoders.sub_pixel_conv_transpose},
-            decoders.sub_pixel_conv_transpose,
-        )
+    depthwise = Layer(
+        f'depthwise 3 x 3 convolution, {side} x {side}, 144 channels',
+        ((count, side, side, 144), (3, 3, 1, 144)),
+        {
+            "XLA's": _xla_depthwise,
+            'sum of shifted images': _shifted_sum,
+            'the same, gradient of its own': conv.depthwise_convolve,
+        },
+        conv.depthwise_convolve,
     )
-    for side, channels, features in ((image_size, 3, 32), (image_size // 16, 96, 128)):
-        shape = (SEQUENCES, FRAMES, side, side, channels)
-        width = 4 * features
-        found.append(
-            Layer(
-                f'ConvLSTM, {side} x {side} to half of that, {channels} to {features} channels',
-                (shape, (3, 3, channels, width), (3, 3, features, width), (width,)),
-                {
-                    'loop': lstm(False, 1),
-                    'unrolled': lstm(False, FRAMES),
-                    'loop, kernels after it': lstm(True, 1),
-                    'unrolled, kernels after it': lstm(True, FRAMES),
-                },
-                lstm(None, 0),
-            )
-        )
-    return found
+    return [*full, pointwise, depthwise]
+
+
+def _transposed_convolution(side):
+    """Returns the layer of seqface_jax/models/layers/decoders.py."""
+    from seqface_jax.models.layers import decoders
+
+    return Layer(
+        f'4 x 4 transposed convolution, {side} x {side} to twice that, 128 to 64 channels',
+        ((SEQUENCES * FRAMES, side, side, 128), (4, 4, 64, 128)),
+        {'dilated': _dilated, 'four sub-pixel ones': decoders.sub_pixel_conv_transpose},
+        decoders.sub_pixel_conv_transpose,
+    )
+
+
+def _conv_lstm(side, channels, features):
+    """Returns the layer of seqface_jax/models/layers/conv_lstm.py."""
+    width = 4 * features
+    return Layer(
+        f'ConvLSTM, {side} x {side} to half of that, {channels} to {features} channels',
+        (
+            (SEQUENCES, FRAMES, side, side, channels),
+            (3, 3, channels, width),
+            (3, 3, features, width),
+            (width,),
+        ),
+        {
+            'loop': _lstm_form(False, 1),
+            'unrolled': _lstm_form(False, FRAMES),
+            'loop, kernels after it': _lstm_form(True, 1),
+            'unrolled, kernels after it': _lstm_form(True, FRAMES),
+        },
+        _lstm_form(None, 0),
+    )
+
+
+def _xla_depthwise(x, kernel):
+    import jax
+
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        feature_group_count=x.shape[-1],
+    )  # fmt: skip
+
+
+def _shifted_sum(x, kernel):
+    from seqface_jax.models.layers import conv
+
+    weights = kernel.reshape(9, -1)
+    views = conv.shifted_views(x, (3, 3))
+    return sum(view * weight for view, weight in zip(views, weights, strict=True))
+
+
+def _one_product(x, kernel):
+    import jax.numpy as jnp
+
+    from seqface_jax.models.layers import conv
+
+    views = conv.shifted_views(x, kernel.shape[:2])
+    return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def _dilated(x, kernel):
+    import jax
+
+    return jax.lax.conv_transpose(x, kernel, (2, 2), 'SAME', transpose_kernel=True)
+
+
+def _lstm_form(is_late, unroll):
+    """Returns a ConvLSTM as a function of images, kernels and bias.
+
+    Args:
+        is_late: whether the kernels' gradients are computed after the loop; None: as models do.
+        unroll: frames per turn of the loop; 0: as models do.
+    """
+    from seqface_jax.models.layers import conv_lstm
+
+    class Form(conv_lstm.ConvLSTM):
+        def is_kernel_late(self, x, state):
+            return super().is_kernel_late(x, state) if is_late is None else is_late
+
+    def run(x, kernel, recurrent, bias):
+        module = Form(kernel.shape[-1] // 4, stride=2, scan_unroll=unroll)
+        cell = {'kernel': kernel, 'recurrent_kernel': recurrent, 'bias': bias}
+        return module.apply({'params': {'cell': cell}}, x)[1]
+
+    return run
 
 
 def measure(layer, repetitions):

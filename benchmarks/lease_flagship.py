@@ -31,7 +31,7 @@ def draw(pack, work, seconds, workers=None):
         seconds: after which no further shard is waited for.
         workers: processes; one for each core but three if left out.
     """
-    from data_prep.hard_pictures import workers as drawing
+    from data_prep.hard_pictures import workers
 
     begin = time.perf_counter()
     work = pathlib.Path(work)
@@ -39,17 +39,17 @@ def draw(pack, work, seconds, workers=None):
     people = os.path.join(pack, lease_pack.PEOPLE)
     lease_pack.unpack(pack, face_dir)
     os.makedirs(folder, exist_ok=True)
-    drawing.write_points(folder, face_dir)
+    workers.write_points(folder, face_dir)
     with contextlib.ExitStack() as stack:
         for kind in KINDS:
             stack.enter_context(_sequences(face_dir, people, kind, work / f'{kind}.npz'))
         count = workers or max(1, (os.cpu_count() or 1) - len(KINDS))
         arguments = (face_dir, ('ict', 'makehuman'), people)
         pool = stack.enter_context(
-            multiprocessing.get_context('spawn').Pool(count, drawing.start, arguments)
+            multiprocessing.get_context('spawn').Pool(count, workers.start, arguments)
         )
         jobs = ((folder, number, 0, number % 3 == 2) for number in range(10_000))  # A third plain.
-        done = pool.imap_unordered(drawing.draw, jobs)
+        done = pool.imap_unordered(workers.draw, jobs)
         shards = 0
         with contextlib.suppress(multiprocessing.TimeoutError):
             while (left := seconds - (time.perf_counter() - begin)) > 0:
@@ -85,13 +85,13 @@ def train(config, workdir, seconds, probes=_PROBES):
         seconds: for all of it.
         probes: steps at which the trial is stopped: once compiled, two spans of different length.
     """
-    from seqface_jax.correspondence import training
+    from seqface_jax.correspondence import network_training
 
     begin = time.perf_counter()
     trial, taken = f'{workdir}.trial', []
     for last in probes:
         start = time.perf_counter()
-        training.train(config, trial, stop_after=last)
+        network_training.train(config, trial, stop_after=last)
         taken.append(time.perf_counter() - start)
     few, many = probes[1] - probes[0], probes[2] - probes[1]
     step = max((taken[2] - taken[1]) / (many - few), 1e-4)
@@ -99,7 +99,7 @@ def train(config, workdir, seconds, probes=_PROBES):
     left = seconds - (time.perf_counter() - begin) - around
     config.train.num_steps = max(probes[-1], int(_SHARE_FOR_STEPS * left / step))
     config.train.checkpoint_every_steps = max(1, config.train.num_steps // 6)
-    training.train(config, workdir)
+    network_training.train(config, workdir)
     sys.stdout.write(
         f'{config.train.num_steps} steps, {1e3 * step:.1f} ms each as measured before, in '
         f'{time.perf_counter() - begin:.0f} s\n'
@@ -149,7 +149,7 @@ def float32(workdir):
 
     import jax
 
-    from seqface_jax.correspondence import objective, pictures, training
+    from seqface_jax.correspondence import network_training, pictures, point_losses
 
     config, model, variables = checkpoints.load(workdir, 'best_validation')
     data = pictures.Pictures(config.data.dir, 0, 1)
@@ -158,11 +158,13 @@ def float32(workdir):
     rng = np.random.default_rng(0)
     indices = np.arange(min(config.data.batch_size, len(data)))
     batch = pictures.make_batch(data, indices, config.data.image_size, mirror, rng, augment=False)
-    batch |= objective.draw_starts(rng, len(indices), np.asarray(variables['constants']['layouts']))
+    batch |= point_losses.draw_starts(
+        rng, len(indices), np.asarray(variables['constants']['layouts'])
+    )
     losses = {}
     for precision in ('default', 'highest'):
         with jax.default_matmul_precision(precision):
-            step = jax.jit(functools.partial(training.eval_step, config, model))
+            step = jax.jit(functools.partial(network_training.eval_step, config, model))
             losses[precision] = float(step(variables, batch)['loss'])
     return losses
 

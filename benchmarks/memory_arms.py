@@ -7,7 +7,7 @@ import optax
 from tqdm import tqdm
 
 from benchmarks.memory_sequences import NUM_FRAMES, taken
-from seqface_jax.correspondence import objective
+from seqface_jax.correspondence import point_losses
 
 PLAIN, RESET, MEMORY = 'network as it is', 'state reset at every frame', 'ConvLSTM over frames'
 BATCH = 24  # Sequences in a training step, and in one of scoring.
@@ -65,10 +65,10 @@ def train(memory, arm, kinds, layouts, num_steps, weights, seed=0):
     def loss_of(params, looks, layouts):
         said = flat(answer(memory, params, arm, looks, layouts))
         places, seen, is_face = flat((looks.places, looks.seen, looks.is_face))
-        nll, distance = objective.point_losses(said, places)
-        weight = is_face[:, None] * jnp.where(seen > 0, 1.0, objective.HIDDEN_WEIGHT)
+        nll, distance = point_losses.point_losses(said, places)
+        weight = is_face[:, None] * jnp.where(seen > 0, 1.0, point_losses.HIDDEN_WEIGHT)
         points = jnp.sum((weights['nll'] * nll + weights['distance'] * distance) * weight)
-        layout = jnp.sum(objective.layout_loss(said, places, layouts) * is_face)
+        layout = jnp.sum(point_losses.layout_loss(said, places, layouts) * is_face)
         return points / jnp.sum(weight) + weights['layout'] * layout / jnp.sum(is_face)
 
     @jax.jit

@@ -6,7 +6,7 @@ import numpy as np
 
 from benchmarks.memory_arms import BATCH, PLAIN, answer, flat
 from benchmarks.memory_sequences import NUM_FRAMES, taken
-from seqface_jax.correspondence import objective
+from seqface_jax.correspondence import point_losses
 from seqface_jax.evaluation import statistics
 
 MEASURES = ('distance', 'layout loss', 'corrected distance')
@@ -39,9 +39,11 @@ def score(model, variables, memory, params, arm, looks, *, turns):
         local = local.astype(jnp.float32)
         corrected = model.apply(variables, local, said.places[:, chosen], chosen, method='correct')
         found = (
-            _mean_of_seen(objective.point_losses(said, places)[1], seen),
-            objective.layout_loss(said, places, layouts),
-            _mean_of_seen(objective.point_losses(corrected, places[:, chosen])[1], seen[:, chosen]),
+            _mean_of_seen(point_losses.point_losses(said, places)[1], seen),
+            point_losses.layout_loss(said, places, layouts),
+            _mean_of_seen(
+                point_losses.point_losses(corrected, places[:, chosen])[1], seen[:, chosen]
+            ),
         )
         shape = looks.is_face.shape
         return [x.reshape(shape) for x in found], said.places.reshape(*shape, -1, 2)

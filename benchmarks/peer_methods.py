@@ -125,10 +125,9 @@ def _with_geometry(peer, geometry):
 
 
 def lens_of(arrays, person, number):
-    """Returns the flagship.Lens of a made-up picture, known as well as that of a photo is."""
-    off = np.random.default_rng([person, number]).normal(0, calibrate.FOCAL_DEVIATION)
-    focal = np.log(arrays['focal'][person, number]) + off
-    return flagship.Lens(arrays['middle'][person, number], focal, calibrate.FOCAL_DEVIATION)
+    """Returns the flagship.Lens of a made-up picture; it depends on nothing but the picture."""
+    rng = np.random.default_rng([person, number])
+    return calibrate.lens_of(arrays, person, number, rng)
 
 
 def filter_faces(peer, kind, person, *, last_only=False):

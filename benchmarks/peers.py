@@ -300,9 +300,12 @@ def _chooser(halves):
 
 
 def _people(folder):
-    from data_prep.sources import scanned_people as source
+    from data_prep.sources import scanned_people
 
-    return [functools.partial(source.read, path) for path in source.find(folder).values()]
+    return [
+        functools.partial(scanned_people.read, path)
+        for path in scanned_people.find(folder).values()
+    ]
 
 
 def write(folder, scores, seconds, about):

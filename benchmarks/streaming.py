@@ -27,7 +27,7 @@ from ml_collections import config_flags
 
 from benchmarks import race
 from seqface_jax import checkpoints, demo, errors, models
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from seqface_jax.photos import video
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import demo_record
@@ -67,7 +67,7 @@ def untrained(config):
     variables = jax.tree.map(
         lambda leaf: rng.normal(0, 0.01, leaf.shape).astype(np.float32), dict(shapes)
     )
-    sphere = np.float32(90 * position_map.ray_directions())
+    sphere = np.float32(90 * map_grid.ray_directions())
     if 'mean_map' in variables.get('constants', {}):
         variables['constants']['mean_map'] = sphere
     return Reconstructor(config, model, variables)

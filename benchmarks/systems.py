@@ -233,7 +233,7 @@ def main(argv):
         leaves = jax.tree.leaves(variables['params'])
         parameters[name] = sum(int(np.prod(leaf.shape)) for leaf in leaves)
         workdirs.append(workdir)
-    options = evaluate.Options(
+    options = evaluate.EvaluationOptions(
         frames=tuple(int(count) for count in flags.FLAGS.frames),
         splits=('test',),
         checkpoints=('best_validation',),

@@ -25,7 +25,7 @@ from absl import app, flags
 
 from seqface_jax import errors, reconstruct
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 from seqface_jax.reconstruction import viewer
 
 MIN_SHARE = 0.05  # Least share of the page's pixels.
@@ -38,7 +38,7 @@ _CLICK = "[...document.querySelectorAll('button')].find(b => b.innerText.include
 
 def sphere():
     """Returns a Face that is a sphere of 90 mm with a nose, surer in its middle."""
-    directions = position_map.ray_directions()
+    directions = map_grid.ray_directions()
     radius = 90 + 20 * np.exp(-60 * (1 - directions[..., 2]))
     points = radius[..., None] * directions
     vertices, triangles = surface.from_prediction(

@@ -16,7 +16,6 @@ def get_config():
     data.image_size = 128  # Pixels of a crop's side.
     data.plain_share = 0.5  # Share of crops of plain pictures, like own photos; others are hard.
     data.batch_size = 32  # Crops in a step.
-    data.normalization = 'unit'
 
     config.model = model = ml_collections.ConfigDict()
     model.name = 'correspondence'
@@ -29,9 +28,9 @@ def get_config():
     model.local_hidden = 96
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    optimizer.name = 'adam'  # Or 'muon'; see training.py.
+    optimizer.name = 'adam'  # Or 'muon'; see network_training.py.
     optimizer.learning_rate = 2e-3
-    optimizer.decay_factor = 0.5  # See training.py for when.
+    optimizer.decay_factor = 0.5  # See network_training.py for when.
     optimizer.clip_norm = 3.0
     optimizer.weight_decay = 1e-4
 
@@ -43,7 +42,7 @@ def get_config():
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250
     train.scan_unroll = 0
-    # How much each loss counts; seqface_jax/correspondence/objective.py has their formulas.
+    # How much each loss counts; seqface_jax/correspondence/point_losses.py has their formulas.
     train.loss_weights = weights = ml_collections.ConfigDict()
     weights.nll = 1.0  # Likelihood of the points' places, in the first answer.
     weights.distance = 0.05  # Their distance in % of the crop.

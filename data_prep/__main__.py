@@ -28,7 +28,9 @@ _RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners dis
 _DATA_DIR = flags.DEFINE_string('data_dir', 'data', 'Records go to <data_dir>/<data set>.')
 _SUBJECTS = flags.DEFINE_list('subjects', [], 'Only these, such as F001,F002; all if left out.')
 _SPLITS = flags.DEFINE_string(
-    'splits', None, 'CSV subject,split (train, validation, test); default: data_prep/splits.'
+    'splits',
+    None,
+    'CSV subject,split (train, validation, test); default: data_prep/sources/splits.',
 )
 _NEUTRAL = flags.DEFINE_string(
     'neutral', None, 'CSV subject,sequence,frame of neutral scans; overrules the choice.'
@@ -158,7 +160,8 @@ def _prepare(dataset):
         hint = f'; did you mean {near[0]}?' if near else ''
         raise UserError(f'unknown data set {dataset!r}; known commands are: {_commands()}{hint}')
     _check_flags(dataset, 'raw_dir', _OF_SYNTHETIC)
-    from data_prep import prepare  # Seconds of imports that --help does not need.
+    # Seconds of imports that --help does not need.
+    from data_prep import preparation_report, prepare
 
     report, up_to_date = prepare.prepare(
         dataset,
@@ -171,7 +174,7 @@ def _prepare(dataset):
         with_maps=_FRAME_MAPS.value,
         beam_options=_BEAM.value,
     )
-    sys.stdout.write(files.printable(prepare.summary(report, up_to_date)))
+    sys.stdout.write(files.printable(preparation_report.summary(report, up_to_date)))
 
 
 def _write_synthetic():

@@ -12,13 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning
 from data_prep.sources import RawFrame, Skipped
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 from seqface_jax.photos import photo_file
 
 # A triangle whose corners lie further apart in the photo, of the crop's width, spans a seam of
@@ -158,7 +158,7 @@ def frame_maps_of(scan, transform, box, photo_size):
     """
     moved = transform.apply_to_scan(scan)
     points, mask, hits = ray_casting.cast_map(moved)
-    empty = frame_maps.empty(grid.SIZE)
+    empty = frame_maps.empty(map_grid.SIZE)
     if scan.uv is None or photo_size is None:
         return empty._replace(frame_map=points, frame_mask=mask)
     uv = hits.interpolate(scan.uv.astype(np.float64), scan.triangles)
@@ -194,7 +194,7 @@ def _register(scan, neutral, before):
         UserError: the scan does not fit the neutral face.
     """
     upper = _upper(neutral)
-    directions = grid.ray_directions(_CHECKED_SIZE)
+    directions = map_grid.ray_directions(_CHECKED_SIZE)
     expected = ray_casting.cast_radius(upper, directions)
     best, best_mm = None, np.inf
     for start in _starts(scan, before):

@@ -12,7 +12,8 @@ what report.json says was chosen; a CSV (subject,sequence,frame) overrules.
 import cv2
 import numpy as np
 
-from data_prep import photo_crops, splits
+from data_prep import photo_crops
+from data_prep.sources import splits
 from seqface_jax.errors import UserError
 
 END_SHARE = 0.03  # Share of a sequence's frames, at each end, that are candidates ...

@@ -15,12 +15,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from data_prep import frame_scans as make_maps
-from data_prep import subject as subject_lib
+from data_prep import frame_scans
 from data_prep.scans.unordered import NUM_POINTS
+from data_prep.subject import load_frames, load_poses, read_info
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
-from seqface_jax.geometry.position_map import SIZE
+from seqface_jax.geometry.map_grid import SIZE
 
 VERSION = '1.1.0'
 _PEOPLE_PER_FILE = 8  # TFDS keeps the records of one file in memory: 600 frames each are 70 MB.
@@ -142,7 +142,7 @@ def write(data_dir, members, metadata, on_frame):
 
     def frames(own):
         for member in own:
-            true_poses = zip(*subject_lib.load_poses(member.surface_path), strict=True)
+            true_poses = zip(*load_poses(member.surface_path), strict=True)
             rows = zip(_frame_rows(member), true_poses, strict=True)
             for (key, jpeg, box, pose, _), true_pose in rows:
                 rotation, translation = pose or true_pose
@@ -162,7 +162,7 @@ def write(data_dir, members, metadata, on_frame):
 
     def subjects(own):
         for subject_id, read_path, surface_path, _ in own:
-            neutral_path = subject_lib.read_info(read_path)['neutral_path']
+            neutral_path = read_info(read_path)['neutral_path']
             names = set(SUBJECTS) - {'subject', 'neutral_path'}
             arrays = work_files.load(surface_path, sorted(names))
             has_truth = bool(arrays.pop('has_truth'))
@@ -190,10 +190,10 @@ def write(data_dir, members, metadata, on_frame):
 def _frame_rows(member):
     """Yields (key fields, jpeg, box, pose or None, bytes of the maps) of every frame."""
     sequence_open, made = None, {}
-    for sequence, index, jpeg, box in subject_lib.load_frames(member.read_path):
+    for sequence, index, jpeg, box in load_frames(member.read_path):
         if sequence != sequence_open:
             path = (member.maps_paths or {}).get(sequence)
-            sequence_open, made = sequence, make_maps.load(path) if path else {}
+            sequence_open, made = sequence, frame_scans.load(path) if path else {}
         pose, data = made.get(index, (None, b''))
         key = {'subject': member.subject_id, 'sequence': sequence, 'frame': index}
         yield key, jpeg, box, pose, data

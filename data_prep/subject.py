@@ -12,14 +12,14 @@ import numpy as np
 
 from data_prep import neutral, photo_crops, sources
 from data_prep.registration import canonical, ray_casting, template
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject
 from data_prep.work import work_files
 from seqface_jax import files
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 _MAX_APART = 0.1  # Share of the face's area that may be missing because it hangs on nothing.
 _NOTED_SHARE = 0.001  # From here on what is missing is told.
@@ -291,8 +291,8 @@ def _truth_arrays(truth, neutral_frame, transform):
     if truth is None:
         return {
             'has_truth': np.array(False),
-            'true_position_map': np.zeros((grid.SIZE, grid.SIZE, 3), np.float32),
-            'true_mask': np.zeros((grid.SIZE, grid.SIZE), bool),
+            'true_position_map': np.zeros((map_grid.SIZE, map_grid.SIZE, 3), np.float32),
+            'true_mask': np.zeros((map_grid.SIZE, map_grid.SIZE), bool),
             'true_vertices': np.zeros((0, 3), np.float32),
             'true_triangles': np.zeros((0, 3), np.int32),
         }

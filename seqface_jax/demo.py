@@ -50,7 +50,7 @@ def stream(reconstructor, frames, state, *, ordered=True):
         yield Moment(frame, observation, state, face)
 
 
-class Options(NamedTuple):
+class DemoOptions(NamedTuple):
     """What is made of a person's frames.
 
     Attributes:
@@ -77,8 +77,8 @@ class PersonOutput:
         Args:
             reconstructor: reconstruct.Reconstructor, or the flagship's.
             output: folder, made if missing.
-            opened: video.Source that the frames are of.
-            options: Options.
+            opened: video.FrameSource that the frames are of.
+            options: DemoOptions.
 
         Raises:
             UserError: a head is asked for, of a run whose faces have another topology.
@@ -161,7 +161,7 @@ def run(
         output: folder, made if missing.
         checkpoint: one of checkpoints.WHICH.
         state_path: a state.npz to go on from, or None.
-        max_frames, texture, delight, animate, head: as of Options.
+        max_frames, texture, delight, animate, head: as of DemoOptions.
         page: viewer.Viewer that shows the face as it comes, or None.
 
     Returns:
@@ -171,7 +171,7 @@ def run(
         UserError: no such run, file or camera, or no face in any frame.
     """
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    options = Options(max_frames, texture, delight, animate, head)
+    options = DemoOptions(max_frames, texture, delight, animate, head)
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), stop_on_interrupt() as stop:
         reconstructor = restored(workdir, checkpoint)
@@ -195,7 +195,7 @@ def restored(workdir, checkpoint):
 
 
 def num_frames(opened, max_frames):
-    """Returns how many frames will come of a video.Source; None if nobody knows."""
+    """Returns how many frames will come of a video.FrameSource; None if nobody knows."""
     total = min(max_frames or sys.maxsize, opened.count or sys.maxsize)
     return None if total == sys.maxsize else total
 
@@ -204,10 +204,10 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
     """Streams a source of one person into a PersonOutput, and writes it.
 
     Args:
-        reconstructor, person, opened: Reconstructor, PersonOutput and video.Source.
+        reconstructor, person, opened: Reconstructor, PersonOutput and video.FrameSource.
         state: reconstruct.State to go on from.
         source: str, what a person called the source.
-        max_frames: as of Options.
+        max_frames: as of DemoOptions.
         stop: threading.Event that ends the stream.
         bar: tqdm.tqdm that counts frames.
         page: viewer.Viewer, or None.

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from seqface_jax import checkpoints, demo, file_kinds, own_files, reconstruct
+from seqface_jax import checkpoints, demo, own_files, reconstruct
 from seqface_jax.errors import UserError, check_choice
-from seqface_jax.photos import video
+from seqface_jax.photos import file_kinds, video
 from seqface_jax.reconstruction import people_page
 from seqface_jax.reconstruction.people_page import PersonRow
 
@@ -37,7 +37,7 @@ def run(way, workdir, source, output, checkpoint='best_validation', **options):
         way: 'folders', each folder in `source` is a person; or 'all', everybody on the photos or
             the video `source` is told apart by shape, looks and, in a video, place.
         workdir, source, output, checkpoint: as of demo.run.
-        options: of demo.Options.
+        options: of demo.DemoOptions.
 
     Returns:
         list of str, what was done.
@@ -47,7 +47,7 @@ def run(way, workdir, source, output, checkpoint='best_validation', **options):
     """
     check_choice(way, WAYS, 'way of --people')
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    options = demo.Options(**options)
+    options = demo.DemoOptions(**options)
     make = _folders if way == 'folders' else _everybody
     with demo.stop_on_interrupt() as stop:
         rows, lines = make(workdir, source, output, checkpoint, options, stop)

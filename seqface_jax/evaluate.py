@@ -9,19 +9,19 @@ from seqface_jax.evaluation import (
     comparisons,
     report,
     reported_metrics,
+    runs,
     split_evaluation,
     statistics,
     streaming,
     tables,
 )
-from seqface_jax.evaluation import runs as runs_lib
 from seqface_jax.geometry import surface
 
 SPLITS = ('train', 'validation', 'test')
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """What to evaluate; None takes what the first run's config.eval says.
 
     Attributes:
@@ -49,7 +49,7 @@ def evaluate(workdirs, options=None):
 
     Args:
         workdirs: list of runs; all are shown the same frames of the same records.
-        options: Options; its output says where, see `output_folder`.
+        options: EvaluationOptions; its output says where, see `output_folder`.
 
     Returns:
         The rows written to results.json.
@@ -59,20 +59,20 @@ def evaluate(workdirs, options=None):
     """
     from seqface_jax.evaluation import figures
 
-    options = options or Options()
+    options = options or EvaluationOptions()
     folder = output_folder(workdirs[0], options.output)
     _make(folder)
-    runs = runs_lib.load(workdirs, options)
-    plan = _plan(next(iter(runs.values())), options)
+    loaded = runs.load(workdirs, options)
+    plan = _plan(next(iter(loaded.values())), options)
     scored, per_subject, shown = [], [], []
     for split in plan.splits:
-        evaluation = split_evaluation.SplitEvaluation(split, plan, runs)
+        evaluation = split_evaluation.SplitEvaluation(split, plan, loaded)
         own = evaluation.run()
         scored += own
         per_subject += evaluation.per_subject(own)
         shown.append(evaluation.show())
     found = tables.Results(
-        _protocol(plan, workdirs, runs),
+        _protocol(plan, workdirs, loaded),
         [own.row for own in scored],
         comparisons.over_frames(scored, seed=plan.seed),
         comparisons.between(scored, seed=plan.seed),
@@ -136,8 +136,8 @@ def _plan(run, options):
     )
 
 
-def _protocol(plan, workdirs, runs):
-    config = next(iter(runs.values())).config
+def _protocol(plan, workdirs, loaded):
+    config = next(iter(loaded.values())).config
     return {
         'records': os.path.join(config.data.dir, config.data.name),
         'workdirs': list(workdirs),

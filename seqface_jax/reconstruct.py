@@ -10,7 +10,7 @@ from absl import logging
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.models.network import FaceNetwork
-from seqface_jax.photos import crops, face_detection, people
+from seqface_jax.photos import crops, face_detection, people_tracking
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.reconstruction import face_painter, saved_states
 from seqface_jax.reconstruction.face import Face
@@ -191,7 +191,7 @@ class Reconstructor:
 
     def initial_people(self):
         """Returns the People before the first photo: nobody."""
-        return people.People({}, {})
+        return people_tracking.People({}, {})
 
     def examine_all(self, group, photo, *, video=True):  # noqa: ARG002 - faces are told by place.
         """Looks for the faces of all people on a photo.
@@ -208,7 +208,7 @@ class Reconstructor:
         check_photo(photo)
         return {
             person: self._observe(photo, detection)
-            for person, detection in people.find(self._detector, group, photo).items()
+            for person, detection in people_tracking.find(self._detector, group, photo).items()
         }
 
     def update_all(self, group, photo, observations=None):
@@ -239,7 +239,7 @@ class Reconstructor:
             for person, observation in observations.items()
             if observation.detection is not None and person in states
         }
-        return people.People(states, detections), faces
+        return people_tracking.People(states, detections), faces
 
     def find_face(self, photo, previous=None, num_frames=0):
         """Returns the DetectedFace of a photo, or None; `previous` is that of the photo before."""

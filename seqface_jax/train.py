@@ -5,7 +5,6 @@ so that a run which is stopped and started again ends with the same parameters.
 """
 
 import functools
-import math
 import os
 import sys
 
@@ -27,13 +26,12 @@ def is_due(count, every):
     return every > 0 and count % every == 0
 
 
-def train_and_evaluate(config, workdir, max_seconds=None):
+def train_and_evaluate(config, workdir):
     """Trains until the last epoch or until the losses stop falling; goes on where it stopped.
 
     Args:
         config: as of configs/default.py.
         workdir: folder of the run; made if it is not there.
-        max_seconds: also ends with the epoch in which the run is that old; None: does not.
 
     Returns:
         the Progress at the end.
@@ -42,8 +40,7 @@ def train_and_evaluate(config, workdir, max_seconds=None):
         UserError: the data, the config or the workdir do not allow it, or the loss is not finite.
     """
     options = config.train
-    max_seconds = math.inf if max_seconds is None else max_seconds
-    limits = options.num_epochs, options.early_stop_epochs, max_seconds
+    limits = options.num_epochs, options.early_stop_epochs
     with RunFolder(os.path.abspath(workdir), config, objective.term_names(config)) as folder:
         objective.check(config, None)
         devices = Devices(config.data.batch_size)
@@ -51,12 +48,8 @@ def train_and_evaluate(config, workdir, max_seconds=None):
         training = dataset.split(config.data.train_split)
         validation = dataset.split(config.data.validation_split)
         num_batches = training.num_batches()
-        model = models.create(
-            config.model,
-            config.data.image_size,
-            scan_unroll=options.scan_unroll,
-            axis_name=AXIS,
-        )
+        given = {'scan_unroll': options.scan_unroll, 'axis_name': AXIS}
+        model = models.create(config.model, config.data.image_size, **given)
         state, progress = folder.restore(start_state(config, model, training))
         state = devices.replicate(state)
         train_step, eval_step = steps.on_devices(config, model, devices)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqface_jax.data import frame_maps
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from tests.helpers import compiling
 
 SPLITS = {'train': ('F001', 'M001', 'F002', 'M002', 'F003'), 'validation': ('F004', 'M004')}
@@ -27,7 +27,7 @@ def pytest_configure(config):
 def make_person(subject):
     """Returns a record of a lumpy sphere, and the lump's strength in [-1, 1]."""
     lump = np.sin(sum(map(ord, subject)) * 1.7)
-    directions = position_map.ray_directions()
+    directions = map_grid.ray_directions()
     radius = 90 + 8 * lump * directions[..., 1] + 5 * directions[..., 2] ** 8
     face = (radius[..., None] * directions).astype(np.float32)
     mask = np.ones(face.shape[:2], bool)
@@ -39,7 +39,7 @@ def make_person(subject):
         'mask': mask,
         'points': face.reshape(-1, 3)[:NUM_POINTS],
         'scan_vertices': face.reshape(-1, 3),
-        'scan_triangles': position_map.grid_triangles(mask),
+        'scan_triangles': map_grid.grid_triangles(mask),
         'neutral_path': f'{subject}/Angry/000.wrl',
         'has_truth': True,
         'true_position_map': face,

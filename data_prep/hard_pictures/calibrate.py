@@ -75,10 +75,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
     for person, sightings in enumerate(arrays['sightings']):
         state, after = stream.initial_state(), {'rotation': [], 'weights': []}
         for number, sighting in enumerate(sightings[: max(counts)], start=1):
-            # The lens is known as well as that of a photo is.
-            off = rng.normal(0, FOCAL_DEVIATION)
-            focal = np.log(arrays['focal'][person, number - 1]) + off
-            lens = flagship.Lens(arrays['middle'][person, number - 1], focal, FOCAL_DEVIATION)
+            lens = lens_of(arrays, person, number - 1, rng)
             image = arrays['images'][person, number - 1]
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
             after['rotation'].append(np.asarray(fit.rotation))
@@ -87,6 +84,12 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
                 after[number] = state
         out.append(after)
     return out
+
+
+def lens_of(arrays, person, number, rng):
+    """Returns the flagship.Lens of a made-up picture, known as well as that of a photo is."""
+    focal = np.log(arrays['focal'][person, number]) + rng.normal(0, FOCAL_DEVIATION)
+    return flagship.Lens(arrays['middle'][person, number], focal, FOCAL_DEVIATION)
 
 
 def read(stream, state):
@@ -166,7 +169,7 @@ def _say(line):
     sys.stdout.flush()
 
 
-class Person(NamedTuple):
+class SeenPerson(NamedTuple):
     """A made-up person whose pictures were seen.
 
     Attributes:
@@ -201,7 +204,7 @@ def gather(stream, training, arrays):
             states = {count: after[count] for count in _COUNTS if count in after}
             said = belief.evidence(states[max(states)], own.settings)
             matrix, vector = (np.asarray(part, np.float64) for part in said)
-            made.append(Person(kind, states, face, truth, matrix, vector))
+            made.append(SeenPerson(kind, states, face, truth, matrix, vector))
     return made
 
 
@@ -215,7 +218,7 @@ def measured(people):
 
 
 def crossed(people, arrays, stream_of):
-    """Yields each Person with the Stream whose shared error was learnt from other people."""
+    """Yields each SeenPerson with the Stream whose shared error was learnt from other people."""
     for fold in range(_FOLDS):
         others = [one for k, one in enumerate(people) if k % _FOLDS != fold]
         stream = stream_of(arrays | measured(others))

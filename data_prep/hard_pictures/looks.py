@@ -118,7 +118,7 @@ def skin_tone(rng):
 
 
 def paint(places, model, vertices, rng):
-    """Returns albedo [NUM_USED, 3] and gloss [NUM_USED] of a head with random looks.
+    """Returns albedo [NUM_USED, 3] and gloss [NUM_USED] of a head with random looks, and its hair.
 
     Args:
         places: Places.
@@ -128,8 +128,23 @@ def paint(places, model, vertices, rng):
     """
     albedo = np.zeros((NUM_USED, 3), np.float32)
     gloss = np.zeros(NUM_USED, np.float32)
-    points = places.points
     base = skin_tone(rng)
+    skin = _bare_skin(places.points, base, rng)
+    hair = hair_color(rng)
+    skin = _with_brows(skin, places, hair, rng)
+    _add_make_up(skin, places, base, hair, rng)
+    _add_stubble(skin, places, hair, rng)
+    albedo[:NUM_SKIN] = np.clip(skin, 0.003, 0.95)
+    shine = rng.exponential(0.12)
+    gloss[:NUM_SKIN] = np.clip(shine * (1 + 0.5 * noise(places.points, rng, 15)), 0, 1)
+    gloss[:NUM_SKIN] += rng.uniform(0, 0.5) * places.lips * (rng.random() < 0.4)
+    _paint_inside(albedo, gloss, model, rng)
+    _paint_eyes(albedo, gloss, vertices, rng)
+    return albedo, gloss, hair
+
+
+def _bare_skin(points, base, rng):
+    """Returns skin [NUM_SKIN, 3] of a tone with blotches, freckles, moles and redness."""
     skin = np.tile(base.astype(np.float32), (NUM_SKIN, 1))
     for scale in (45.0, 18.0, 7.0, 3.0):  # Blotches of several sizes.
         strength = rng.exponential(0.05)
@@ -145,13 +160,21 @@ def paint(places, model, vertices, rng):
     if rng.random() < 0.5:  # Redness of nose and cheeks.
         red = np.exp(-(((points - np.float32([0, 0, 85])) / np.float32([45, 18, 40])) ** 2).sum(1))
         skin *= 1 + rng.normal(0, 0.25) * red[:, None] * np.float32([0.3, -0.5, -0.4])
-    hair = hair_color(rng)
+    return skin
+
+
+def _with_brows(skin, places, hair, rng):
+    """Returns skin with brows of any width and strength, or none."""
     brow_color = hair if rng.random() < 0.6 else hair_color(rng)
     width = rng.uniform(1.5, 5.5) * (1 - 0.5 * places.brow_along * rng.uniform(0, 1))
     strength = rng.uniform(0.0, 1.0) if rng.random() < 0.85 else 0.0
     brow = strength * smoothstep(width + 1.5, width - 1.5, places.brow_mm)
-    brow = brow * np.clip(1 + rng.uniform(0, 0.8) * noise(points, rng, 2.5), 0, 1)
-    skin = skin + brow[:, None].astype(np.float32) * (brow_color - skin)
+    brow = brow * np.clip(1 + rng.uniform(0, 0.8) * noise(places.points, rng, 2.5), 0, 1)
+    return skin + brow[:, None].astype(np.float32) * (brow_color - skin)
+
+
+def _add_make_up(skin, places, base, hair, rng):
+    """Paints lips, the rims of the lids and eye shadow, in place."""
     lip_tint = base * np.exp(
         np.float32([rng.normal(0, 0.25), rng.normal(-0.4, 0.3), rng.normal(-0.25, 0.3)])
     )
@@ -162,11 +185,16 @@ def paint(places, model, vertices, rng):
     lid_color = random_color(rng, (0.01, 0.6)) if rng.random() < 0.3 else hair * 0.5
     skin += liner[:, None].astype(np.float32) * (lid_color.astype(np.float32) - skin)
     if rng.random() < 0.2:  # Eye shadow.
-        shadow = smoothstep(rng.uniform(6, 14), 2, places.lids_mm) * (points[:, 1] > 28)
+        shadow = smoothstep(rng.uniform(6, 14), 2, places.lids_mm) * (places.points[:, 1] > 28)
         skin += (rng.uniform(0.2, 0.8) * shadow)[:, None].astype(np.float32) * (
             random_color(rng) - skin
         )
-    for field, chance in ((places.beard, 0.3), (places.moustache, 0.3)):  # Stubble, flat beards.
+
+
+def _add_stubble(skin, places, hair, rng):
+    """Paints stubble, flat beards and a shaved scalp, in place."""
+    points = places.points
+    for field, chance in ((places.beard, 0.3), (places.moustache, 0.3)):
         if rng.random() < chance:
             amount = rng.uniform(0.1, 0.9) * field * np.clip(1 + 0.5 * noise(points, rng, 3), 0, 1)
             skin += amount[:, None].astype(np.float32) * (hair - skin)
@@ -175,13 +203,6 @@ def paint(places, model, vertices, rng):
             0, 12, places.hairline + 6 * noise(points, rng, 20)
         )
         skin += amount[:, None].astype(np.float32) * (hair - skin)
-    albedo[:NUM_SKIN] = np.clip(skin, 0.003, 0.95)
-    shine = rng.exponential(0.12)
-    gloss[:NUM_SKIN] = np.clip(shine * (1 + 0.5 * noise(points, rng, 15)), 0, 1)
-    gloss[:NUM_SKIN] += rng.uniform(0, 0.5) * places.lips * (rng.random() < 0.4)
-    _paint_inside(albedo, gloss, model, rng)
-    _paint_eyes(albedo, gloss, vertices, rng)
-    return albedo, gloss, hair
 
 
 def _paint_inside(albedo, gloss, model, rng):

@@ -15,7 +15,7 @@ from data_prep.hard_pictures import people, points, template_eyes, template_mode
 from data_prep.hard_pictures.template_model import NUM_FACE
 from seqface_jax import command_line, errors, files
 from seqface_jax.geometry import alignment
-from seqface_jax.geometry import principal as principal_lib
+from seqface_jax.geometry.principal import components as principal_components
 
 _COMPONENTS = 128
 _SAMPLES = 3000
@@ -87,7 +87,7 @@ def principal(offsets, count):
 
     About zero, not about their mean: what a kind differs by from the middle is part of the spread.
     """
-    components = principal_lib.components(offsets, count)
+    components = principal_components(offsets, count)
     return components, len(offsets) * np.square(components).sum() / np.square(offsets).sum()
 
 

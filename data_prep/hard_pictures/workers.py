@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.hard_pictures import looks, painter, people, picture, points, shards, template_model
 from data_prep.synthetic import makehuman
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 from seqface_jax import files
 from seqface_jax.errors import UserError
 

@@ -19,15 +19,14 @@ from absl import app, flags
 from scipy import linalg
 from tqdm import tqdm
 
-from data_prep.registration import ray_casting as cast_map
+from data_prep.registration import ray_casting
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
-from data_prep.synthetic.camera import PhotoCamera
 from data_prep.synthetic.person import Person, rotation_matrix
+from data_prep.synthetic.studio import PhotoCamera
 from seqface_jax import command_line, errors
-from seqface_jax.geometry import alignment, position_map
-from seqface_jax.photos import crops, face_detection
-from seqface_jax.photos import pose_regression as pose
+from seqface_jax.geometry import alignment, map_grid
+from seqface_jax.photos import crops, face_detection, pose_regression
 
 _SEED = 20_000  # Other people than those of any raw tree's default seed.
 _CAST_FROM_MM = 400.0  # Rays start outside the head.
@@ -42,12 +41,12 @@ _RIDGE = 1000.0
 class _AllAround:
     """Stands in for a camera: one ray per map pixel, inwards; eyes look ahead."""
 
-    width = height = position_map.SIZE
+    width = height = map_grid.SIZE
     center = np.array([0.0, 30.0, 1000.0])
 
     def rays(self):
         """Returns [S, S, 6] float32: origin and direction."""
-        outward = position_map.ray_directions()
+        outward = map_grid.ray_directions()
         return np.concatenate([_CAST_FROM_MM * outward, -outward], axis=-1).astype(np.float32)
 
 
@@ -86,45 +85,52 @@ def photos(person, count, rng):
     """Yields photos of a person and the Pose in each.
 
     Yields:
-        photo [H, W, 3] uint8 and pose.Pose; heads turn, faces move, lights and distance change.
+        photo [H, W, 3] uint8 and Pose; heads turn, faces move, lights and distance change.
     """
     distance = np.exp(rng.uniform(*np.log(_DISTANCES_MM)))
     focal = _HEIGHT_PX * distance / rng.uniform(*_SEEN_MM)
     place = np.array([rng.normal(0, 8.0), rng.normal(15.0, 8.0), distance + 60.0])
     camera = PhotoCamera(_WIDTH_PX, _HEIGHT_PX, place, focal)
     photographer = renderer.Renderer(person, camera, rng)
-    seen_by = pose.Camera(focal, np.array([_WIDTH_PX / 2, _HEIGHT_PX / 2]))
+    seen_by = pose_regression.Camera(focal, np.array([_WIDTH_PX / 2, _HEIGHT_PX / 2]))
     for _ in range(count):
         rotation = rotation_matrix(*(rng.uniform(-1, 1, 3) * _TURNS_RAD))
         weights = np.zeros(len(expressions.NAMES), np.float32)
         weights[rng.integers(len(weights))] = max(0.0, rng.uniform(-0.5, 1))
         # The head turns about a point in the neck, the middle of the face stays about in place.
-        centre = pose.CENTRE - rotation @ pose.CENTRE
+        centre = pose_regression.CENTRE - rotation @ pose_regression.CENTRE
         surface = person.surface(weights, max(0.0, rng.uniform(-3, 1)), rotation, centre)
         scene = renderer.make_scene(surface, person.triangles)
         photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
         transform = alignment.RigidTransform(rotation, centre - place)
-        yield photo, pose.Pose(transform, seen_by, 1.0)
+        yield photo, pose_regression.Pose(transform, seen_by, 1.0)
 
 
 def examples(people, count, kinds, detector):
-    """Yields (stage, crop, answer, person) for both regressions; see pose.answer_of."""
+    """Yields (stage, crop, answer, person) for both regressions; see pose_regression.answer_of."""
     for number in tqdm(range(people), unit='person', desc='head pose'):
         person, rng = draw_person(number, kinds)
         for photo, truth in photos(person, count, rng):
             found = detector.find(photo)
             squares = [(0, crops.crop_box(found.box))] if found is not None else []
             squares += [(0, moved(square, _SHIFT_MM, _SCALE, rng)) for _, square in squares]
-            centred = pose.square_of(truth)
+            centred = pose_regression.square_of(truth)
             squares += [(1, moved(centred, _SHIFT_MM, _SCALE, rng)) for _ in range(2)]
             for stage, square in squares:
-                yield stage, pose.crop_of(photo, square), pose.answer_of(truth, square), number
+                yield (
+                    stage,
+                    pose_regression.crop_of(photo, square),
+                    pose_regression.answer_of(truth, square),
+                    number,
+                )
 
 
 def moved(square, shift_mm, scale, rng):
     """Returns a square [4] moved by normal steps, mm on the face, and scaled by a normal power."""
     side = square[2] - square[0]
-    middle = (square[:2] + square[2:]) / 2 + rng.normal(0, shift_mm / pose.SQUARE_MM * side, 2)
+    middle = (square[:2] + square[2:]) / 2 + rng.normal(
+        0, shift_mm / pose_regression.SQUARE_MM * side, 2
+    )
     half = side / 2 * np.exp(rng.normal(0, scale))
     return np.concatenate([middle - half, middle + half])
 
@@ -137,14 +143,16 @@ def learn(people, count, kinds):
     for stage in (0, 1):
         own = [row for row in rows if row[0] == stage]
         features = np.concatenate(
-            [pose.gradients(np.stack([row[1] for row in own[at : at + 200]])) for at in
+            [pose_regression.gradients(np.stack([row[1] for row in own[at : at + 200]])) for at in
              range(0, len(own), 200)]
         )  # fmt: skip
         answers = np.array([row[2] for row in own])
         train = np.array([row[3] for row in own]) < held_out
         fitted = ridge(features[train], answers[train], _RIDGE)
         error = np.abs(features[~train] @ fitted[0] + fitted[1] - answers[~train])
-        medians = np.median(error, axis=0) * ([180 / np.pi] * 3 + [pose.SQUARE_MM] * 2 + [100])
+        medians = np.median(error, axis=0) * (
+            [180 / np.pi] * 3 + [pose_regression.SQUARE_MM] * 2 + [100]
+        )
         lines.append(
             'regression {}: median errors {:.1f}, {:.1f}, {:.1f} degrees about x, y, z, '
             '{:.1f} and {:.1f} mm, {:.1f} % of size'.format(stage + 1, *medians)
@@ -161,7 +169,7 @@ def learn(people, count, kinds):
 
 def _shape(person):
     scan = Scan(np.float32(person.neutral), np.int32(person.model.triangles))
-    return cast_map.position_map(scan)[0]
+    return ray_casting.position_map(scan)[0]
 
 
 def ridge(features, answers, penalty):
@@ -187,7 +195,7 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     kinds = open_kinds(flags.FLAGS.ict_dir)
     arrays, lines = learn(flags.FLAGS.people, flags.FLAGS.photos, kinds)
-    np.savez_compressed(pathlib.Path(pose.__file__).parent / 'head_pose.npz', **arrays)
+    np.savez_compressed(pathlib.Path(pose_regression.__file__).parent / 'head_pose.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 

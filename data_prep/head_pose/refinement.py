@@ -2,8 +2,8 @@
 
 python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
 
-writes seqface_jax/photos/pose_refinement.npz: linear regressions, one after the other, from the
-oriented gradients of the mean face unwrapped at a pose to what that pose lacks
+writes seqface_jax/models/layers/pose_refinement.npz: linear regressions, one after the other, from
+the oriented gradients of the mean face unwrapped at a pose to what that pose lacks
 (models/layers/unwrapping.py). The supervised descent method of Xiong and De la Torre, 2013, learnt
 by ridge regression on photos of synthetic people, half of them made of ICT-FaceKit's face (MIT
 licence) where its folder is given.
@@ -22,11 +22,10 @@ from absl import app, flags
 from tqdm import tqdm
 
 from data_prep.head_pose import first_look
-from data_prep.work.workers import Workers
+from data_prep.work.worker_pool import Workers
 from seqface_jax import command_line, errors
 from seqface_jax.models.layers import unwrapping
-from seqface_jax.photos import crops, face_detection
-from seqface_jax.photos import pose_regression as pose
+from seqface_jax.photos import crops, face_detection, pose_regression
 
 _FIRST = 10_000  # Other people than those that the first regressions are learnt from.
 _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved about.
@@ -50,11 +49,12 @@ def examples(number, count, ict_dir):
             continue
         square = crops.crop_box(found.box)
         for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
-            answer = pose.answer_of(truth, np.float64(box))
+            answer = pose_regression.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
-                pictures.append(crops.cut_out(photo, box, pose.CROP_PX))
+                pictures.append(crops.cut_out(photo, box, pose_regression.CROP_PX))
                 answers.append(answer)
-    return np.array(pictures).reshape(-1, pose.CROP_PX, pose.CROP_PX, 3), np.array(answers)
+    side = pose_regression.CROP_PX
+    return np.array(pictures).reshape(-1, side, side, 3), np.array(answers)
 
 
 def learn(crops, answers, is_left_out, count):
@@ -74,7 +74,7 @@ def learn(crops, answers, is_left_out, count):
     gray = np.concatenate([gray, gray[:, :, ::-1]])
     answers = np.concatenate([answers, answers * _MIRRORED])
     learnt_from = np.tile(~is_left_out, 2)
-    known, points = unwrapping.regressions(), pose.known()['points'].astype(np.float32)
+    known, points = unwrapping.regressions(), pose_regression.known()['points'].astype(np.float32)
     start = jax.jit(
         lambda part: unwrapping.regress(part, known['pose_weights'], known['pose_bias'])
     )
@@ -103,7 +103,7 @@ def _in_batches(function, *arrays):
 
 
 def _describe(when, errors):
-    units = np.array([180 / np.pi] * 3 + [pose.SQUARE_MM] * 2 + [100])
+    units = np.array([180 / np.pi] * 3 + [pose_regression.SQUARE_MM] * 2 + [100])
     numbers = [np.quantile(np.abs(errors), q, axis=0) * units for q in (0.5, 0.95)]
     return (
         '{}: {:.1f}, {:.1f}, {:.1f} degrees about x, y, z, {:.1f} and {:.1f} mm, {:.1f} % of size; '
@@ -133,7 +133,7 @@ def main(argv):
     person = np.repeat(range(len(drawn)), [len(crops) for crops, _ in drawn])
     crops, answers = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
     arrays, lines = learn(crops, answers, person >= 0.9 * values.people, values.regressions)
-    np.savez_compressed(pathlib.Path(pose.__file__).parent / 'pose_refinement.npz', **arrays)
+    np.savez_compressed(pathlib.Path(unwrapping.__file__).parent / 'pose_refinement.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))
 
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data_prep.registration import canonical
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration import canonical, groupwise
+from data_prep.registration.scan_motion import ScanMotion
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 MIN_GROUP = 20  # Fewest scans whose median stands for everybody.
 MAX_DEVIATION_MM = 6.0  # Sound poses had at most 4.5, turned by over 15 degrees at least 7.0.
@@ -101,8 +101,8 @@ def _best_pose(scan, template, median):
 
 
 def _radius_map(scan, transform):
-    """Returns `canonical.radius_map`; all NaN where the pose leaves no nose in its place."""
+    """Returns `groupwise.radius_map`; all NaN where the pose leaves no nose in its place."""
     try:
-        return canonical.radius_map(scan, transform)
+        return groupwise.radius_map(scan, transform)
     except UserError:
-        return np.full((grid.SIZE, grid.SIZE), np.nan)
+        return np.full((map_grid.SIZE, map_grid.SIZE), np.nan)

@@ -1,4 +1,4 @@
-"""A scan in the canonical frame to its position map; the grid is geometry.position_map's."""
+"""A scan in the canonical frame to its position map; the grid is geometry.map_grid's."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 _CAST_FROM_MM = 400.0  # Rays start outside the head and run to the origin.
 _NOSE_WINDOW_MM = (25.0, 35.0)  # Half width and half height about the axis.
@@ -31,7 +31,7 @@ def check_open3d():
         ) from error
 
 
-def position_map(scan, size=grid.SIZE):
+def position_map(scan, size=map_grid.SIZE):
     """Casts one ray per pixel and keeps the outermost point of the surface.
 
     Args:
@@ -50,13 +50,13 @@ def position_map(scan, size=grid.SIZE):
     return points, mask
 
 
-def cast_map(scan, size=grid.SIZE):
+def cast_map(scan, size=map_grid.SIZE):
     """Returns map and mask as `position_map`, and the RayHits of their rays, [S, S]."""
-    directions = grid.ray_directions(size)
+    directions = map_grid.ray_directions(size)
     hits = cast(scan, directions)
     points = hits.radius[..., None] * directions
     distance = np.linalg.norm(points - nose_tip(scan), axis=-1)
-    mask = np.isfinite(hits.radius) & (distance <= grid.CROP_RADIUS_MM)
+    mask = np.isfinite(hits.radius) & (distance <= map_grid.CROP_RADIUS_MM)
     if not mask.any():
         raise UserError('the scan has no surface around its nose tip; is it a face, in mm?')
     filled = fill_smoothly(np.where(mask, hits.radius, 0.0), mask)
@@ -124,13 +124,13 @@ def share_only_of(lost, scan):
     """
     if len(lost.triangles) == 0:
         return 0.0
-    directions, tip = grid.ray_directions(), nose_tip(scan)
+    directions, tip = map_grid.ray_directions(), nose_tip(scan)
     areas = []
     for surface in (scan, lost):
         radius = cast_radius(surface, directions)
         distance = np.linalg.norm(radius[..., None] * directions - tip, axis=-1)
         upright = np.sqrt(1 - directions[..., 1] ** 2)  # Rows of a globe are shorter at its poles.
-        areas.append(np.where(distance <= grid.CROP_RADIUS_MM, radius**2 * upright, 0))
+        areas.append(np.where(distance <= map_grid.CROP_RADIUS_MM, radius**2 * upright, 0))
     kept_area, lost_area = areas
     missing = np.where(kept_area == 0, lost_area, 0).sum()
     return float(missing / max(missing + kept_area.sum(), 1e-9))
@@ -184,7 +184,7 @@ def nose_tip(scan):
     return weight @ candidates / weight.sum()
 
 
-def crop(scan, nose_tip, radius=grid.CROP_RADIUS_MM):
+def crop(scan, nose_tip, radius=map_grid.CROP_RADIUS_MM):
     """Returns the Scan of the triangles whose corners all lie within `radius` mm of [3]."""
     near = np.linalg.norm(scan.vertices - nose_tip, axis=1) <= radius
     return cleaning.compact(scan, scan.triangles[near[scan.triangles].all(axis=1)])
@@ -193,42 +193,4 @@ def crop(scan, nose_tip, radius=grid.CROP_RADIUS_MM):
 def map_surface(position_map, mask):
     """Returns the map as a Scan of its valid pixels (vertex order: row by row)."""
     points = position_map.reshape(-1, 3)
-    return cleaning.compact(Scan(points, np.zeros((0, 3), np.int32)), grid.grid_triangles(mask))
-
-
-def round_trip_mm(scan, position_map, mask):
-    """Returns the mean distance from the map's surface to the scan's surface, mm.
-
-    Taken at the centres of the map's triangles, weighted by their area: at the pixels it
-    would be 0 by construction.
-    """
-    surface = map_surface(position_map, mask)
-    corners = surface.vertices[surface.triangles]
-    area = cleaning.triangle_areas(surface.vertices, surface.triangles)
-    return float(np.average(_distance(scan, corners.mean(axis=1)), weights=area))
-
-
-def coverage(scan, position_map, mask, tolerance_mm=1.0):
-    """Returns the share of the scan's 95 mm crop that the map carries.
-
-    The share is by area: of the scan's triangles inside the crop, those whose centre lies
-    within `tolerance_mm` of the surface that the map's valid pixels span.
-    """
-    face = crop(scan, nose_tip(scan))
-    centres = face.vertices[face.triangles].mean(axis=1)
-    area = cleaning.triangle_areas(face.vertices, face.triangles)
-    near = _distance(map_surface(position_map, mask), centres) <= tolerance_mm
-    return float(np.average(near, weights=area))
-
-
-def _distance(surface, points):
-    """Returns the distance from each point to the nearest place of the surface, [N]."""
-    import open3d as o3d  # Only preparing data needs Open3D.
-
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(surface.vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(surface.triangles, np.uint32)),
-    )
-    points = o3d.core.Tensor(np.ascontiguousarray(points, np.float32))
-    return scene.compute_distance(points, nthreads=1).numpy()
+    return cleaning.compact(Scan(points, np.zeros((0, 3), np.int32)), map_grid.grid_triangles(mask))

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 
 _RADIUS_MM = 100.0  # Around the nose tip: no hair, little neck.
 

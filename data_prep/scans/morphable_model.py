@@ -14,7 +14,7 @@ import numpy as np
 
 from data_prep.scans.scan import Scan, ScanError
 from seqface_jax.errors import UserError
-from seqface_jax.photos.photo_file import read as read_photo
+from seqface_jax.photos import photo_file
 
 SUFFIX = '.mat'
 NEUTRAL = 'neutral'  # Sequence of the frames whose scan leaves the pose and the expression out.
@@ -99,7 +99,7 @@ def read_scan(frame):
     vertices = vertices @ rotation(pose[:3]).T
     uv = None
     if frame.image_path is not None:
-        height, width = read_photo(frame.image_path).shape[:2]
+        height, width = photo_file.read(frame.image_path).shape[:2]
         places = pose[6] * _MICROMETRES_PER_MM * vertices[:, :2] + pose[3:5]
         uv = np.float32((places + [0, 1]) / [width, height])  # face3d: row = height - y - 1.
     return Scan(np.float32(vertices), model.triangles, uv)

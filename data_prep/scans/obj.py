@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from data_prep.scans import scan as scan_lib
+from data_prep.scans import scan_checks
 from data_prep.scans.scan import ScanError
 
 _LINES = {
@@ -27,18 +27,18 @@ def parse(path, data):
     vertices = _points(path, text, b'v', 3)
     texture_points = _points(path, text, b'vt', 2)
     corners, texture_corners, counts = _corners(path, text)
-    scan_lib.check_indices(path, 'lines f', corners, len(vertices), 'vertices')
-    used = scan_lib.used_rows(len(vertices), corners)
-    scan_lib.check_finite(path, 'lines v', vertices, used)
+    scan_checks.check_indices(path, 'lines f', corners, len(vertices), 'vertices')
+    used = scan_checks.used_rows(len(vertices), corners)
+    scan_checks.check_finite(path, 'lines v', vertices, used)
     uv = None
     if texture_corners is not None:
-        scan_lib.check_indices(
+        scan_checks.check_indices(
             path, 'lines f', texture_corners, len(texture_points), 'texture coordinates'
         )
-        uv = scan_lib.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
-    triangles = corners[scan_lib.triangulate(counts)]
-    notes = scan_lib.polygon_notes(counts)
-    return scan_lib.make_scan(path, vertices, triangles, uv, _texture_name(path, text), notes)
+        uv = scan_checks.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
+    triangles = corners[scan_checks.triangulate(counts)]
+    notes = scan_checks.polygon_notes(counts)
+    return scan_checks.make_scan(path, vertices, triangles, uv, _texture_name(path, text), notes)
 
 
 def serialize(scan):
@@ -62,7 +62,7 @@ def _lines(text, name):
 
 
 def _words_per_line(lines):
-    starts = scan_lib.word_starts(lines)
+    starts = scan_checks.word_starts(lines)
     ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord('\n'))
     return np.diff(np.searchsorted(starts, [0, *ends, len(lines)]))
 
@@ -76,7 +76,7 @@ def _points(path, text, name, width):
     short = np.flatnonzero(counts < width)
     if len(short):
         raise ScanError(f'{path}, {place}: row {short[0]} has fewer than {width} numbers.')
-    values = scan_lib.parse_numbers(path, place, lines, np.float64)
+    values = scan_checks.parse_numbers(path, place, lines, np.float64)
     first = np.cumsum(counts) - counts
     return np.stack([values[first + i] for i in range(width)], axis=1)
 
@@ -89,14 +89,14 @@ def _corners(path, text):
     lines = _lines(text, b'f')
     counts = _words_per_line(lines)
     vertices = _AFTER_VERTEX.sub(b'', lines) if b'/' in lines else lines
-    if scan_lib.count_words(vertices) != counts.sum():
+    if scan_checks.count_words(vertices) != counts.sum():
         raise ScanError(f'{path}, lines f: a corner has no vertex before its "/".')
-    vertices = scan_lib.parse_numbers(path, 'lines f', vertices, np.int64)
+    vertices = scan_checks.parse_numbers(path, 'lines f', vertices, np.int64)
     vertices = _absolute(path, text, b'v', vertices, counts)
     texture, found = _TEXTURED_CORNER.subn(rb'\1', lines)
     if not found or found != len(vertices):
         return vertices, None, counts
-    texture = scan_lib.parse_numbers(path, 'lines f', texture, np.int64)
+    texture = scan_checks.parse_numbers(path, 'lines f', texture, np.int64)
     return vertices, _absolute(path, text, b'vt', texture, counts), counts
 
 
@@ -117,7 +117,7 @@ def _places(text, name):
 def _texture_name(path, text):
     """Returns the first map_Kd of the material library beside the scan, or None."""
     library = _LIBRARY.search(text)
-    name = library and scan_lib.local_name(library.group(1).strip().decode('utf-8', 'replace'))
+    name = library and scan_checks.local_name(library.group(1).strip().decode('utf-8', 'replace'))
     library_path = name and os.path.join(os.path.dirname(path), name)
     if not library_path or not os.path.isfile(library_path):
         return None  # Materials are often left behind; the surface is what counts.

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from data_prep.scans import scan as scan_lib
+from data_prep.scans import scan_checks
 from data_prep.scans.scan import ScanError
 
 _TYPES = {
@@ -37,13 +37,13 @@ def parse(path, data):
     if not isinstance(indices, tuple):
         raise ScanError(f'{path}, header: no faces (vertex_indices); give a surface.')
     corners, counts = _whole_numbers(path, 'element face', indices[0]), indices[1]
-    scan_lib.check_indices(path, 'element face', corners, len(vertices), 'vertices')
-    used = scan_lib.used_rows(len(vertices), corners)
-    scan_lib.check_finite(path, 'element vertex', vertices, used)
-    triangles = corners[scan_lib.triangulate(counts)]
+    scan_checks.check_indices(path, 'element face', corners, len(vertices), 'vertices')
+    used = scan_checks.used_rows(len(vertices), corners)
+    scan_checks.check_finite(path, 'element vertex', vertices, used)
+    triangles = corners[scan_checks.triangulate(counts)]
     uv = _uv(vertex, face, len(vertices), corners, counts)
-    notes = scan_lib.polygon_notes(counts)
-    return scan_lib.make_scan(path, vertices, triangles, uv, texture, notes)
+    notes = scan_checks.polygon_notes(counts)
+    return scan_checks.make_scan(path, vertices, triangles, uv, texture, notes)
 
 
 def serialize(scan):
@@ -80,7 +80,7 @@ def _header(path, data):
                 order = _ORDERS[words[1]]
             elif words[0] == 'element':
                 elements.append((words[1], int(words[2]), []))
-                if not 0 <= elements[-1][1] <= 2 * scan_lib.MAX_VERTICES:
+                if not 0 <= elements[-1][1] <= 2 * scan_checks.MAX_VERTICES:
                     raise ValueError(words[2])
             else:
                 elements[-1][2].append(_property(words))
@@ -113,7 +113,7 @@ def _are_numbers(columns, names):
 def _whole_numbers(path, place, values):
     if values.dtype.kind in 'iu':
         return values.astype(np.int64)
-    scan_lib.check_finite(path, place, values[:, None])
+    scan_checks.check_finite(path, place, values[:, None])
     if np.any(values % 1) or np.any(np.abs(values) > 2**53):
         raise ScanError(f'{path}, {place}: holds an index that is not a whole number.')
     return values.astype(np.int64)
@@ -127,7 +127,7 @@ def _uv(vertex, face, num_vertices, corners, counts):
     texcoord = face.get('texcoord')
     if not isinstance(texcoord, tuple) or not np.array_equal(texcoord[1], 2 * counts):
         return None
-    return scan_lib.uv_per_vertex(num_vertices, corners, texcoord[0].reshape(-1, 2))
+    return scan_checks.uv_per_vertex(num_vertices, corners, texcoord[0].reshape(-1, 2))
 
 
 class _BinaryBody:
@@ -235,7 +235,7 @@ class _AsciiBody:
 
     def __init__(self, path, body):
         self._path, self._position = path, 0
-        self._values = scan_lib.parse_numbers(path, 'body', body, np.float64)
+        self._values = scan_checks.parse_numbers(path, 'body', body, np.float64)
 
     def element(self, name, count, properties):
         """Returns {property: [count] values, or for a list (all values, [count] lengths)}."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_prep.scans import scan as scan_lib
+from data_prep.scans import scan_checks
 from data_prep.scans.scan import ScanError
 from seqface_jax.geometry import vectors
 
@@ -49,7 +49,7 @@ def parse(path, data):
     if not collector.shapes:
         but = f', only {others}' if others else ''
         raise ScanError(f'{path}: holds no IndexedFaceSet{but}; give a scan with a surface.')
-    notes = scan_lib.polygon_notes(np.concatenate(collector.polygons))
+    notes = scan_checks.polygon_notes(np.concatenate(collector.polygons))
     notes += (f'of its geometry, {others} is not read: left out',) * bool(others)
     return _merge(path, collector.shapes, notes)
 
@@ -280,7 +280,7 @@ class _Collector:
         center, matrix = field('center', (0, 0, 0)), np.eye(4)
         matrix[:3, :3] = linear
         matrix[:3, 3] = field('translation', (0, 0, 0)) + center - linear @ center
-        scan_lib.check_finite(self._path, 'a Transform', matrix)
+        scan_checks.check_finite(self._path, 'a Transform', matrix)
         return matrix
 
     def _numbers(self, node, name, dtype):
@@ -292,7 +292,7 @@ class _Collector:
             return np.zeros(0, dtype)
         text = values[0].text if len(values) == 1 else b' '.join(value.text for value in values)
         place = f'list {name} (line {values[0].line})'
-        numbers = scan_lib.parse_numbers(self._path, place, text, dtype)
+        numbers = scan_checks.parse_numbers(self._path, place, text, dtype)
         self._count(len(numbers))
         return numbers
 
@@ -325,11 +325,11 @@ class _Collector:
                 f'{self._path}: an IndexedFaceSet has no coord; the file may be cut off.'
             )
         corners, counts = self._corners(node, 'coordIndex')
-        scan_lib.check_indices(self._path, 'list coordIndex', corners, len(vertices), 'points')
-        used = scan_lib.used_rows(len(vertices), corners)
-        scan_lib.check_finite(self._path, 'list point of coord', vertices, used)
+        scan_checks.check_indices(self._path, 'list coordIndex', corners, len(vertices), 'points')
+        used = scan_checks.used_rows(len(vertices), corners)
+        scan_checks.check_finite(self._path, 'list point of coord', vertices, used)
         self.polygons.append(counts)
-        triangles = corners[scan_lib.triangulate(counts)]
+        triangles = corners[scan_checks.triangulate(counts)]
         if node.fields.get('ccw') == ['FALSE']:
             triangles = triangles[:, ::-1]
         uv, texture_points = None, self._points(node, 'texCoord', 2)
@@ -341,14 +341,14 @@ class _Collector:
                 raise ScanError(
                     f'{self._path}, list texCoordIndex: its polygons differ from coordIndex.'
                 )
-            scan_lib.check_indices(
+            scan_checks.check_indices(
                 self._path,
                 'list texCoordIndex',
                 texture_corners,
                 len(texture_points),
                 'texture points',
             )
-            uv = scan_lib.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
+            uv = scan_checks.uv_per_vertex(len(vertices), corners, texture_points[texture_corners])
             unindexed = np.array_equal(texture_corners, corners)
             if unindexed and len(texture_points) == len(vertices):
                 uv = texture_points
@@ -382,7 +382,7 @@ def _merge(path, shapes, notes):
         uv.append(np.zeros((len(points), 2)) if coordinates is None else coordinates)
         offset += len(points)
     texture = next((shape[3] for shape in shapes if shape[3] is not None), None)
-    return scan_lib.make_scan(
+    return scan_checks.make_scan(
         path,
         np.concatenate(vertices),
         np.concatenate(triangles),

@@ -14,7 +14,7 @@ from seqface_jax.errors import UserError
 _MODULES = {  # Name on the command line -> module.
     'bu3dfe': 'data_prep.sources.bu3dfe',
     'bu4dfe': 'data_prep.sources.bu4dfe',
-    'florence': 'data_prep.sources.florence',
+    'florence': 'data_prep.sources.florence_scans',
     'folder': 'data_prep.sources.folder',
     'w300lp': 'data_prep.sources.w300lp',
 }
@@ -90,7 +90,7 @@ class Source(Protocol):
         """Returns every subject that has a folder, sorted by id."""
 
     def split(self, subject_id: str) -> str:
-        """Returns the split of a subject that no table names; see data_prep.splits."""
+        """Returns the split of a subject that no table names; see sources.splits."""
 
     def neutral(self, subject_id: str) -> tuple[str, int] | None:
         """Returns (sequence, index) of the scan that is labelled neutral, or None."""

@@ -7,8 +7,7 @@ where there is no F3D. The neutral scan is the one that is named so: NE00.
 
 import re
 
-from data_prep import splits
-from data_prep.sources import RawFrame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout, splits
 
 EXPRESSIONS = {
     'AN': 'Angry',

@@ -11,8 +11,7 @@ import re
 
 import numpy as np
 
-from data_prep import splits
-from data_prep.sources import RawFrame, Subject, layout
+from data_prep.sources import RawFrame, Subject, layout, splits
 from seqface_jax import files
 from seqface_jax.errors import UserError
 

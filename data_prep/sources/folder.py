@@ -5,15 +5,14 @@ is says its content, not its name. A photo and a scan of one name (010.jpg + 010
 moment: with --frame_maps its photo gets a map if the scan's texture coordinates are places in it.
 Photos are no video: each is looked at by itself. Of several scans the neutral one is that whose
 name begins with "neutral", else the first in order of names; the next ones stand in where it cannot
-be used. Splits: by a hash of the id, stable for ever (data_prep.splits.by_hash), or --splits=CSV.
+be used. Splits: by a hash of the id, stable for ever (sources.splits.by_hash), or --splits=CSV.
 """
 
 import itertools
 import os
 import re
 
-from data_prep import splits
-from data_prep.sources import RawFrame, Skipped, Subject, layout
+from data_prep.sources import RawFrame, Skipped, Subject, layout, splits
 from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
 

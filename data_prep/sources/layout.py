@@ -8,8 +8,8 @@ import os
 
 from data_prep.scans import scan_io
 from data_prep.sources import Skipped, video_frames
-from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
+from seqface_jax.photos import file_kinds
 
 PHOTO, SCAN, VIDEO = 'photo', 'scan', 'video'
 # Endings that are believed in trees of 100,000 files, and of files whose content tells nothing. Of

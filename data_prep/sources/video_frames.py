@@ -2,9 +2,8 @@
 
 import cv2
 
-from seqface_jax import file_kinds
 from seqface_jax.errors import UserError
-from seqface_jax.photos import video_geometry
+from seqface_jax.photos import file_kinds, video_geometry
 
 MAX_FRAMES = 100  # Most frames taken from a video: neighbours show the same face again.
 # A video is whole if this share of the announced frames is read; the count may be an estimate.

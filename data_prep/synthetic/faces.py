@@ -1,7 +1,7 @@
 """The kinds of face that synthetic people can be made of.
 
 All kinds answer alike: neutral(identity), express(neutral, weights, blink), parts with their
-materials, landmarks by vertex index, the scalp's grid. face.FaceModel is the embedded one;
+materials, landmarks by vertex index, the scalp's grid. embedded_face.FaceModel is the embedded one;
 mesh_face.MeshFace serves published models: a further one is a function like ict_facekit.read
 that returns its FaceData, and one line in `_READERS`.
 """
@@ -9,7 +9,7 @@ that returns its FaceData, and one line in `_READERS`.
 import functools
 
 from data_prep.synthetic import ict_facekit
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.mesh_face import MeshFace
 from seqface_jax.errors import UserError
 

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from data_prep.scans import scan as scan_lib
+from data_prep.scans import scan_checks
 from data_prep.synthetic.expressions import NAMES
 from data_prep.synthetic.mesh_face import FaceData
 from seqface_jax.errors import UserError
@@ -175,5 +175,5 @@ def read_mesh(path):
             raise UserError(f'{path}: a line f holds no vertex numbers.') from error
         if len(corners) and not 0 <= corners.min() <= corners.max() < len(vertices):
             raise UserError(f'{path}: a line f names a vertex that does not exist.')
-        triangles[material] = corners[scan_lib.triangulate(np.array([len(row) for row in rows]))]
+        triangles[material] = corners[scan_checks.triangulate(np.array([len(row) for row in rows]))]
     return vertices, triangles

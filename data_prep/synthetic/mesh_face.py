@@ -61,7 +61,7 @@ class FaceData:
 
 
 class MeshFace:
-    """One interface with `face.FaceModel`; see there for what is not said here.
+    """One interface with `embedded_face.FaceModel`; see there for what is not said here.
 
     Args:
         data: FaceData.

@@ -3,8 +3,8 @@
 import numpy as np
 
 from data_prep.synthetic import head
+from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.expressions import NAMES
-from data_prep.synthetic.face import face_model
 from data_prep.synthetic.hair import curtain, hair_shell
 from data_prep.synthetic.parts import GridPart, grid_normals
 
@@ -39,7 +39,7 @@ class Person:
 
     Args:
         identity, looks: see below.
-        face: what the identity is of: face.FaceModel, which is the default, or a MeshFace.
+        face: what the identity is of: embedded_face.FaceModel, which is the default, or a MeshFace.
         fine: all triangles of the head; else fewer where they are enough for small photos.
         all_round: the head turns so far that its back is seen.
         deformation: moves the neutral face further, as `deformation.sample_deformation` returns it.

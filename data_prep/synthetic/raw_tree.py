@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data_prep import splits
 from data_prep.scans import scan_io
+from data_prep.sources import splits
 from data_prep.synthetic import appearance, deformation, expressions, faces, renderer, scanner
-from data_prep.synthetic.camera import studio_camera
 from data_prep.synthetic.person import Person, pose_over_time
-from data_prep.work.workers import Workers
+from data_prep.synthetic.studio import studio_camera
+from data_prep.work.worker_pool import Workers
 from seqface_jax import files
 from seqface_jax.errors import UserError
 

@@ -3,7 +3,7 @@
     python -m data_prep.synthetic.template_kinds --ict_dir=FaceXModel --makehuman=head.npz \\
         --out=kinds.npz
 
-The registration takes about a minute; template_people.py draws people from the file.
+The registration takes about a minute; hard_pictures/workers.py draws people from the file.
 """
 
 import pathlib
@@ -22,7 +22,7 @@ from data_prep.synthetic import (
     template_mesh,
     template_transfer,
 )
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 from seqface_jax import command_line, errors, files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.

@@ -27,7 +27,7 @@ import threading
 import cv2
 from absl import logging
 
-from data_prep.work import work_files, workers
+from data_prep.work import work_files, worker_pool
 from seqface_jax.errors import UserError
 
 _BLOCK = 512  # Tasks of one pipeline, all of which travel inside its description.
@@ -35,7 +35,7 @@ _POLL_S = 0.5
 _QUIET = '--default_sdk_harness_log_level=WARNING'
 
 
-class BeamWorkers(workers.Workers):
+class BeamWorkers(worker_pool.Workers):
     """As Workers, with `run` on Beam; `map`, which needs all scans at once, stays here.
 
     Attributes:

@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from seqface_jax import backend, errors, files, models
-from seqface_jax.checkpoints import checksums
+from seqface_jax import errors, files, models
+from seqface_jax.checkpoints import backend, checksums
 from seqface_jax.checkpoints.config_file import FLAGSHIP as FLAGSHIP
 from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
 from seqface_jax.checkpoints.config_file import read_config as read_config

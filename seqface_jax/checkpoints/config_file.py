@@ -56,6 +56,8 @@ _DROPPED_FIELDS = {
     'train.compute_dtype': ('float32',),  # Or 'bfloat16', of the thesis's network only.
     'model.remat': (True, False),  # Gradients were computed with less memory, and equal.
 }
+# The same of the flagship alone: its frames are always scaled to [0, 1].
+_DROPPED_FROM_FLAGSHIP = {'data.normalization': ('unit',)}
 
 
 def write_config(workdir, config):
@@ -111,7 +113,7 @@ def read_config(workdir):
     for section in SECTIONS:
         if section != 'model':  # The class of the network has the defaults of its own fields.
             _complete(config[section], defaults[section])
-    for place in _DROPPED_FIELDS:
+    for place in _dropped(config):
         section, name = _find(config, place)
         if name in section:
             del section[name]
@@ -173,12 +175,18 @@ def _complete_fusion(config):
     return config
 
 
+def _dropped(config):
+    """Returns the _DROPPED_FIELDS of a config's network."""
+    is_flagship = config['model'].get('name') == FLAGSHIP
+    return _DROPPED_FIELDS | (_DROPPED_FROM_FLAGSHIP if is_flagship else {})
+
+
 def _read_dropped(workdir):
-    """Returns the _DROPPED_FIELDS that changed how a run was trained, a list of 'name=value'."""
+    """Returns the dropped fields that changed how a run was trained, a list of 'name=value'."""
     with open(os.path.join(workdir, 'config.json')) as file:
         content = json.load(file)
     found = []
-    for place, same in _DROPPED_FIELDS.items():
+    for place, same in _dropped(content).items():
         section, name = _find(content, place)
         if name in section and section[name] not in same:
             found.append(f'{place}={section[name]}')

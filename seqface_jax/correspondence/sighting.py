@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqface_jax.correspondence.turned_crops import Crop, recentred
-from seqface_jax.models.correspondence import Correspondence
+from seqface_jax.models.correspondence_network import Correspondence
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,

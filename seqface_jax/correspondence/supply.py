@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence import objective, pictures
+from seqface_jax.correspondence import pictures, point_losses
 
 VALIDATION_SHARDS = 1  # The first ones; no person of theirs is trained on.
 _VALIDATION_BATCH = 100  # Crops.
@@ -65,7 +65,7 @@ class Supply(NamedTuple):
             augment=True,
             reference=constants['layout_mean'],
         )
-        return batch | objective.draw_starts(rng, len(indices), constants['layouts'])
+        return batch | point_losses.draw_starts(rng, len(indices), constants['layouts'])
 
 
 def read(folder):

@@ -1,6 +1,6 @@
 """The maps of one frame as bytes: what a record keeps of them, and what comes back.
 
-A frame's maps are the face of its own expression on the grid of `position_map`, without the
+A frame's maps are the face of its own expression on the grid of `map_grid`, without the
 head's pose (frame_map, mm), and the same points as the photo's crop shows them (image_map).
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 
 _RADIUS_STEP_MM = 0.01
 _IMAGE_STEP = 1 / 16384  # Step of stored x and y, in crop widths; a sixtieth of a pixel of 256.
@@ -33,7 +33,7 @@ class FrameMaps(NamedTuple):
     image_mask: np.ndarray
 
 
-def empty(size=grid.SIZE):
+def empty(size=map_grid.SIZE):
     """Returns the FrameMaps of a frame without a scan: nothing is valid."""
     points, mask = np.zeros((size, size, 3), np.float32), np.zeros((size, size), bool)
     return FrameMaps(points, mask, points, mask)
@@ -82,7 +82,7 @@ def decode(data):
     image = np.moveaxis(planes[1:], 0, -1) * np.float32(_IMAGE_STEP)
     image += np.array([_IMAGE_START, _IMAGE_START, 0], np.float32)
     image[~image_mask] = 0
-    directions = grid.ray_directions(size).astype(np.float32)
+    directions = map_grid.ray_directions(size).astype(np.float32)
     return FrameMaps(radius * directions, frame_mask, image, image_mask)
 
 

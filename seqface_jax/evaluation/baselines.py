@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 
 
 def mean_face(maps, masks):
@@ -60,7 +60,7 @@ def oracle(mean_map, basis, maps, masks):
         [N, 128, 128, 3] float32 mm.
     """
     if basis.ndim == 3:
-        basis = basis[..., None] * position_map.ray_directions(basis.shape[1])
+        basis = basis[..., None] * map_grid.ray_directions(basis.shape[1])
     basis = np.asarray(basis, np.float64)
     found = []
     for face, mask in zip(maps, masks, strict=True):

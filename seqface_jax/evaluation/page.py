@@ -16,17 +16,29 @@ def fill(template, parts):
 
     Args:
         template: path of an HTML file with {{NAME}} where a part goes.
-        parts: dict of name -> str; STYLE and VIEWER, which all pages share, are added.
+        parts: dict of name -> str, TITLE among them; HEAD and VIEWER, which all pages share, are
+            added. A page runs scripts only if it has the VIEWER.
     """
     text = _read(template)
-    shared = {'STYLE': 'page_style.css', 'VIEWER': 'page_viewer.js'}
-    shared = {name: _read(os.path.join(_FOLDER, file)) for name, file in shared.items()}
-    parts = {**shared, **parts}
-    head, *rest = text.split('{{')  # Filled once: what a part holds is not looked at again.
+    head = {
+        'TITLE': parts['TITLE'],
+        'STYLE': _read(os.path.join(_FOLDER, 'page_style.css')),
+        'SCRIPTS': "; script-src 'unsafe-inline'" if '{{VIEWER}}' in text else '',
+    }
+    shared = {
+        'HEAD': _filled(_read(os.path.join(_FOLDER, 'page_head.html')), head),
+        'VIEWER': _read(os.path.join(_FOLDER, 'page_viewer.js')),
+    }
+    return _filled(text, shared | parts)
+
+
+def _filled(text, parts):
+    """Returns text with its {{NAME}} replaced, once: what a part holds is not looked at again."""
+    filled, *rest = text.split('{{')
     for piece in rest:
         name, tail = piece.split('}}', 1)
-        head += parts[name] + tail
-    return head
+        filled += parts[name] + tail
+    return filled
 
 
 def script_json(values):

@@ -29,7 +29,7 @@ import numpy as np
 from scipy import spatial
 
 from seqface_jax.evaluation import metrics
-from seqface_jax.geometry import alignment, face_regions, position_map, surface
+from seqface_jax.geometry import alignment, face_regions, map_grid, surface
 
 UNITS = {  # By name of the mode.
     'thesis': 'of the bounding box',
@@ -112,7 +112,7 @@ def _thesis(predicted, target):
 
 
 def _crop_95mm(predicted, target):
-    points = _crop(metrics.scan_points(target.scan), position_map.CROP_RADIUS_MM)
+    points = _crop(metrics.scan_points(target.scan), map_grid.CROP_RADIUS_MM)
     transform = alignment.similarity_icp(_thinned(points), predicted, fixed='points')
     moved = transform.apply(points)
     hits = predicted.closest(moved)
@@ -124,7 +124,7 @@ def _crop_95mm(predicted, target):
 
 
 def _both_directions(predicted, target):
-    radius_mm = _TIGHT_CROP_MM.get(target.subject, position_map.CROP_RADIUS_MM)
+    radius_mm = _TIGHT_CROP_MM.get(target.subject, map_grid.CROP_RADIUS_MM)
     found = []
     for source, other in ((target.registered, predicted), (predicted, target.registered)):
         points = _crop(metrics.scan_points(source), radius_mm)
@@ -134,7 +134,7 @@ def _both_directions(predicted, target):
 
 
 def _interocular(predicted, target):
-    points = _crop(metrics.scan_points(target.scan), position_map.CROP_RADIUS_MM)
+    points = _crop(metrics.scan_points(target.scan), map_grid.CROP_RADIUS_MM)
     transform, _ = alignment.icp_thesis(_thinned(points), predicted.vertices)
     distance, _ = spatial.cKDTree(predicted.vertices).query(transform.apply(points))
     return distance.mean() / np.linalg.norm(np.subtract(*target.eye_corners))

@@ -51,7 +51,7 @@ def write(path, found, shown, figures_folder):
         row['model'] for row in found.rows if row['checkpoint'] and not row['of']
     )
     parts = {
-        'TITLE': html.escape(', '.join(name for name in models)),
+        'TITLE': html.escape(f'Evaluation of {", ".join(models)}'),
         'NUMBERS': _headline(found.rows),
         'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),

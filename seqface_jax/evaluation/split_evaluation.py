@@ -26,7 +26,7 @@ class Plan(NamedTuple):
 
     Attributes:
         frames: increasing numbers of frames.
-        splits, checkpoints, max_subjects: as of evaluate.Options.
+        splits, checkpoints, max_subjects: as of evaluate.EvaluationOptions.
         seed: of draws, bootstrap and tests.
         training: input_pipeline.Split, for the baselines.
         mask: [128, 128] bool, the pixels of an ordered map that are face.

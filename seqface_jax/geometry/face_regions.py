@@ -8,8 +8,7 @@ import functools
 
 import numpy as np
 
-from seqface_jax.geometry import position_map as grid
-from seqface_jax.geometry import vectors
+from seqface_jax.geometry import map_grid, vectors
 
 # Azimuth and elevation in degrees of the landmarks of iBUG's 300-W scheme, in its order but only
 # those of the subject's right and of the middle; measured on the neutral head of ICT-FaceKit
@@ -59,19 +58,19 @@ def landmarks_deg():
     )  # fmt: skip
 
 
-def landmark_pixels(size=grid.SIZE):
+def landmark_pixels(size=map_grid.SIZE):
     """Returns row and column of the landmarks' nearest pixels on a grid, [68, 2] int.
 
     The upper ends of the jaw lie behind the grid's border: the border stands for them.
     """
     azimuth, elevation = np.radians(landmarks_deg()).T
-    row, column = grid.pixels_of(azimuth, elevation, size)
+    row, column = map_grid.pixels_of(azimuth, elevation, size)
     return np.clip(np.rint(np.stack([row, column], axis=1)), 0, size - 1).astype(np.int64)
 
 
-def regions(size=grid.SIZE):
+def regions(size=map_grid.SIZE):
     """Returns the pixels of each region, {name: [size, size] bool}; no pixel is in two."""
-    azimuth, elevation = (np.degrees(angle) for angle in grid.ray_angles(size))
+    azimuth, elevation = (np.degrees(angle) for angle in map_grid.ray_angles(size))
     eyes = _ellipse(azimuth, elevation, _FEATURES[0]) | _ellipse(azimuth, elevation, _FEATURES[1])
     nose = _ellipse(azimuth, elevation, _FEATURES[2])
     mouth = _ellipse(azimuth, elevation, _FEATURES[3]) & ~nose
@@ -87,18 +86,20 @@ def regions(size=grid.SIZE):
 def regions_of(points):
     """Returns the index in `regions` of the region that each of points [N, 3] mm lies in, or -1."""
     angles = vectors.azimuth_elevation(np.asarray(points, np.float64))
-    row, column = (np.rint(place).astype(int) for place in grid.pixels_of(*angles))
-    seen = (row >= 0) & (row < grid.SIZE) & (column >= 0) & (column < grid.SIZE)
-    labels = np.full((grid.SIZE, grid.SIZE), -1)
+    row, column = (np.rint(place).astype(int) for place in map_grid.pixels_of(*angles))
+    seen = (row >= 0) & (row < map_grid.SIZE) & (column >= 0) & (column < map_grid.SIZE)
+    labels = np.full((map_grid.SIZE, map_grid.SIZE), -1)
     for index, mask in enumerate(regions().values()):
         labels[mask] = index
-    return np.where(seen, labels[row.clip(0, grid.SIZE - 1), column.clip(0, grid.SIZE - 1)], -1)
+    return np.where(
+        seen, labels[row.clip(0, map_grid.SIZE - 1), column.clip(0, map_grid.SIZE - 1)], -1
+    )
 
 
-def training_weights(size=grid.SIZE):
+def training_weights(size=map_grid.SIZE):
     """Returns how much a pixel of a grid counts in PRNet's loss, [size, size] float32."""
     landmarks, features, face, neck = WEIGHTS
-    azimuth, elevation = (np.degrees(angle) for angle in grid.ray_angles(size))
+    azimuth, elevation = (np.degrees(angle) for angle in map_grid.ray_angles(size))
     weights = np.where(elevation < _NECK_DEG, neck, face) * np.ones_like(azimuth)
     for feature in _FEATURES:
         weights[_ellipse(azimuth, elevation, feature)] = features

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse, spatial
 
-from seqface_jax.geometry import position_map, vectors
+from seqface_jax.geometry import map_grid, vectors
 
 _MASK_SHARE = 0.25  # A map pixel is face if this share of the training scans has it.
 _LONG_EDGE = 6.0  # An unordered point's triangle edges end at this multiple of the median edge.
@@ -51,7 +51,7 @@ def from_prediction(prediction, *, ordered, mask=None):
     if not ordered:
         return points, _triangulate(points)
     mask = np.ones((height, width), bool) if mask is None else resize_mask(mask, height)
-    triangles = position_map.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     new_index = np.cumsum(mask.ravel(), dtype=np.int32) - 1
     return points[mask.ravel()], new_index[triangles]
 
@@ -70,7 +70,7 @@ def crop_mask(mean_map):
     side = mean_map.shape[0]
     middle = mean_map[side // 3 : -(side // 3), side // 3 : -(side // 3)].reshape(-1, 3)
     nose_tip = middle[middle[:, 2].argmax()]
-    return np.linalg.norm(mean_map - nose_tip, axis=-1) <= position_map.CROP_RADIUS_MM
+    return np.linalg.norm(mean_map - nose_tip, axis=-1) <= map_grid.CROP_RADIUS_MM
 
 
 def resize_mask(mask, side):

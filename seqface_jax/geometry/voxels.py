@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.geometry import position_map as grid
-from seqface_jax.geometry import sampling, vectors
+from seqface_jax.geometry import map_grid, sampling, vectors
 
 MARGIN = 1.06  # Side of the box over that of the cube around all training faces.
 _MAX_RADIUS = 0.95  # Rays are followed so far from the origin, of the box's side.
@@ -28,7 +27,7 @@ def box(maps, masks, size):
     Returns:
         corner_mm [3], of smallest x, y and z, and cell_mm [], the side of a cell; float32.
     """
-    maps, masks = grid.with_mirrored(maps, masks)
+    maps, masks = map_grid.with_mirrored(maps, masks)
     points = maps[masks]
     low, high = points.min(axis=0), points.max(axis=0)
     side = np.float32(MARGIN * (high - low).max())
@@ -56,9 +55,9 @@ def occupancy(position_map, corner_mm, cell_mm, size):
     """
     points = centres(corner_mm, cell_mm, size)
     azimuth, elevation = vectors.azimuth_elevation(points)
-    azimuth = jnp.clip(azimuth, -grid.MAX_AZIMUTH_RAD, grid.MAX_AZIMUTH_RAD)
-    elevation = jnp.clip(elevation, -grid.MAX_ELEVATION_RAD, grid.MAX_ELEVATION_RAD)
-    row, column = grid.pixels_of(azimuth, elevation, position_map.shape[1])
+    azimuth = jnp.clip(azimuth, -map_grid.MAX_AZIMUTH_RAD, map_grid.MAX_AZIMUTH_RAD)
+    elevation = jnp.clip(elevation, -map_grid.MAX_ELEVATION_RAD, map_grid.MAX_ELEVATION_RAD)
+    row, column = map_grid.pixels_of(azimuth, elevation, position_map.shape[1])
     radius = jnp.linalg.norm(position_map, axis=-1)
 
     surface = jax.vmap(lambda image: sampling.read(image, row, column))(radius)
@@ -80,7 +79,7 @@ def cast(probability, corner_mm, cell_mm, level, side):
     """
     size = probability.shape[-1]
     radius = jnp.linspace(0, _MAX_RADIUS, _NUM_SAMPLES) * size * cell_mm  # [K]
-    directions = jnp.asarray(grid.ray_directions(side), jnp.float32)
+    directions = jnp.asarray(map_grid.ray_directions(side), jnp.float32)
     points = radius[:, None] * directions[..., None, :]  # [S, S, K, 3]
     places = jnp.moveaxis((points - corner_mm) / cell_mm - 0.5, -1, 0)
 
@@ -135,8 +134,10 @@ def crop_to_mask(vertices, triangles, mask):
         vertices [W, 3], only those used, and triangles [G, 3] int32.
     """
     azimuth, elevation = vectors.azimuth_elevation(vertices)
-    seen = (np.abs(azimuth) <= grid.MAX_AZIMUTH_RAD) & (np.abs(elevation) <= grid.MAX_ELEVATION_RAD)
-    row, column = (np.rint(place) for place in grid.pixels_of(azimuth, elevation, len(mask)))
+    seen = (np.abs(azimuth) <= map_grid.MAX_AZIMUTH_RAD) & (
+        np.abs(elevation) <= map_grid.MAX_ELEVATION_RAD
+    )
+    row, column = (np.rint(place) for place in map_grid.pixels_of(azimuth, elevation, len(mask)))
     row, column = (np.clip(place, 0, len(mask) - 1).astype(int) for place in (row, column))
     kept = triangles[(seen & mask[row, column])[triangles].all(axis=1)]
     used, new_index = np.unique(kept, return_inverse=True)

@@ -3,7 +3,7 @@
 import importlib
 
 from seqface_jax.models import fields
-from seqface_jax.models.correspondence import CorrespondenceNetwork
+from seqface_jax.models.correspondence_network import CorrespondenceNetwork
 from seqface_jax.models.front_side import FrontSide
 from seqface_jax.models.fusion import Fusion
 from seqface_jax.models.prediction import Prediction as Prediction

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax.geometry import image_map as image_map_lib
+from seqface_jax.geometry import image_space
 from seqface_jax.models.layers.conv import Conv
 from seqface_jax.models.layers.decoders import IMAGE_RANGE, ImageMapDecoder
 from seqface_jax.models.layers.mobilenet import InvertedResidual
@@ -56,7 +56,7 @@ class FrontSide(SequenceModel, kw_only=True):
         pairs = jnp.concatenate([fronts, sides], axis=-1)
         network = FrontSideNetwork(self.width, self.features, self.axis_name, name='network')
         image_map = network(pairs.reshape(-1, *pairs.shape[2:]), train=train)
-        position_map = image_map_lib.canonical(image_map, *self.mean_face())
+        position_map = image_space.canonical(image_map, *self.mean_face())
         prediction = unfold(Prediction(position_map, image_map=image_map), *sides.shape[:2])
         state = {'front': front, 'has_front': jnp.ones_like(state['has_front'])}
         return state, prediction

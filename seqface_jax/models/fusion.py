@@ -25,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 from seqface_jax.models import fields, whitening
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.models.layers.conv_lstm import ConvLSTM
+from seqface_jax.models.layers.oriented_gradients import OrientedGradients
 from seqface_jax.models.linear_face import expression_components, radial_components
 from seqface_jax.models.prediction import Prediction
 from seqface_jax.models.sequence_model import VARIANCE_SCALE, SequenceModel
-from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 ENCODER_KINDS = {
     'oriented_gradients': OrientedGradients,
@@ -127,10 +127,10 @@ class Fusion(SequenceModel, kw_only=True):
         encoder = values['encoder']
         fields.check_layer(encoder, ENCODER_KINDS, 'model.encoder')
         is_unwrapped = encoder['kind'] == 'unwrapped_gradients'
-        if is_unwrapped and grid.SIZE % encoder.get('stride', 8):
+        if is_unwrapped and map_grid.SIZE % encoder.get('stride', 8):
             raise fields.ModelConfigError(
                 f'model.encoder has a stride of {encoder["stride"]}: choose a divisor of '
-                f'{grid.SIZE}'
+                f'{map_grid.SIZE}'
             )
         if values.get('pose_products') and not is_unwrapped:
             raise fields.ModelConfigError(
@@ -142,9 +142,9 @@ class Fusion(SequenceModel, kw_only=True):
                 f'0 to {unwrapping.MAX_REFINEMENTS}'
             )
         stride = values.get('training_stride', 1)
-        if stride < 1 or grid.SIZE % stride:
+        if stride < 1 or map_grid.SIZE % stride:
             raise fields.ModelConfigError(
-                f'model.training_stride is {stride}: choose a divisor of {grid.SIZE}'
+                f'model.training_stride is {stride}: choose a divisor of {map_grid.SIZE}'
             )
         if values.get('expression_size', 0) < 0:
             raise fields.ModelConfigError('model.expression_size is below 0')
@@ -239,7 +239,7 @@ class Fusion(SequenceModel, kw_only=True):
         frame [B, T, h, w, C], and the rotation vector of the head [B, T, 3] or None."""
         constants = {}
         if self.encoder['kind'] == 'unwrapped_gradients':
-            shapes = {'mean_map': (grid.SIZE, grid.SIZE, 3)}
+            shapes = {'mean_map': (map_grid.SIZE, map_grid.SIZE, 3)}
             shapes |= unwrapping.shapes(self.encoder.get('refinements', 0))
             constants = {name: self.constant(name, shape) for name, shape in shapes.items()}
         x, rows, turn = _look(self.encoder, frames.reshape(-1, *frames.shape[2:]), constants)
@@ -295,19 +295,19 @@ class Fusion(SequenceModel, kw_only=True):
 
     def _deform(self, prediction, expression, stride):
         """Adds frame_map to a Prediction whose map has every stride-th pixel."""
-        shape = (self.expression_size, grid.SIZE, grid.SIZE)
+        shape = (self.expression_size, map_grid.SIZE, map_grid.SIZE)
         basis = self.constant('expression_basis', shape)[:, ::stride, ::stride]
-        rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
+        rays = jnp.asarray(map_grid.ray_directions()[::stride, ::stride], jnp.float32)
         neutral = jax.lax.stop_gradient(prediction.position_map)
         moved = jnp.einsum('bte,ehw->bthw', expression, basis)[..., None] * rays
         return prediction._replace(frame_map=neutral + moved)
 
     def _decode(self, precision, evidence, stride):
         """Returns the Prediction of sums over frames, each [B, T, D], at every stride-th pixel."""
-        shape = (grid.SIZE, grid.SIZE)
+        shape = (map_grid.SIZE, map_grid.SIZE)
         mean_map = self.constant('mean_map', (*shape, 3))[::stride, ::stride]
         basis = self.constant('basis', (self.code_size, *shape))[:, ::stride, ::stride]
-        rays = jnp.asarray(grid.ray_directions()[::stride, ::stride], jnp.float32)
+        rays = jnp.asarray(map_grid.ray_directions()[::stride, ::stride], jnp.float32)
         functions = self.param(
             'functions',
             nn.initializers.normal(self.code_size**-0.5),

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from seqface_jax.geometry import position_map as grid
-from seqface_jax.geometry import principal
+from seqface_jax.geometry import map_grid, principal
 from seqface_jax.models.sequence_model import mean_face
 
 
@@ -20,7 +19,7 @@ def principal_components(table, count):
         it; zeros beyond what the subjects span.
     """
     face = mean_face(table)
-    maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
+    maps, mask = map_grid.with_mirrored(table['position_map'], table['mask'])
     # What a scan does not show is taken as the mean: it moves no direction.
     deviations = np.where(mask[..., None], maps - face['mean_map'], 0)
     return face | {'basis': _directions(deviations, count)}
@@ -35,9 +34,9 @@ def radial_components(table, count):
     Returns:
         dict of mean_map [128, 128, 3] mm, on the rays, and basis [K, 128, 128], mm along them.
     """
-    rays = grid.ray_directions().astype(np.float32)
+    rays = map_grid.ray_directions().astype(np.float32)
     mean = (mean_face(table)['mean_map'] * rays).sum(axis=-1)
-    maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
+    maps, mask = map_grid.with_mirrored(table['position_map'], table['mask'])
     deviations = np.where(mask, (maps * rays).sum(axis=-1) - mean, 0)
     return {'mean_map': mean[..., None] * rays, 'basis': _directions(deviations, count)}
 

@@ -7,7 +7,7 @@ place of the Basel model's chart. Without a metric scale: the size in mm is the 
 import jax
 from flax import linen as nn
 
-from seqface_jax.geometry import image_map as image_map_lib
+from seqface_jax.geometry import image_space
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.layers.conv import Conv
 from seqface_jax.models.layers.decoders import ImageMapDecoder
@@ -44,7 +44,7 @@ class PRNet(FrameModel, kw_only=True):
             x = block(x, train=train)
         decoder = ImageMapDecoder(self.features, 'batch', self.axis_name, name='decoder')
         image_map = decoder(x, train=train)
-        position_map = image_map_lib.canonical(image_map, *self.mean_face())
+        position_map = image_space.canonical(image_map, *self.mean_face())
         return Prediction(position_map, image_map=image_map)
 
 

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax.geometry import image_map as image_map_lib
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import image_space, map_grid
 from seqface_jax.models.front_side import FrontSideNetwork
 from seqface_jax.models.layers import warping
 from seqface_jax.models.layers.conv import Conv
@@ -70,7 +69,7 @@ class RotateRender(SequenceModel, kw_only=True):
         self.fit = FitNetwork(self.code_size, self.fit_features, self.axis_name)
         self.fill = FillNetwork(self.fill_features, self.axis_name)
         self.network = FrontSideNetwork(self.width, self.features, self.axis_name)
-        shape = (grid.SIZE, grid.SIZE, 3)
+        shape = (map_grid.SIZE, map_grid.SIZE, 3)
         self.mean_map = self.constant('mean_map', shape)
         self.mean_mask = self.constant('mean_mask', shape[:2])
         self.basis = self.constant('basis', (self.code_size, *shape))
@@ -90,7 +89,7 @@ class RotateRender(SequenceModel, kw_only=True):
         side, *checked = self._draw(fronts, answered(fitted), targets, train)
         pairs = jnp.concatenate([fronts, jax.lax.stop_gradient(side)], axis=-1)
         image_map = self.network(pairs.reshape(-1, *pairs.shape[2:]), train=train)
-        position_map = image_map_lib.canonical(image_map, self.mean_map, self.mean_mask)
+        position_map = image_space.canonical(image_map, self.mean_map, self.mean_mask)
         prediction = unfold(Prediction(position_map, image_map=image_map), *fronts.shape[:2])
         if last_only:
             views = {'fitted': fitted, 'drawn': checked[0], 'true': frames[:, -1:]}
@@ -102,8 +101,8 @@ class RotateRender(SequenceModel, kw_only=True):
         numbers = self.fit(frames.reshape(-1, *frames.shape[2:]), train=train)
         numbers = numbers.reshape(*frames.shape[:2], -1)
         angles, log_scale, translation, code = jnp.split(numbers, (3, 4, 7), axis=-1)
-        rotation = image_map_lib.rotation(angles)
-        pose = image_map_lib.ImagePose(jnp.exp(log_scale[..., 0]), rotation, translation)
+        rotation = image_space.rotation(angles)
+        pose = image_space.ImagePose(jnp.exp(log_scale[..., 0]), rotation, translation)
         face = self.mean_map + jnp.einsum('btk,khwc->bthwc', code, self.basis)
         return pose, face, pose.place(face)
 
@@ -112,11 +111,11 @@ class RotateRender(SequenceModel, kw_only=True):
         angles = jnp.radians(pose.angles_deg())
         sign = jnp.where(angles[..., :1] >= 0, 1.0, -1.0)
         yaw = sign * np.radians(self.side_yaw_deg)
-        rotation = image_map_lib.rotation(jnp.concatenate([yaw, angles[..., 1:]], axis=-1))
+        rotation = image_space.rotation(jnp.concatenate([yaw, angles[..., 1:]], axis=-1))
         weights = self.mean_mask[..., None]
         middle = (self.mean_map * weights).sum((0, 1)) / jnp.maximum(weights.sum(), 1)
         moved = (pose.rotation - rotation) @ middle
-        return image_map_lib.ImagePose(
+        return image_space.ImagePose(
             pose.scale, rotation, pose.translation + pose.scale[..., None] * moved
         )
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 from seqface_jax.models import fields
 
 # What a network looks at before an answer, and the most frames of a person that it can use.
@@ -81,8 +81,8 @@ class SequenceModel(nn.Module, kw_only=True):
     def mean_face(self):
         """Returns the constants mean_map and mean_mask of `make_constants`."""
         return (
-            self.constant('mean_map', (grid.SIZE, grid.SIZE, 3)),
-            self.constant('mean_mask', (grid.SIZE, grid.SIZE)),
+            self.constant('mean_map', (map_grid.SIZE, map_grid.SIZE, 3)),
+            self.constant('mean_mask', (map_grid.SIZE, map_grid.SIZE)),
         )
 
     def constant(self, name, shape):
@@ -132,7 +132,7 @@ def mean_face(table):
     Returns:
         dict of mean_map and mean_mask.
     """
-    maps, mask = grid.with_mirrored(table['position_map'], table['mask'])
+    maps, mask = map_grid.with_mirrored(table['position_map'], table['mask'])
     count = mask.sum(axis=0)[..., None]
     mean = (maps * mask[..., None]).sum(axis=0) / count.clip(1)
     mean = np.where(count > 0, mean, maps.mean(axis=0))

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos import crops
 from seqface_jax.photos.pose_regression import (
@@ -71,7 +71,7 @@ def fit(photo, box, points, mask, *, camera=None, looks=None):
     zoom = _REFINED_PX / (square[2] - square[0])
     small = Camera(camera.focal_px * zoom, (camera.centre - square[:2]) * zoom)
     home = state = _State(start.transform.rotation, start.transform.apply(CENTRE))
-    normals = position_map.normals(np.asarray(points, np.float64))
+    normals = map_grid.normals(np.asarray(points, np.float64))
     for blur_mm, steps in zip(_BLURS_MM, _STEPS, strict=True):
         image = _level_photo(crop, blur_mm)
         reference = _Reference.make(points, normals, looks, blur_mm)
@@ -99,7 +99,7 @@ class _Reference(NamedTuple):
     @classmethod
     def make(cls, points, normals, looks, blur_mm):
         """Takes every _STRIDE-th row and column of a map of 128 x 128, as many of any other."""
-        finest = looks.shape[0] / position_map.SIZE
+        finest = looks.shape[0] / map_grid.SIZE
         pixel_mm = _MAP_PIXEL_MM / finest
         values = _normalised(looks, blur_mm / pixel_mm, _WINDOW_MM / pixel_mm)
         step = max(1, round(_STRIDE * finest))

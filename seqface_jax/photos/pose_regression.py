@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from seqface_jax.geometry.alignment import RigidTransform
 
 DISTANCE_MM = 1000.0  # Distance of camera and face where the focal length is not known.
@@ -27,7 +27,7 @@ SQUARE_MM = 220.0  # Side of the crop that is looked at, on the face.
 LEVEL_PX = 4  # Pixels of a map of 64 x 64 over which brightness is compared.
 CROP_PX = 64  # Side of that crop for the regressions.
 DIRECTIONS, CELL_PX = 8, 4  # Settings of their oriented gradients, which are as those of
-BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # models.oriented_gradients.
+BLOCK_CELLS, MIN_CONTRAST = 5, 0.005  # layers.oriented_gradients.
 
 
 class Camera(NamedTuple):
@@ -118,7 +118,7 @@ def likeness(photo, pose):
     learnt = known()
     points, looks = learnt['points'].astype(np.float64), learnt['looks'][::2, ::2]
     seen = pose.transform.apply(points.reshape(-1, 3)).reshape(points.shape)
-    normals = position_map.normals(points) @ pose.transform.rotation.T
+    normals = map_grid.normals(points) @ pose.transform.rotation.T
     cosine = -(normals * seen).sum(axis=-1) / np.linalg.norm(seen, axis=-1)
     weights = np.clip((cosine - 0.3) / 0.2, 0, 1).astype(np.float32)
     weights[: len(points) // 6] = weights[-len(points) // 7 :] = 0  # Hair, and below the chin.
@@ -201,7 +201,7 @@ def answer_of(pose, square):
 def gradients(crops):
     """Returns the oriented gradients of crops [N, 64, 64, 3] uint8, [N, 2048] float32.
 
-    Those of models.oriented_gradients.OrientedGradients, without a device: preparation looks at
+    Those of layers.oriented_gradients.OrientedGradients, without a device: preparation looks at
     photos in many processes, none of which should take one.
     """
     gray = crops.astype(np.float32).mean(axis=-1) / 255

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import file_kinds, files, own_files
+from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import photo_file, video_geometry
+from seqface_jax.photos import file_kinds, photo_file, video_geometry
 
 # Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
 MAX_VIDEO_SIDE = 1280
@@ -46,7 +46,7 @@ class Frame(NamedTuple):
         return self.reason not in (photo_file.NO_PHOTO, photo_file.OWN)
 
 
-class Source(NamedTuple):
+class FrameSource(NamedTuple):
     """Frames to come.
 
     Attributes:
@@ -71,7 +71,7 @@ def open_source(source):
             sequence) or of a video, or the number of a camera as str.
 
     Returns:
-        A Source. Of a folder every file comes, those that are no photos with the reason.
+        A FrameSource. Of a folder every file comes, those that are no photos with the reason.
 
     Raises:
         UserError: there is no such file or camera, or no frame in it can be read.
@@ -93,7 +93,7 @@ def open_source(source):
 
 
 def _folder(folder):
-    """Returns the Source of all that a folder holds; UserError if there is no photo among it."""
+    """Returns the FrameSource of a folder; UserError if there is no photo in it."""
     try:
         paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
     except OSError as error:
@@ -160,7 +160,7 @@ def _photos(paths, count):
         for path in paths:
             yield _photo(path)
 
-    return Source('photos', count, frames())
+    return FrameSource('photos', count, frames())
 
 
 def _photo(path):
@@ -194,7 +194,7 @@ def _video(path):
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 0 < rate < _MAX_RATE else None
     frames = _read_on(capture, first, count, geometry, _times(capture, rate))
-    return Source('video', count, _ahead(frames), rate)
+    return FrameSource('video', count, _ahead(frames), rate)
 
 
 def _camera(number):
@@ -209,7 +209,7 @@ def _camera(number):
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # A slow machine skips frames and stays live.
     times = iter(time.monotonic, None)
     frames = _read_on(capture, first, None, video_geometry.UPRIGHT, times)
-    return Source('camera', None, frames)
+    return FrameSource('camera', None, frames)
 
 
 def _times(capture, rate):

@@ -5,8 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
-from seqface_jax.geometry import position_map
-from seqface_jax.photos import pose_fitting as pose_lib
+from seqface_jax.geometry import map_grid
+from seqface_jax.photos import pose_fitting
 from seqface_jax.reconstruction import texture
 
 _OWN_LOOKS_FROM = 3  # Photos: the looks of one, or of two, may be those of a wrong pose.
@@ -48,8 +48,8 @@ class FacePainter:
         """
         points = texture.map_of(face.vertices, self._mask)
         try:
-            pose = pose_lib.fit(photo, box, points, self._mask, looks=self._looks())
-            if not pose.score >= pose_lib.MIN_SCORE:
+            pose = pose_fitting.fit(photo, box, points, self._mask, looks=self._looks())
+            if not pose.score >= pose_fitting.MIN_SCORE:
                 return None
             if not self.paints:
                 return pose
@@ -76,7 +76,7 @@ class FacePainter:
         """Returns the Face with its uv and texture; as it is if no photo could be used."""
         if not self.num_painted:
             return face
-        uv = position_map.grid_uv(len(self._mask))[self._mask.ravel()]
+        uv = map_grid.grid_uv(len(self._mask))[self._mask.ravel()]
         return dataclasses.replace(
             face,
             uv=uv,

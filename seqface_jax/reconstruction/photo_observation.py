@@ -13,7 +13,8 @@ class State(NamedTuple):
 
     Attributes:
         network: the recurrent state, one person; None before the first photo.
-        detection: face_detection.Face of the last photo that was used, or None.
+        detection: face_detection.DetectedFace or sighting.Sighting of the last photo that was used,
+            or None.
         num_frames: photos used so far.
     """
 
@@ -37,9 +38,9 @@ class Observation(NamedTuple):
     """What a photo shows of one person, before the network sees it.
 
     Attributes:
-        detection: face_detection.Face, its box in photo pixels; None if there is none.
+        detection: face_detection.DetectedFace or sighting.Sighting; None if there is none.
         frame: [S, S, 3] uint8 RGB, what the network would see, S its image size; or None.
-        sharpness: in [0, 1], see seqface_jax.sharpness; 0 without a face.
+        sharpness: in [0, 1], see photos.sharpness; 0 without a face.
         rejection: a Rejection, or None if the photo can be used.
         outcome: what the flagship would make of the photo, which `update` takes over; else None.
         doubt: str, who else it may be; of photos of several people.

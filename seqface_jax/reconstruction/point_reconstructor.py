@@ -287,7 +287,7 @@ class PointReconstructor:
 
         Args:
             output: folder.
-            kind: of video.Source; rate: its frames a second, or None.
+            kind: of video.FrameSource; rate: its frames a second, or None.
         """
         own = self.geometry
         drawn = overlay.MeshOverlay(own.triangles, own.landmarks)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax.geometry import position_map, rendering
-from seqface_jax.photos import pose_fitting as pose_lib
+from seqface_jax.geometry import map_grid, rendering
+from seqface_jax.photos import pose_fitting
 from seqface_jax.reconstruction import photo_light
 
 SIZE = 512  # Texels, both ways, unless photos show more.
@@ -87,7 +87,7 @@ def map_of(vertices, mask):
         vertices: [V, 3] mm, in the order of the mask's pixels.
         mask: [S, S] bool.
     """
-    directions = position_map.ray_directions(len(mask))
+    directions = map_grid.ray_directions(len(mask))
     radius = np.zeros(mask.shape, np.float32)
     radius[mask] = (np.asarray(vertices) * directions[mask]).sum(-1)
     points = fill(radius[..., None], mask.astype(np.float32)) * directions
@@ -109,7 +109,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Returns:
         Texture; the very one that was given if the photo says nothing.
     """
-    if pose.score < pose_lib.MIN_SCORE:
+    if pose.score < pose_fitting.MIN_SCORE:
         return texture
     given = texture
     points = np.asarray(points, np.float32)
@@ -164,7 +164,7 @@ def finish(texture, *, delight=False):
     return np.round(photo_light.from_linear(linear)).astype(np.uint8)
 
 
-def looks(texture, size=position_map.SIZE):
+def looks(texture, size=map_grid.SIZE):
     """Returns brightness at the map's pixels, [size, size] float32, NaN where nothing was seen."""
     colors, weights = _coarse(texture, delight=False)
     mean = photo_light.from_linear(colors / np.maximum(weights, 1e-12))
@@ -209,7 +209,7 @@ def _seen(photo, pose, points, mask, confidence):
     trust[mask] = 1.0 if confidence is None else confidence
     place = pose.project(points)
     seen = pose.transform.apply(points)
-    normals = position_map.normals(points.astype(np.float64)) @ pose.transform.rotation.T
+    normals = map_grid.normals(points.astype(np.float64)) @ pose.transform.rotation.T
     towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
     facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
     height, width = photo.shape[:2]
@@ -291,7 +291,7 @@ def _enlarged(coarse, size):
 def _to_texels(field, size):
     """Returns a field of the map, [M, M, ...] float32, at the middles of texels, [size, size, ...].
 
-    The map's first pixel lies on the texture's edge (position_map.grid_uv).
+    The map's first pixel lies on the texture's edge (map_grid.grid_uv).
     """
     place = ((np.arange(size) + 0.5) / size * (len(field) - 1)).astype(np.float32)
     x, y = np.meshgrid(place, place)
@@ -300,9 +300,9 @@ def _to_texels(field, size):
 
 def _hidden(pose, seen, points, mask):
     """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
-    triangles = position_map.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     moved = pose.transform.apply(np.asarray(points, np.float64).reshape(-1, 3))
-    square = pose_lib.square_of(pose)
+    square = pose_fitting.square_of(pose)
     zoom = _DEPTH_PX / (square[2] - square[0])
     screen = (pose.camera.project(moved) - square[:2]) * zoom
     pixel, triangle, weights = rendering.fragments(screen, moved[:, 2], triangles, _DEPTH_PX)

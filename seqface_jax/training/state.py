@@ -62,10 +62,10 @@ class Progress:
         self.step += 1
         self.batch += 1
 
-    def is_over(self, num_epochs, early_stop_epochs, max_seconds):
+    def is_over(self, num_epochs, early_stop_epochs):
         """Returns whether there is no further epoch; early_stop_epochs 0: no loss is too stale."""
         is_stale = 0 < early_stop_epochs <= self.stale_epochs
-        return self.epoch >= num_epochs or is_stale or self.seconds >= max_seconds
+        return self.epoch >= num_epochs or is_stale
 
     def end_epoch(self, training_loss, validation_loss):
         """Closes an epoch; returns whether each of its two losses is the lowest so far.

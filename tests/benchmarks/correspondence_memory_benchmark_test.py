@@ -7,7 +7,7 @@ from benchmarks.memory_arms import MEMORY, PLAIN, RESET
 from benchmarks.memory_scores import MEASURES
 from benchmarks.memory_sequences import NUM_FRAMES, Looks, Source
 from data_prep.hard_pictures import camera
-from seqface_jax.models.correspondence import Correspondence
+from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory
 
 _POINTS = 10

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import correspondence_race, keras_correspondence
 from seqface_jax import models
-from seqface_jax.correspondence import objective
+from seqface_jax.correspondence import point_losses
 from seqface_jax.errors import UserError
 
 _TINY = {
@@ -48,7 +48,7 @@ def test_keras_answers_as_ours_does(problem):
 def test_keras_loses_as_ours_does(problem):
     config, variables, batch, network = problem
     model = models.create(config.model, 32)
-    ours, _ = objective.losses(model, variables, batch, config.train.loss_weights)
+    ours, _ = point_losses.losses(model, variables, batch, config.train.loss_weights)
     tensors = correspondence_race._tensors(batch)
     theirs = keras_correspondence.loss(network, tensors, config.train.loss_weights)
     assert float(theirs) == pytest.approx(float(ours), rel=1e-4)

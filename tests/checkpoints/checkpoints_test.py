@@ -192,11 +192,13 @@ def test_an_older_run_of_the_flagship_is_completed_with_its_own_options_and_goes
     config = correspondence.get_config()
     content = json.loads(config.to_json())
     del content['train']['loss_weights']
+    content['data']['normalization'] = 'unit'
     content['eval'] = {'num_frames': [1, 2], 'seed': 0}
     os.makedirs(tmp_path / 'checkpoints' / 'latest' / '250')
     (tmp_path / 'config.json').write_text(json.dumps(content))
     completed = checkpoints.read_config(str(tmp_path))
-    assert completed.train.loss_weights.distance == 0.05 and 'frame_maps' not in completed.data
+    assert completed.train.loss_weights.distance == 0.05
+    assert completed.data == config.data
     checkpoints.write_config(str(tmp_path), config)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_prep import sources
-from data_prep.sources import florence, video_frames
+from data_prep.sources import florence_scans, video_frames
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
 
@@ -79,7 +79,7 @@ def test_it_is_prepared_by_its_command_and_one_bad_subject_is_skipped_and_listed
 def test_a_tree_of_something_else_gives_one_sentence(tmp_path):
     (tmp_path / 'MICC' / 'subject_01').mkdir(parents=True)
     with pytest.raises(UserError, match=r'did you mean --raw_dir=.*/MICC\?'):
-        florence.Source(str(tmp_path))
+        florence_scans.Source(str(tmp_path))
 
 
 def test_frames_of_a_long_video_are_spread_over_it(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_prep.sources import now_files as source
+from data_prep.sources import now_files
 from seqface_jax import now_challenge, real_people
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
@@ -30,7 +30,7 @@ def results(tree, tmp_path_factory):
         patch.setattr(real_people, 'packaged_geometry', lambda: packaged)
         mean = real_people.ScoredFace(vertices, triangles, None, None)
         patch.setattr(real_people, 'mean_face', lambda _: mean)
-        people = [functools.partial(source.read, own) for own in source.find(tree)]
+        people = [functools.partial(now_files.read, own) for own in now_files.find(tree)]
         text = now_challenge.evaluate([None], people, str(out), frames=(1, 2, 4, 8))
     assert (out / 'now.md').read_text() == text
     return json.loads((out / 'now.json').read_text()), text
@@ -72,14 +72,14 @@ def test_several_photos_give_one_face_of_each_person(results):
 
 
 def test_the_draw_of_photos_is_the_same_each_time_and_holds_each_once(tree):
-    person = source.find(tree)[0]
+    person = now_files.find(tree)[0]
     order = now_challenge.draw(person)
     assert order == now_challenge.draw(person)
     assert sorted(order) == sorted(path for _, path in person.photos)
 
 
 def test_landmarks_are_read_whatever_the_order_of_their_attributes(tree):
-    person = source.read(source.find(tree)[0])
+    person = now_files.read(now_files.find(tree)[0])
     assert person.landmarks.shape == (7, 3)
     assert person.landmarks[0, 0] < person.landmarks[1, 0] < person.landmarks[3, 0]
 
@@ -95,17 +95,17 @@ def test_landmarks_are_read_whatever_the_order_of_their_attributes(tree):
 def test_a_list_that_does_not_fit_is_refused(tmp_path, name, content, sentence):
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=sentence):
-        source.find(tmp_path)
+        now_files.find(tmp_path)
 
 
 def test_landmarks_that_are_not_seven_are_refused(tmp_path):
     path = tmp_path / 'a.pp'
     path.write_text('<PickedPoints><point x="1" y="2" z="3"/></PickedPoints>')
     with pytest.raises(UserError, match='holds 1 points'):
-        source.read_landmarks(path)
+        now_files.read_landmarks(path)
     path.write_text('seven points')
     with pytest.raises(UserError, match='no file of picked points'):
-        source.read_landmarks(path)
+        now_files.read_landmarks(path)
 
 
 def test_a_run_without_landmarks_is_refused(tmp_path):

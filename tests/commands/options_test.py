@@ -1,14 +1,15 @@
-"""Every option of configs/default.py is read by some part of the package."""
+"""Every option of default.py and correspondence.py is read by some part of the package."""
 
 import jax
 import pytest
 
-from configs import default
-from seqface_jax import evaluate, train
+from configs import correspondence, default
+from seqface_jax import checkpoints, evaluate, train
+from seqface_jax.correspondence import network_training
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.evaluation import split_evaluation
 from seqface_jax.training import cpu_devices
-from tests.helpers import config_reads, toy_model
+from tests.helpers import config_reads, small_pictures, toy_model
 
 
 class _EnoughSeen(Exception):
@@ -48,6 +49,18 @@ def test_every_option_is_read(config, tmp_path, monkeypatch):
     monkeypatch.setattr(jax.config, 'update', lambda name, value: None)
     cpu_devices.set_up(config)
     assert set(config_reads.leaves(default.get_config())) - found == set()
+
+
+def test_every_option_of_the_flagship_is_read(tmp_path, monkeypatch):
+    small_pictures.write(tmp_path)
+    config = small_pictures.config(tmp_path)
+    config.train.num_steps = 4
+    found = config_reads.record(config, monkeypatch.setattr)
+    network_training.train(config, str(tmp_path / 'run'), stop_after=1)
+    checkpoints.load(str(tmp_path / 'run'), 'latest')
+    left = set(config_reads.leaves(correspondence.get_config())) - found
+    # The network refuses fields of its section that it does not have.
+    assert {name for name in left if not name.startswith('model.')} == set()
 
 
 def test_an_option_that_nobody_reads_is_seen(config, monkeypatch):

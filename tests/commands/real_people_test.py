@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep.sources import scanned_people as source
+from data_prep.sources import scanned_people
 from seqface_jax import real_people
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import scan_distance
@@ -33,7 +33,10 @@ def results(tree, tmp_path_factory):
         mean = real_people.ScoredFace(*scored_people.mesh(1), None, None)
         patch.setattr(real_people, 'packaged_geometry', lambda: None)
         patch.setattr(real_people, 'mean_face', lambda _: mean)
-        people = [functools.partial(source.read, path) for path in source.find(tree).values()]
+        people = [
+            functools.partial(scanned_people.read, path)
+            for path in scanned_people.find(tree).values()
+        ]
         text = real_people.evaluate(['runs/rote'], people, str(out), frames=(1, 2, 8))
     assert (out / 'real.md').read_text() == text
     return json.loads((out / 'real.json').read_text()), text
@@ -97,7 +100,7 @@ def test_a_scan_without_a_stated_nose_tip_is_registered(tmp_path):
     (tmp_path / 'anna').mkdir()
     scan_io.write_ply(tmp_path / 'anna' / 'scan.ply', turned)
     scored_people.write_photo(tmp_path / 'anna' / 'front.png', 50)
-    person = source.read(source.find(tmp_path)['anna'])
+    person = scanned_people.read(scanned_people.find(tmp_path)['anna'])
     near = person.vertices[np.abs(person.vertices[:, 0]) < 10]
     assert abs(near[:, 2].max() - person.nose_tip[2]) < 3
     assert person.photos == str(tmp_path / 'anna')
@@ -114,7 +117,7 @@ def test_a_person_that_cannot_be_read_is_named(tmp_path, spoil, sentence):
     scored_people.write_real(tmp_path, names=('anna',))
     spoil(tmp_path / 'anna')
     with pytest.raises(UserError, match=sentence):
-        source.read(source.find(tmp_path)['anna'])
+        scanned_people.read(scanned_people.find(tmp_path)['anna'])
 
 
 def test_the_command_names_what_is_missing():
@@ -131,8 +134,8 @@ def test_the_command_names_what_is_missing():
 
 def test_two_scans_of_one_person_and_a_folder_of_nobody_are_refused(tmp_path):
     with pytest.raises(UserError, match='holds no folder with photos and a scan'):
-        source.find(tmp_path)
+        scanned_people.find(tmp_path)
     scored_people.write_real(tmp_path, names=('anna',))
     (tmp_path / 'anna' / 'other.ply').write_bytes((tmp_path / 'anna' / 'scan.ply').read_bytes())
     with pytest.raises(UserError, match='holds 2 scans'):
-        source.find(tmp_path)
+        scanned_people.find(tmp_path)

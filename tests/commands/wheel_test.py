@@ -57,9 +57,10 @@ def test_the_wheel_holds_the_code_the_trained_run_and_the_licences(wheel):
         'seqface_jax/seqface_command.py',
         'seqface_jax/reconstruction/face_template.html',
         'seqface_jax/evaluation/page_viewer.js',
+        'seqface_jax/evaluation/page_head.html',
         'seqface_jax/evaluation/page_style.css',
         'seqface_jax/pretrained/config.json',
-        'data_prep/splits/bu4dfe.csv',
+        'data_prep/sources/splits/bu4dfe.csv',
         'configs/cpu.py',
         'run_demo.py',
     ):

@@ -5,7 +5,7 @@ import pytest
 
 from configs import default
 from seqface_jax.data import augmentation
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 
 
 def options(**changes):
@@ -51,7 +51,7 @@ def test_mirroring_twice_changes_nothing():
 
 
 def test_mirroring_a_map_puts_each_pixel_where_its_mirrored_direction_is():
-    directions = position_map.ray_directions().astype(np.float32)
+    directions = map_grid.ray_directions().astype(np.float32)
     mirrored = augmentation.mirror({'position_map': jnp.asarray(directions)})['position_map']
     np.testing.assert_allclose(mirrored, directions, atol=1e-6)
 

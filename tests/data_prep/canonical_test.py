@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep.registration import canonical
-from data_prep.registration.canonical import RegistrationError, ScanMotion
+from data_prep.registration import canonical, groupwise
+from data_prep.registration.canonical import RegistrationError
+from data_prep.registration.scan_motion import IDENTITY, ScanMotion
 from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
@@ -29,7 +30,7 @@ def _assert_same(first, second, degrees=0.5, millimetres=0.5):
 
 @functools.cache
 def _untouched(seed):
-    return _register(true_face(seed), canonical.IDENTITY, np.random.default_rng(seed))
+    return _register(true_face(seed), IDENTITY, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize('seed', [11, 12, 13])
@@ -47,7 +48,7 @@ def test_the_frame_is_the_same_after_any_motion(seed, kinds):
 def test_the_template_finds_itself():
     motion = random_motion(np.random.default_rng(5))
     transform, residual_mm = canonical.register(motion.apply_to_scan(template()), template())
-    _assert_same(transform.compose(motion), canonical.IDENTITY, 0.1, 0.1)
+    _assert_same(transform.compose(motion), IDENTITY, 0.1, 0.1)
     assert residual_mm < 0.2
 
 
@@ -87,7 +88,7 @@ def test_inverse_undoes_and_compose_chains():
 def test_a_quarter_turn_is_90_degrees():
     turn = ScanMotion(Rotation.from_rotvec([0, 0, np.pi / 2]).as_matrix(), np.zeros(3))
     np.testing.assert_allclose(turn.apply(np.array([1.0, 0, 0])), [0, 1, 0], atol=1e-12)
-    np.testing.assert_allclose(turn.angle_to(canonical.IDENTITY), np.pi / 2)
+    np.testing.assert_allclose(turn.angle_to(IDENTITY), np.pi / 2)
 
 
 @functools.cache
@@ -99,9 +100,9 @@ def _group():
 
 def test_refining_a_group_does_not_depend_on_its_order():
     scans, transforms = _group()
-    refined, mean = canonical.refine_groupwise(scans, transforms, template(), rounds=2)
+    refined, mean = groupwise.refine(scans, transforms, template(), rounds=2)
     order = [2, 0, 1]
-    again, again_mean = canonical.refine_groupwise(
+    again, again_mean = groupwise.refine(
         [scans[i] for i in order], [transforms[i] for i in order], template(), rounds=2
     )
     np.testing.assert_array_equal(mean.vertices, again_mean.vertices)
@@ -114,9 +115,9 @@ def test_refining_a_group_keeps_the_frame_of_the_template():
     scans, transforms = _group()
     # The whole group is turned by 3 degrees: the mean surface goes back to the template.
     turn = ScanMotion(Rotation.from_rotvec([0, np.radians(3), 0]).as_matrix(), np.zeros(3))
-    refined, _ = canonical.refine_groupwise(scans, transforms, template(), rounds=2)
+    refined, _ = groupwise.refine(scans, transforms, template(), rounds=2)
     turned = [turn.compose(transform) for transform in transforms]
-    again, _ = canonical.refine_groupwise(scans, turned, template(), rounds=2)
+    again, _ = groupwise.refine(scans, turned, template(), rounds=2)
     for first, second in zip(refined, again, strict=True):
         _assert_same(first, second)
 
@@ -124,13 +125,13 @@ def test_refining_a_group_keeps_the_frame_of_the_template():
 def test_the_mean_surface_is_the_mean_of_the_middle_half():
     radii = np.full((4, 128, 128), np.nan)
     radii[:, 40:60, 40:60] = np.array([80.0, 90.0, 94.0, 300.0])[:, None, None]
-    mean = canonical.mean_surface(list(radii))
+    mean = groupwise.mean_surface(list(radii))
     np.testing.assert_allclose(np.linalg.norm(mean.vertices, axis=1), 92.0, rtol=1e-6)
     assert len(mean.vertices) == 400
 
 
 def test_workers_can_run_it():
-    for function in (canonical.register, canonical.refine, canonical.radius_map):
+    for function in (canonical.register, canonical.refine, groupwise.radius_map):
         assert pickle.loads(pickle.dumps(function)) is function
     moved = pickle.loads(pickle.dumps(random_motion(np.random.default_rng(0))))
     assert isinstance(moved, ScanMotion)

@@ -8,7 +8,7 @@ import pytest
 
 import data_prep
 import seqface_jax
-from data_prep import code_key, prepare, sources
+from data_prep import code_key, preparation_inputs, sources
 
 ROOT = os.path.dirname(data_prep.__path__[0])
 
@@ -18,18 +18,18 @@ def _names(*modules):
 
 
 def test_the_learnt_constants_and_what_reads_photos_are_part_of_it():
-    found = {os.path.basename(name) for name in _names(*prepare._READERS)}
+    found = {os.path.basename(name) for name in _names(*preparation_inputs.READERS)}
     assert found >= {'pose_regression.py', 'head_pose.npz', 'photo_file.py', 'video_geometry.py'}
     assert not found & {'prepare.py', '__main__.py', 'records.py', 'bu4dfe.py', 'train.py'}
 
 
 @pytest.mark.slow
 def test_every_module_that_reading_imports_is_part_of_it():
-    code = f'import {", ".join(prepare._READERS)}, sys; print(*sys.modules)'
+    code = f'import {", ".join(preparation_inputs.READERS)}, sys; print(*sys.modules)'
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    known = _names(*prepare._READERS)
+    known = _names(*preparation_inputs.READERS)
     for name in done.stdout.split():
         if name.partition('.')[0] in ('data_prep', 'seqface_jax'):
             path = name.replace('.', os.sep)
@@ -37,8 +37,8 @@ def test_every_module_that_reading_imports_is_part_of_it():
 
 
 def test_a_source_is_part_of_its_own_data_set_only():
-    own = _names(*prepare._READERS, sources.module_of('florence'))
-    assert os.path.join('data_prep', 'sources', 'florence.py') in own
+    own = _names(*preparation_inputs.READERS, sources.module_of('florence'))
+    assert os.path.join('data_prep', 'sources', 'florence_scans.py') in own
     assert os.path.join('data_prep', 'sources', 'folder.py') not in own
 
 

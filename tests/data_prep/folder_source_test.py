@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_prep import prepare, sources, splits
+from data_prep import prepare, sources, stages
+from data_prep.sources import splits
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
 
@@ -56,7 +57,7 @@ def test_splits_are_by_a_hash_of_the_whole_name(tree):
 
 
 def test_it_is_prepared_and_a_table_of_splits_overrules(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare, '_ROUNDS', 1)
+    monkeypatch.setattr(stages, '_ROUNDS', 1)
     (tmp_path / 'splits.csv').write_text('subject,split\nanna,test\nBoris 2,train\n')
     report, _ = prepare.prepare(
         'folder', str(tree), str(tmp_path / 'data'), splits_csv=str(tmp_path / 'splits.csv')

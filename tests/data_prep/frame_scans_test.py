@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from data_prep import frame_scans as make_maps
-from data_prep import prepare, records, subject
+from data_prep import frame_scans, preparation_report, prepare, records, subject
 from data_prep.registration import ray_casting
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans.scan import Scan
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -51,7 +50,7 @@ def test_every_frame_has_a_record_and_a_broken_scan_leaves_its_own_empty(made):
     empty = [row['frame'] for row in _rows(made, 'frame_maps') if not row['maps']]
     assert len(_rows(made, 'frame_maps')) == len(_rows(made, 'frames')) == 6
     assert empty == [2]
-    report = prepare.read_report(str(made[1] / 'bu4dfe'))
+    report = preparation_report.read(str(made[1] / 'bu4dfe'))
     assert [entry['where'][-13:] for entry in report['skipped']] == ['Happy/002.wrl']
 
 
@@ -115,7 +114,7 @@ def _neutral_scan(made):
 def test_a_scan_without_texture_coordinates_has_a_map_and_no_place_in_the_photo(made):
     scan, transform = _neutral_scan(made)
     bare = Scan(scan.vertices, scan.triangles)
-    maps = make_maps.frame_maps_of(bare, transform, np.array([0, 0, 100, 100]), SIZE[::-1])
+    maps = frame_scans.frame_maps_of(bare, transform, np.array([0, 0, 100, 100]), SIZE[::-1])
     assert maps.frame_mask.mean() > 0.5 and not maps.image_mask.any()
 
 
@@ -123,7 +122,7 @@ def test_a_texture_that_is_not_the_photo_is_refused(made):
     scan, transform = _neutral_scan(made)
     atlas = Scan(scan.vertices, scan.triangles, 0.5 + scan.vertices[:, [1, 2]] / 500)
     with pytest.raises(UserError, match='not places in the photo'):
-        make_maps.frame_maps_of(atlas, transform, np.array([0, 0, 100, 100]), SIZE[::-1])
+        frame_scans.frame_maps_of(atlas, transform, np.array([0, 0, 100, 100]), SIZE[::-1])
 
 
 def test_another_head_does_not_fit_the_neutral_face(made):
@@ -131,7 +130,7 @@ def test_another_head_does_not_fit_the_neutral_face(made):
     neutral = transform.apply_to_scan(scan)
     longer = Scan(neutral.vertices * np.float32([1, 1.25, 0.8]), neutral.triangles)
     with pytest.raises(UserError, match='does not fit the neutral face'):
-        make_maps._register(scan, longer, None)
+        frame_scans._register(scan, longer, None)
 
 
 def test_a_frame_is_found_from_a_bad_start_too(made):
@@ -139,12 +138,12 @@ def test_a_frame_is_found_from_a_bad_start_too(made):
     points, mask = ray_casting.position_map(transform.apply_to_scan(scan))
     neutral = ray_casting.map_surface(points, mask)
     before = ScanMotion(np.diag([-1.0, 1.0, -1.0]), np.zeros(3))  # Half round.
-    assert np.degrees(make_maps._register(scan, neutral, before).angle_to(transform)) < 0.4
+    assert np.degrees(frame_scans._register(scan, neutral, before).angle_to(transform)) < 0.4
 
 
 def test_bytes_keep_maps_to_a_hundredth_of_a_millimetre_and_a_sixtieth_of_a_pixel():
     rng = np.random.default_rng(0)
-    directions = frame_maps.grid.ray_directions(16)
+    directions = frame_maps.map_grid.ray_directions(16)
     image = np.float32(rng.uniform(-1.4, 2.4, (16, 16, 3)))
     image[..., 2] += 1.4
     known = rng.random((16, 16)) < 0.5

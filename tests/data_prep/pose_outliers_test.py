@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep.registration import canonical, pose_outliers
-from data_prep.registration.canonical import ScanMotion
+from data_prep.registration import canonical, pose_outliers, scan_motion
+from data_prep.registration.scan_motion import ScanMotion
 from data_prep.registration.template import template
 from data_prep.scans.scan import Scan
 from tests.helpers.simulated_scan import scan_of, true_face
@@ -31,21 +31,21 @@ def _settle(scans, transforms):
 
 @pytest.mark.parametrize(('degrees', 'axis'), [(20, 0), (-35, 1)])
 def test_a_turned_face_is_found_and_turned_back(degrees, axis):
-    transforms = [canonical.IDENTITY] * pose_outliers.MIN_GROUP
+    transforms = [scan_motion.IDENTITY] * pose_outliers.MIN_GROUP
     transforms[7] = _turned(degrees, axis)
     settled = _settle(_group(), transforms)
     others = [posed for n, posed in enumerate(settled) if n != 7]
     assert max(posed.deviation_mm for posed in others) < 4.5
-    assert all(posed.transform is canonical.IDENTITY for posed in others)
+    assert all(posed.transform is scan_motion.IDENTITY for posed in others)
     assert not pose_outliers.is_far(settled[7])
-    assert np.degrees(settled[7].transform.angle_to(canonical.IDENTITY)) < 5
+    assert np.degrees(settled[7].transform.angle_to(scan_motion.IDENTITY)) < 5
 
 
 def test_what_has_no_right_pose_stays_far_off(monkeypatch):
     monkeypatch.setattr(canonical, 'poses', lambda *_: [_turned(10, 0), _turned(50, 1)])
     scans = list(_group())
     scans[3] = Scan(np.float32(scans[3].vertices * [1.6, 1, 0.7]), scans[3].triangles)
-    settled = _settle(scans, [canonical.IDENTITY] * len(scans))
+    settled = _settle(scans, [scan_motion.IDENTITY] * len(scans))
     assert [n for n, posed in enumerate(settled) if pose_outliers.is_far(posed)] == [3]
     sentence = pose_outliers.why(settled[3].deviation_mm, ['Sad', 1])
     assert sentence.startswith('its neutral scan (Sad 001) could not be turned to the front')
@@ -60,7 +60,7 @@ def test_a_scan_elsewhere_shares_nothing_with_the_group():
 
 
 def test_a_small_group_is_not_judged():
-    transforms = [canonical.IDENTITY] * (pose_outliers.MIN_GROUP - 2) + [_turned(40, 1)]
+    transforms = [scan_motion.IDENTITY] * (pose_outliers.MIN_GROUP - 2) + [_turned(40, 1)]
     settled = _settle(_group()[1:], transforms)
     assert [posed.transform for posed in settled] == transforms
     assert not any(map(pose_outliers.is_far, settled))

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep import prepare, records
-from data_prep import subject as subject_lib
-from data_prep.registration import canonical, pose_outliers
+from data_prep import preparation_inputs, preparation_report, prepare, records, stages, subject
+from data_prep.registration import canonical, pose_outliers, scan_motion
 from data_prep.scans import scan_io
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
@@ -52,7 +51,7 @@ def _digest(data_dir):
 def one_round():
     """Refines the common frame once, not three times: its accuracy is not tested here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepare, '_ROUNDS', 1)
+        patch.setattr(stages, '_ROUNDS', 1)
         yield
 
 
@@ -96,8 +95,8 @@ def test_every_frame_and_subject_of_the_tree_is_in_the_records(prepared):
 
 def test_the_neutral_scan_that_is_chosen_has_no_expression(prepared, tree):
     _, report = prepared
-    for subject, row in report['subjects'].items():
-        truth = np.load(tree / 'truth' / f'{subject}.npz')
+    for name, row in report['subjects'].items():
+        truth = np.load(tree / 'truth' / f'{name}.npz')
         sequence, frame = row['neutral']
         place = (truth['sequences'] == sequence) & (truth['frames'] == frame)
         assert truth['expression_weights'][place].max() < 1e-9
@@ -126,7 +125,7 @@ def test_finished_records_are_up_to_date_and_left_alone(prepared, tree):
     again, up_to_date = _prepare(tree, data_dir)
     assert up_to_date and again == report
     assert os.stat(data_dir / 'bu4dfe' / 'frames').st_mtime_ns == before
-    assert 'is up to date' in prepare.summary(again, up_to_date)
+    assert 'is up to date' in preparation_report.summary(again, up_to_date)
 
 
 @pytest.mark.slow
@@ -137,7 +136,7 @@ def test_the_number_of_workers_changes_nothing(prepared, tree, tmp_path):
 
 def test_a_stopped_run_goes_on_with_what_is_left(prepared, tree, tmp_path, monkeypatch):
     done = []
-    read = subject_lib.read
+    read = subject.read
 
     def read_two(task):
         if len(done) == 2:
@@ -145,7 +144,7 @@ def test_a_stopped_run_goes_on_with_what_is_left(prepared, tree, tmp_path, monke
         read(task)
         done.append(task.subject.id)
 
-    monkeypatch.setattr(subject_lib, 'read', read_two)
+    monkeypatch.setattr(subject, 'read', read_two)
     with pytest.raises(KeyboardInterrupt):
         _prepare(tree, tmp_path)
     assert not (tmp_path / 'bu4dfe').exists()
@@ -161,13 +160,13 @@ def test_only_a_subject_whose_files_changed_is_read_again(prepared, tree, tmp_pa
     raw_dir = shutil.copytree(tree, tmp_path / 'raw')  # Keeps sizes and times.
     os.remove(raw_dir / 'F003' / 'Sad' / '001.jpg')
     done = []
-    read = subject_lib.read
+    read = subject.read
 
     def counted_read(task):
         done.append(task.subject.id)
         read(task)
 
-    monkeypatch.setattr(subject_lib, 'read', counted_read)
+    monkeypatch.setattr(subject, 'read', counted_read)
     report, up_to_date = _prepare(raw_dir, data_dir)
     assert not up_to_date
     assert done == ['F003']
@@ -188,7 +187,7 @@ def test_a_tree_with_two_percent_bad_files_is_prepared_to_its_end(prepared, tree
     assert report['counts']['train']['frames'] == report['counts']['test']['frames'] == 18
     assert report['counts']['validation'] == {'subjects': 1, 'frames': 17}
     assert {entry['where'] for entry in report['skipped']} == {str(photo), str(scan)}
-    assert 'skipped: 1 photo, 1 scan ' in prepare.summary(report, False)
+    assert 'skipped: 1 photo, 1 scan ' in preparation_report.summary(report, False)
 
 
 def _make_foreign(raw_dir):
@@ -226,7 +225,7 @@ def test_a_foreign_tree_is_prepared_and_what_cannot_be_used_is_listed(copy_of_tr
     assert str(copy_of_tree / 'F004/Angry/000.wrl') in why
     (row,) = _read(tmp_path / 'data', 'subjects', 'train')
     assert not row['has_truth'] and row['true_vertices'].shape == (0, 3)
-    assert 'skipped: 2 photos, 18 scans, 1 subject ' in prepare.summary(report, False)
+    assert 'skipped: 2 photos, 18 scans, 1 subject ' in preparation_report.summary(report, False)
     assert json.loads((tmp_path / 'data/bu4dfe/report.json').read_text()) == report
 
 
@@ -406,7 +405,7 @@ class _Entries:
 
 def test_the_order_of_files_and_the_clock_change_nothing(tree, monkeypatch):
     def inputs():
-        found = prepare.find_inputs('bu4dfe', str(tree), 'data', (), None, None)
+        found = preparation_inputs.find('bu4dfe', str(tree), 'data', (), None, None)
         return [(task.key, task.subject) for task in found.tasks], found.assignment
 
     expected = inputs()
@@ -445,8 +444,8 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     tree, tmp_path, monkeypatch
 ):
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
-    turn = canonical.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
-    register, read = canonical.register, subject_lib.read
+    turn = scan_motion.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
+    register, read = canonical.register, subject.read
 
     def read_turned(task):
         with monkeypatch.context() as patch:
@@ -458,7 +457,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
                 )
             read(task)
 
-    monkeypatch.setattr(subject_lib, 'read', read_turned)
+    monkeypatch.setattr(subject, 'read', read_turned)
     monkeypatch.setattr(pose_outliers, 'MIN_GROUP', 3)
     monkeypatch.setattr(canonical, 'poses', lambda *_: [turn])  # Its second look fails, too.
     report, _ = _prepare(tree, tmp_path / 'data')
@@ -466,7 +465,7 @@ def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
     (entry,) = report['skipped']
     assert (entry['what'], entry['where']) == ('subject', 'F003')
     assert 'more than 6 mm is a wrong pose' in entry['why']
-    assert 'skipped: 1 subject ' in prepare.summary(report, False)
+    assert 'skipped: 1 subject ' in preparation_report.summary(report, False)
     for name in ('F001', 'F004'):
         assert report['subjects'][name]['deviation_mm'] < 6
         maps = [

@@ -2,7 +2,7 @@ import collections
 
 import pytest
 
-from data_prep import splits
+from data_prep.sources import splits
 from seqface_jax.errors import UserError
 
 BU4DFE = [f'F{n:03d}' for n in range(1, 59) if not 27 <= n <= 31]

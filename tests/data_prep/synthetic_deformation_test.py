@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.synthetic import appearance
 from data_prep.synthetic.deformation import sample_deformation
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person
 
 _MIRROR = [-1.0, 1.0, 1.0]

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from data_prep.synthetic import appearance, camera, expressions, renderer
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic import appearance, expressions, renderer, studio
+from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, pose_over_time
 from data_prep.synthetic.raw_tree import subject_ids
 
@@ -13,7 +13,7 @@ def _sitting(name, height):
     rng = np.random.default_rng([5, 'FM'.index(name[0]), int(name[1:])])
     looks = appearance.sample_appearance(rng, name[0])
     person = Person(face_model().sample_identity(rng, name[0]), looks, fine=False)
-    return renderer.Renderer(person, camera.studio_camera(height, rng), rng), rng
+    return renderer.Renderer(person, studio.studio_camera(height, rng), rng), rng
 
 
 def _photo(photographer, weights, rng):

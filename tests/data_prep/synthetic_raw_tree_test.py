@@ -9,8 +9,8 @@ import open3d as o3d
 import pytest
 
 from data_prep.scans import scan_io
-from data_prep.synthetic import appearance, camera, expressions, raw_tree, renderer, scanner
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic import appearance, expressions, raw_tree, renderer, scanner, studio
+from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.errors import UserError
 
@@ -105,7 +105,7 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
     rng = np.random.default_rng(2)
     looks = appearance.sample_appearance(rng, 'F')
     person = Person(face_model().sample_identity(rng, 'F'), looks)
-    photo_camera = camera.studio_camera(348, rng)
+    photo_camera = studio.studio_camera(348, rng)
     recording = scanner.sample_scanner(30000, looks.scanned_extras, rng)
     rotation, translation = np.eye(3), np.array([2.0, -3.0, 4.0])
     surface = person.surface(np.zeros(6), 0.0, rotation, translation)
@@ -210,7 +210,7 @@ def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
     rotation = rotation_matrix(np.radians(70.0), 0.0, 0.0)
     surface = person.surface(np.zeros(6), 0.0, rotation, np.zeros(3))
     scene = renderer.make_scene(surface, person.triangles)
-    photo_camera = camera.studio_camera(348, rng)
+    photo_camera = studio.studio_camera(348, rng)
     shares = []
     for along in (False, True):
         recording = scanner.sample_scanner(4000, False, rng, turns_along=along)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from seqface_jax.evaluation import baselines
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 
 
 def test_mean_face_averages_only_the_people_who_have_the_pixel():
@@ -38,7 +38,7 @@ def test_the_oracle_finds_the_code_of_a_face_in_the_space_from_the_pixels_that_a
     for basis in (rng.normal(size=(3, 8, 8, 3)), radial):  # The last direction says nothing.
         full = basis
         if basis.ndim == 3:
-            full = basis[..., None] * position_map.ray_directions(8)
+            full = basis[..., None] * map_grid.ray_directions(8)
         codes = rng.normal(size=(2, len(basis)))
         maps = mean_map + np.tensordot(codes, full, axes=1)
         spoilt = np.where(masks[..., None], maps, 1e3)

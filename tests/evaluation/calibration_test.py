@@ -6,7 +6,7 @@ from configs import tiny
 from seqface_jax import checkpoints, models, train
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import calibration
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 from seqface_jax.training import steps, validation
 from seqface_jax.training.devices import Devices
 
@@ -41,7 +41,7 @@ def test_what_is_as_wrong_as_it_says_holds_90_percent_and_its_two_sigmas_agree()
 def test_errors_along_the_rays_are_judged_alike():
     rng = np.random.default_rng(0)
     true, mask = np.zeros((64, 64, 3)), np.ones((64, 64), bool)
-    along = rng.normal(0, 1.5, (64, 64, 1)) * position_map.ray_directions(64)
+    along = rng.normal(0, 1.5, (64, 64, 1)) * map_grid.ray_directions(64)
     stated = _stated(1.5 / np.sqrt(3))
     assert 0.87 < calibration.coverage_90(along, stated, true, mask) < 0.91
     np.testing.assert_allclose(

@@ -39,7 +39,7 @@ def evaluated(tiny_records, tmp_path_factory):
     """Returns a run's workdir, evaluated on train and test."""
     workdir = tmp_path_factory.mktemp('runs') / 'small'
     make_run(workdir, tiny_records)
-    evaluate.evaluate([str(workdir)], evaluate.Options(max_subjects=2))
+    evaluate.evaluate([str(workdir)], evaluate.EvaluationOptions(max_subjects=2))
     return workdir
 
 
@@ -129,7 +129,7 @@ def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_t
     make_run(tmp_path / 'old', tiny_records, seed=1, target='points', **both)
     rows = evaluate.evaluate(
         [str(evaluated), str(tmp_path / 'old')],
-        evaluate.Options(frames=(2,), splits=('test',), max_subjects=2),
+        evaluate.EvaluationOptions(frames=(2,), splits=('test',), max_subjects=2),
     )
     assert {row['num_subjects'] for row in rows} == {2}
     marks = {
@@ -155,7 +155,7 @@ def test_records_of_test_alone_are_scored_beside_the_mean_face_of_the_run_s_own(
     tiny_records, test_only_records, tmp_path
 ):
     make_run(tmp_path / 'run', tiny_records, frame_maps=True)
-    options = evaluate.Options(
+    options = evaluate.EvaluationOptions(
         frames=(1,),
         splits=('test',),
         checkpoints=('best_validation',),
@@ -173,20 +173,20 @@ def test_records_of_test_alone_and_no_training_people_anywhere_are_said(
     config, _, _ = make_run(tmp_path / 'run', tiny_records)
     config.data.dir = str(tmp_path / 'gone')
     checkpoints.write_config(str(tmp_path / 'run'), config)
-    options = evaluate.Options(splits=('test',), data_dir=str(test_only_records))
+    options = evaluate.EvaluationOptions(splits=('test',), data_dir=str(test_only_records))
     with pytest.raises(UserError, match='hold nobody to train on, so the baselines'):
         evaluate.evaluate([str(tmp_path / 'run')], options)
 
 
 def test_wrong_wishes_are_refused(evaluated):
     with pytest.raises(UserError, match="no split 'tset'"):
-        evaluate.evaluate([str(evaluated)], evaluate.Options(splits=('tset',)))
+        evaluate.evaluate([str(evaluated)], evaluate.EvaluationOptions(splits=('tset',)))
     with pytest.raises(UserError, match='at least 1'):
-        evaluate.evaluate([str(evaluated)], evaluate.Options(frames=(0,)))
+        evaluate.evaluate([str(evaluated)], evaluate.EvaluationOptions(frames=(0,)))
     with pytest.raises(UserError, match='at least 2 permutations'):
-        evaluate.evaluate([str(evaluated)], evaluate.Options(permutations=1))
+        evaluate.evaluate([str(evaluated)], evaluate.EvaluationOptions(permutations=1))
     with pytest.raises(UserError, match='has no checkpoint latest'):
-        evaluate.evaluate([str(evaluated)], evaluate.Options(checkpoints=('latest',)))
+        evaluate.evaluate([str(evaluated)], evaluate.EvaluationOptions(checkpoints=('latest',)))
     with pytest.raises(UserError, match='not the workdir of a run'):
         evaluate.evaluate([str(evaluated / 'nothing')])
 
@@ -195,7 +195,9 @@ def test_answers_that_are_not_finite_are_named(tiny_records, tmp_path):
     _, _, variables = make_run(tmp_path / 'broken', tiny_records)
     broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), variables)
     checkpoints.save(str(tmp_path / 'broken'), 'best_validation', broken, {'step': 1})
-    options = evaluate.Options(frames=(1,), splits=('test',), checkpoints=('best_validation',))
+    options = evaluate.EvaluationOptions(
+        frames=(1,), splits=('test',), checkpoints=('best_validation',)
+    )
     with pytest.raises(UserError, match='best_validation of broken answers with numbers'):
         evaluate.evaluate([str(tmp_path / 'broken')], options)
 

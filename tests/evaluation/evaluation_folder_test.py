@@ -23,4 +23,6 @@ def test_a_named_folder_is_taken_for_any_run(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named_before_the_work(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(UserError, match='cannot write to .*choose another --output'):
-        evaluate.evaluate([str(tmp_path)], evaluate.Options(output=str(tmp_path / 'file' / 'x')))
+        evaluate.evaluate(
+            [str(tmp_path)], evaluate.EvaluationOptions(output=str(tmp_path / 'file' / 'x'))
+        )

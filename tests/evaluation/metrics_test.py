@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqface_jax.evaluation import metrics
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 from tests.helpers import bumpy_face
 
 
@@ -12,7 +12,7 @@ def _square(z, side=10.0, cells=20):
     """A flat square of side mm at height z."""
     x, y = np.meshgrid(np.linspace(0, side, cells + 1), np.linspace(side, 0, cells + 1))
     points = np.stack([x, y, np.full_like(x, z)], axis=-1).reshape(-1, 3)
-    triangles = position_map.grid_triangles(np.ones((cells + 1, cells + 1), bool))
+    triangles = map_grid.grid_triangles(np.ones((cells + 1, cells + 1), bool))
     return surface.Surface(points, triangles)
 
 

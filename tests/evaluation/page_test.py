@@ -6,9 +6,19 @@ import numpy as np
 from seqface_jax.evaluation import page
 
 
-def test_what_a_part_holds_is_not_filled_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, '_read', lambda path: '{{A}} and {{B}}')
-    assert page.fill('any', {'A': '{{B}}', 'B': 'b'}) == '{{B}} and b'
+def test_what_a_part_holds_is_not_filled_again(tmp_path):
+    (tmp_path / 'page.html').write_text('{{TITLE}} and {{B}}')
+    parts = {'TITLE': '{{B}}', 'B': 'b'}
+    assert page.fill(tmp_path / 'page.html', parts) == '{{B}} and b'
+
+
+def test_a_page_runs_scripts_only_if_it_has_the_viewer(tmp_path):
+    def policy(template):
+        (tmp_path / 'page.html').write_text(template)
+        return page.fill(tmp_path / 'page.html', {'TITLE': 'T'}).split('Security-Policy')[1][:150]
+
+    assert 'script-src' not in policy('{{HEAD}}')
+    assert "script-src 'unsafe-inline'" in policy('{{HEAD}}<script>{{VIEWER}}</script>')
 
 
 def test_json_of_a_script_ends_no_element():

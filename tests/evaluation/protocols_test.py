@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.evaluation import protocols
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 from tests.helpers import bumpy_face
 
 EYES = np.array([[-45.0, 30.0, 50.0], [45.0, 30.0, 50.0]])  # 90 mm apart.
@@ -17,7 +17,7 @@ def _sheet(heights, cell=5.0):
     place = cell * (np.arange(count) - (count - 1) / 2)
     x, y = np.meshgrid(place, -place)
     points = np.stack([x, y, heights], axis=-1).reshape(-1, 3)
-    return surface.Surface(points, position_map.grid_triangles(np.ones((count, count), bool)))
+    return surface.Surface(points, map_grid.grid_triangles(np.ones((count, count), bool)))
 
 
 def _target(scan, points=None, subject='subject_01'):
@@ -117,10 +117,10 @@ def test_a_face_collapsed_to_a_point_is_told_by_two_of_the_four(face):
 
 
 def test_the_eye_corners_are_those_of_the_scan_and_a_hole_gives_way_to_its_rim():
-    directions = position_map.ray_directions()
+    directions = map_grid.ray_directions()
     mask = np.ones(directions.shape[:2], bool)
     sphere = 80.0 * directions
-    scan = surface.Surface(sphere.reshape(-1, 3), position_map.grid_triangles(mask))
+    scan = surface.Surface(sphere.reshape(-1, 3), map_grid.grid_triangles(mask))
     whole = protocols.make_target('a', scan, sphere.reshape(-1, 3), sphere, mask)
     # Azimuth of 43 and elevation of 28.9 degrees each way, to the grid's pixel of 1.2 degrees.
     x = 80 * np.cos(np.radians(28.9)) * np.sin(np.radians(43))

@@ -12,7 +12,7 @@ def test_maps_of_frames_are_read_where_a_run_says_expressions(
     tiny_records, tmp_path, expression_size
 ):
     workdir = small_run.write(tmp_path / 'run', expression_size=expression_size)
-    options = evaluate.Options(
+    options = evaluate.EvaluationOptions(
         checkpoints=('best_validation',), data_dir=str(tiny_records), data_name='tiny'
     )
     (run,) = runs.load([workdir], options).values()

@@ -14,15 +14,14 @@ import pytest
 from configs import tiny
 from seqface_jax import evaluate, models
 from seqface_jax.data import input_pipeline
-from seqface_jax.evaluation import runs as runs_lib
-from seqface_jax.evaluation import streaming
-from seqface_jax.geometry import position_map
+from seqface_jax.evaluation import runs, streaming
+from seqface_jax.geometry import map_grid
 from tests.helpers import bumpy_face
 
 SIDE = 32
 STRENGTHS = {'train': (-2.0, -1.0, 0.0, 1.0, 2.0), 'test': (-1.5, 0.5, 1.5)}
 GREY, NOISE = 24, 0.6  # Levels of grey per unit of strength; standard deviation of a frame.
-BUMP_MM = 2.0 * np.cos(1.5 * position_map.ray_angles(SIDE)[0]) ** 2 * np.ones((SIDE, 1))
+BUMP_MM = 2.0 * np.cos(1.5 * map_grid.ray_angles(SIDE)[0]) ** 2 * np.ones((SIDE, 1))
 MEAN = bumpy_face.position_map_of(0, SIDE)
 
 
@@ -33,7 +32,7 @@ class Split:
         self.name, strengths = name, STRENGTHS[name]
         count = len(strengths)
         self.subject_ids = [f'{name}{index}' for index in range(count)]
-        directions = position_map.ray_directions(SIDE)
+        directions = map_grid.ray_directions(SIDE)
         maps = np.float32(
             [MEAN + strength * BUMP_MM[..., None] * directions for strength in strengths]
         )
@@ -66,7 +65,7 @@ class Split:
     def frame_maps(self, index, frames):
         """The noise of a frame is an expression: a strength of the bump of its own."""
         radius = self._strengths(index, frames)[:, None, None, None] * BUMP_MM[..., None]
-        maps = np.float32(MEAN + radius * position_map.ray_directions(SIDE))
+        maps = np.float32(MEAN + radius * map_grid.ray_directions(SIDE))
         return {'frame_map': maps, 'frame_mask': self.subjects['mask'][[index] * len(frames)]}
 
     def _strengths(self, index, frames):
@@ -94,7 +93,7 @@ def step(variables, state, frames):
     news = grey != last
     total, count = total + news * grey, count + news
     code = total / (count + NOISE**2)  # The posterior of N(0, 1).
-    directions = position_map.ray_directions(SIDE)
+    directions = map_grid.ray_directions(SIDE)
     maps = MEAN + code[:, None, None, None] * BUMP_MM[..., None] * directions
     frame_map = MEAN + grey[:, None, None, None] * BUMP_MM[..., None] * directions
     variance = (BUMP_MM**2 + 1e-3) * (NOISE**2 / (count + NOISE**2))[:, None, None] / 3
@@ -110,14 +109,14 @@ def evaluated(tmp_path_factory):
     config = tiny.get_config()
     config.model.expression_size = 1
     variables = {'constants': {'mean_map': MEAN, 'basis': BUMP_MM[None]}}
-    run = runs_lib.Run(
+    run = runs.Run(
         'mean_grey', config, Dataset(), {'best_validation': (step, variables)}, config.data
     )
-    options = evaluate.Options(
+    options = evaluate.EvaluationOptions(
         frames=(1, 2, 4, 64), checkpoints=('best_validation',), splits=('train', 'test')
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs_lib, 'load', lambda workdirs, options: {workdirs[0]: run})
+        patch.setattr(runs, 'load', lambda workdirs, options: {workdirs[0]: run})
         evaluate.evaluate([workdir], evaluate.dataclasses.replace(options, permutations=4))
     return os.path.join(workdir, 'eval')
 

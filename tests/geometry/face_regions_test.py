@@ -1,6 +1,6 @@
 import numpy as np
 
-from seqface_jax.geometry import face_regions, position_map
+from seqface_jax.geometry import face_regions, map_grid
 
 
 def test_the_landmarks_are_those_of_the_scheme_and_symmetric():
@@ -13,10 +13,10 @@ def test_the_landmarks_are_those_of_the_scheme_and_symmetric():
 
 
 def test_landmarks_lie_on_the_features_of_the_mean_face():
-    from data_prep.synthetic.face import face_model
+    from data_prep.synthetic.embedded_face import face_model
 
     model = face_model()
-    directions = position_map.ray_directions()
+    directions = map_grid.ray_directions()
     pixels = face_regions.landmark_pixels()
     pairs = {30: 'nose_tip', 36: 'right_eye_outer', 45: 'left_eye_outer', 48: 'mouth_right'}
     for number, name in pairs.items():
@@ -46,8 +46,8 @@ def test_regions_are_apart_symmetric_and_where_the_landmarks_say():
 
 
 def test_points_are_in_the_region_of_the_pixel_that_sees_them():
-    points = 90 * position_map.ray_directions().reshape(-1, 3)
-    labels = face_regions.regions_of(points).reshape(position_map.SIZE, -1)
+    points = 90 * map_grid.ray_directions().reshape(-1, 3)
+    labels = face_regions.regions_of(points).reshape(map_grid.SIZE, -1)
     for index, mask in enumerate(face_regions.regions().values()):
         np.testing.assert_array_equal(labels == index, mask)
     assert face_regions.regions_of([[0, 0, -90.0]]) == [-1]

@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 from tests.helpers import bumpy_face
 
 
@@ -104,7 +104,7 @@ def test_an_ordered_prediction_keeps_the_masked_points_only():
     mask = bumpy_face.mask_of(face)
     vertices, triangles = surface.from_prediction(face, ordered=True, mask=mask)
     np.testing.assert_array_equal(vertices, face[mask].astype(float))
-    expected = face.reshape(-1, 3)[position_map.grid_triangles(mask)]
+    expected = face.reshape(-1, 3)[map_grid.grid_triangles(mask)]
     np.testing.assert_array_equal(vertices[triangles], expected)
 
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.geometry import position_map, vectors
+from seqface_jax.geometry import map_grid, vectors
 
 
 @pytest.mark.parametrize('xp', [np, jnp])
@@ -15,8 +15,8 @@ def test_a_vector_of_3_4_0_has_the_unit_vector_06_08_0_and_zeros_stay(xp):
 
 @pytest.mark.parametrize('find', [vectors.azimuth_elevation, jax.jit(vectors.azimuth_elevation)])
 def test_the_rays_of_the_map_have_the_angles_of_its_columns_and_rows(find):
-    azimuth, elevation = find(np.float32(position_map.ray_directions(16)))
-    expected = np.broadcast_arrays(*position_map.ray_angles(16))
+    azimuth, elevation = find(np.float32(map_grid.ray_directions(16)))
+    expected = np.broadcast_arrays(*map_grid.ray_angles(16))
     np.testing.assert_allclose(azimuth, expected[0], atol=1e-6)
     np.testing.assert_allclose(elevation, expected[1], atol=1e-6)
 

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.geometry import position_map, surface, voxels
+from seqface_jax.geometry import map_grid, surface, voxels
 
 RADIUS, SIZE = 60.0, 32
 CORNER, CELL = np.full(3, -75.0, np.float32), np.float32(150 / SIZE)
@@ -10,13 +10,13 @@ CORNER, CELL = np.full(3, -75.0, np.float32), np.float32(150 / SIZE)
 
 def _sphere():
     """Returns a map of a sphere about the origin, and how deep the voxels lie in it, mm."""
-    face = (RADIUS * position_map.ray_directions()).astype(np.float32)
+    face = (RADIUS * map_grid.ray_directions()).astype(np.float32)
     centres = voxels.centres(CORNER, CELL, SIZE)
     return face, RADIUS - np.linalg.norm(centres, axis=-1)
 
 
 def test_the_box_holds_every_face_and_its_mirror_image():
-    face = position_map.ray_directions().astype(np.float32)[None] * 80 + np.float32([5, 0, 0])
+    face = map_grid.ray_directions().astype(np.float32)[None] * 80 + np.float32([5, 0, 0])
     mask = np.ones(face.shape[:3], bool)
     corner, cell = voxels.box(face, mask, SIZE)
     points = np.concatenate([face[mask], face[mask] * [-1, 1, 1]])
@@ -36,7 +36,7 @@ def test_rays_and_marching_cubes_find_the_surface_between_the_cells():
     probability = 1 / (1 + np.exp(-depth / 5))
     cast = voxels.cast(jnp.asarray(probability[None], jnp.float32), CORNER, CELL, 0.5, 16)[0]
     np.testing.assert_allclose(np.linalg.norm(cast, axis=-1), RADIUS, atol=0.4)
-    np.testing.assert_allclose(cast / RADIUS, position_map.ray_directions(16), atol=0.01)
+    np.testing.assert_allclose(cast / RADIUS, map_grid.ray_directions(16), atol=0.01)
     vertices, triangles = voxels.iso_surface(probability, CORNER, CELL, 0.5)
     np.testing.assert_allclose(np.linalg.norm(vertices, axis=-1), RADIUS, atol=0.2)
     normals = surface.vertex_normals(vertices, triangles)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 
 SIZE = 128
 
@@ -11,9 +11,9 @@ def position_map_of(seed, size=SIZE):
     """Returns a face's map [size, size, 3] mm; the seed decides its lengths and bumps."""
     rng = np.random.default_rng(seed)
     traits = rng.normal(size=12)
-    directions = position_map.ray_directions(size)
-    azimuth = np.linspace(-position_map.MAX_AZIMUTH_RAD, position_map.MAX_AZIMUTH_RAD, size)[None]
-    elevation = np.linspace(1, -1, size)[:, None] * position_map.MAX_ELEVATION_RAD
+    directions = map_grid.ray_directions(size)
+    azimuth = np.linspace(-map_grid.MAX_AZIMUTH_RAD, map_grid.MAX_AZIMUTH_RAD, size)[None]
+    elevation = np.linspace(1, -1, size)[:, None] * map_grid.MAX_ELEVATION_RAD
     radius = 84 + 2 * traits[0] - (9 + traits[1]) * azimuth**2 + (3 + 2 * traits[2]) * elevation**2
 
     def bump(height, x, y, width, length):
@@ -49,7 +49,7 @@ def scan_of(face, noise_mm=0.15, seed=0):
     # Middles of the map's cells: the scan shares no vertex with a prediction.
     middles = (face[:-1, :-1] + face[1:, :-1] + face[:-1, 1:] + face[1:, 1:]) / 4
     mask = mask[:-1, :-1] & mask[1:, 1:]
-    triangles = position_map.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     vertices = middles.reshape(-1, 3) + rng.normal(0, noise_mm, (middles.size // 3, 3))
     return surface.Surface(vertices, triangles)
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from seqface_jax.geometry import position_map, rendering
+from seqface_jax.geometry import map_grid, rendering
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos import pose_regression
 
@@ -19,7 +19,7 @@ def pose_at(yaw=0.0, pitch=0.0, roll=0.0, centre=(0.0, 0.0, -1000.0)):
 
 def photograph(points, mask, looks, truth):
     """Draws a face in its looks, [240, 320] float32, triangle by triangle through its pixels."""
-    triangles = position_map.grid_triangles(mask)
+    triangles = map_grid.grid_triangles(mask)
     moved = truth.transform.apply(points.reshape(-1, 3).astype(np.float64))
     screen = truth.camera.project(moved) + [0, 40]
     pixel, triangle, weights = rendering.fragments(screen, moved[:, 2], triangles, 320)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax.geometry import image_map
+from seqface_jax.geometry import image_space
 from seqface_jax.models import Prediction
 from seqface_jax.models.sequence_model import FrameModel, SequenceModel
 
@@ -37,5 +37,5 @@ class ShiftedPair(SequenceModel, kw_only=True):
         mean_map, mean_mask = self.mean_face()
         shift = nn.Dense(3, name='shift')(pair)[:, :, None, None]
         placed = mean_map * jnp.array([1, -1, 1]) / 200 + shift
-        position_map = image_map.canonical(placed, mean_map, mean_mask)
+        position_map = image_space.canonical(placed, mean_map, mean_mask)
         return front, Prediction(position_map, image_map=placed)

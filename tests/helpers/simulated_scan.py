@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_prep.registration import canonical, ray_casting
+from data_prep.registration import ray_casting, scan_motion
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
-from data_prep.synthetic.face import face_model
+from data_prep.synthetic.embedded_face import face_model
 
 
 def true_face(seed):
@@ -65,4 +65,4 @@ def random_motion(rng):
     axis, shift = rng.normal(size=(2, 3))
     axis *= np.radians(rng.uniform(0, 25)) / np.linalg.norm(axis)
     shift *= rng.uniform(0, 100) / np.linalg.norm(shift)
-    return canonical.ScanMotion(Rotation.from_rotvec(axis).as_matrix(), shift)
+    return scan_motion.ScanMotion(Rotation.from_rotvec(axis).as_matrix(), shift)

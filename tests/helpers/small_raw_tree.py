@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from data_prep.scans import scan_io
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import head
-from data_prep.synthetic.face import EXPRESSIONS, face_model
+from data_prep.synthetic.embedded_face import EXPRESSIONS, face_model
 
 _THINNING = 3  # Every third row and column of the face's grid.
 _RADIUS = 0.32  # Radius of the drawn face in photo widths ...

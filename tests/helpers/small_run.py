@@ -7,7 +7,7 @@ import numpy as np
 
 from configs import tiny
 from seqface_jax import checkpoints, models
-from seqface_jax.geometry import position_map
+from seqface_jax.geometry import map_grid
 
 IMAGE_SIZE = 32
 
@@ -46,7 +46,7 @@ def _frames(rng, count):
 
 def _people(rng, count=6):
     """Returns the table of `count` lumpy spheres of 90 mm."""
-    directions = position_map.ray_directions().astype(np.float32)
+    directions = map_grid.ray_directions().astype(np.float32)
     modes = np.stack([directions[..., 0] ** 2, directions[..., 1] ** 2])
     weights = rng.normal(size=(count, 2)) * [4, 2]
     radius = 90 + np.einsum('nk,khw->nhw', weights, modes)

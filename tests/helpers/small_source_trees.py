@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from data_prep.scans import morphable_model, scan_io
 from data_prep.scans.scan import Scan
-from data_prep.synthetic.face import EXPRESSIONS, face_model
+from data_prep.synthetic.embedded_face import EXPRESSIONS, face_model
 from tests.helpers import small_raw_tree
 
 PHOTO = 180  # Pixels, both ways.

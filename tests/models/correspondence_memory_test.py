@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqface_jax import models
-from seqface_jax.correspondence import objective
+from seqface_jax.correspondence import point_losses
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory, look_with_features
 
 _POINTS, _LAYOUTS = 12, 3
@@ -88,7 +88,7 @@ def test_gradients_are_finite_and_reach_every_parameter(sequences, trained):
 
     def loss(variables):
         _, answer = _MEMORY.apply(variables, maps, first, layouts)
-        return jnp.mean(objective.point_losses(answer, first.places + 0.01)[0])
+        return jnp.mean(point_losses.point_losses(answer, first.places + 0.01)[0])
 
     grads = jax.jit(jax.grad(loss))(trained)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))

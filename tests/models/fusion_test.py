@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from seqface_jax import models
-from seqface_jax.geometry import position_map as grid
+from seqface_jax.geometry import map_grid
 from seqface_jax.models import fusion
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.fusion import Fusion
@@ -27,7 +27,7 @@ FIELDS = {
 
 def random_table(rng, count):
     """Returns faces of two independent directions around a sphere of 90 mm."""
-    directions = grid.ray_directions().astype(np.float32)
+    directions = map_grid.ray_directions().astype(np.float32)
     modes = np.stack([directions[..., 0] ** 2, directions[..., 1] ** 2])
     radius = 90 + np.einsum('nk,khw->nhw', rng.normal(size=(count, 2)) * [4, 2], modes)
     maps = (radius[..., None] * directions).astype(np.float32)
@@ -135,7 +135,7 @@ def test_the_answer_is_the_posterior_of_the_measurements(trained):
     gain = functions.T @ np.linalg.inv(functions @ functions.T + noise)
     code, covariance = gain @ measured, np.eye(3) - gain @ functions
     distance = np.einsum('k,khw->hw', code, constants['basis'])
-    expected = constants['mean_map'] + distance[..., None] * grid.ray_directions()
+    expected = constants['mean_map'] + distance[..., None] * map_grid.ray_directions()
     np.testing.assert_allclose(prediction.position_map[0], expected, atol=1e-4)
     basis = np.float64(constants['basis'])
     variance = np.einsum('khw,kl,lhw->hw', basis, covariance, basis) / 3
@@ -278,7 +278,7 @@ def expressive(trained):
     model = models.create(fields, 32)
     params = quick_jit(functools.partial(random_params, model))(frames[:1, :1])
     params = params | variables['params']  # The identity's own.
-    rays = grid.ray_directions()
+    rays = map_grid.ray_directions()
     deformation = np.stack([rays[..., 0], rays[..., 1] ** 2, rays[..., 0] + rays[..., 1] ** 2])
     table = random_table(np.random.default_rng(0), 6) | {
         'deformation': np.float32(deformation),
@@ -301,8 +301,8 @@ def test_the_face_of_a_frame_is_moved_along_the_rays_within_the_space_of_express
     model, variables, frames = expressive
     found = apply(model, variables, frames, train=False)
     moved = np.float64(found.frame_map - found.position_map)
-    along = (moved * grid.ray_directions()).sum(axis=-1)
-    np.testing.assert_allclose(moved, along[..., None] * grid.ray_directions(), atol=1e-4)
+    along = (moved * map_grid.ray_directions()).sum(axis=-1)
+    np.testing.assert_allclose(moved, along[..., None] * map_grid.ray_directions(), atol=1e-4)
     basis = np.float64(variables['constants']['expression_basis']).reshape(2, -1)
     along = along.reshape(-1, basis.shape[1])
     assert np.abs(along).max() > 0.05

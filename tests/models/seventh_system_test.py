@@ -20,7 +20,7 @@ def _config(data_dir):
 def test_a_seventh_system_is_a_model_file_and_a_config(tiny_records, tmp_path):
     workdir = str(tmp_path / 'seventh')
     train.train_and_evaluate(_config(tiny_records), workdir)
-    evaluate.evaluate([workdir], evaluate.Options(frames=(1, 2), splits=('test',)))
+    evaluate.evaluate([workdir], evaluate.EvaluationOptions(frames=(1, 2), splits=('test',)))
     with open(os.path.join(workdir, 'eval', 'results.json')) as file:
         rows = json.load(file)['rows']
     own = [row for row in rows if row['model'] == 'seventh']
@@ -40,7 +40,7 @@ def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(tiny_recor
     workdir = str(tmp_path / 'pairs')
     progress = train.train_and_evaluate(config, workdir)
     assert progress.step == 8  # 5 people, 3 frontal frames each, 2 pairs a step.
-    evaluate.evaluate([workdir], evaluate.Options(frames=(1, 8), splits=('test',)))
+    evaluate.evaluate([workdir], evaluate.EvaluationOptions(frames=(1, 8), splits=('test',)))
     with open(os.path.join(workdir, 'eval', 'results.json')) as file:
         rows = json.load(file)['rows']
     counts = {row['num_frames'] for row in rows if row['checkpoint']}

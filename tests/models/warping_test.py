@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.geometry import image_map
+from seqface_jax.geometry import image_space
 from seqface_jax.models.layers import warping
 from tests.helpers import bumpy_face
 
@@ -20,8 +20,8 @@ def _draw(yaw_deg):
 
     def place(degrees):
         angles = jnp.radians(jnp.float32([degrees, 0, 0]))
-        rotation = image_map.rotation(angles)
-        return image_map.ImagePose(jnp.float32(1 / 260), rotation, translation).place(face)
+        rotation = image_space.rotation(angles)
+        return image_space.ImagePose(jnp.float32(1 / 260), rotation, translation).place(face)
 
     steps = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
     picture = np.stack([*np.meshgrid(steps, steps), np.ones((SIZE, SIZE), np.float32)], axis=-1)

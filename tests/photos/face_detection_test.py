@@ -90,8 +90,8 @@ def _render(yaw_deg):
     """Returns a photo [300, 240, 3] of a synthetic head in the middle, and where that is."""
     from data_prep.head_pose import first_look
     from data_prep.synthetic import faces, renderer
-    from data_prep.synthetic.camera import PhotoCamera
     from data_prep.synthetic.person import rotation_matrix
+    from data_prep.synthetic.studio import PhotoCamera
 
     person, rng = first_look.draw_person(1, [faces.open_face(faces.EMBEDDED)])
     camera = PhotoCamera(240, 300, np.array([0.0, 0.0, 1060.0]), 1000.0)

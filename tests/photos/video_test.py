@@ -77,7 +77,7 @@ def test_frames_have_their_times_and_a_video_its_rate(tmp_path):
 
 
 def _watched(tmp_path, monkeypatch, told):
-    """Returns the Source of a video whose every property is `told`, and its Camera."""
+    """Returns the FrameSource of a video whose every property is `told`, and its Camera."""
     camera = Camera(50)
     camera.get = lambda what: told
     monkeypatch.setattr(cv2, 'VideoCapture', lambda path: camera)

@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import position_map, surface
+from seqface_jax.geometry import map_grid, surface
 from seqface_jax.reconstruction import export
 from tests.helpers import bumpy_face
 
@@ -29,7 +29,7 @@ def face():
     mask = bumpy_face.mask_of(points)
     vertices, triangles = surface.from_prediction(points, ordered=True, mask=mask)
     confidence = np.linspace(0.2, 1, len(vertices)).astype(np.float32)
-    uv = position_map.grid_uv(len(mask))[mask.ravel()]
+    uv = map_grid.grid_uv(len(mask))[mask.ravel()]
     texture = np.full((64, 64, 3), _GREEN, np.uint8)
     texture[:32, :32] = _RED
     return vertices.astype(np.float32), triangles, confidence, uv, texture

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from seqface_jax.geometry import position_map, sampling
+from seqface_jax.geometry import map_grid, sampling
+from seqface_jax.models.layers.oriented_gradients import OrientedGradients
 from seqface_jax.photos import pose_regression
-from seqface_jax.photos.oriented_gradients import OrientedGradients
 
 # Focal length in crop sides: a face of SQUARE_MM at the assumed distance fills the crop.
 FOCAL = pose_regression.DISTANCE_MM / pose_regression.SQUARE_MM
@@ -76,7 +76,7 @@ def regressions(refinements=0):
     constants = {'pose_weights': known['weights'][1], 'pose_bias': known['bias'][1]}
     if refinements:
         constants['pose_points'] = known['points'].astype(np.float32)
-        path = os.path.join(os.path.dirname(pose_regression.__file__), 'pose_refinement.npz')
+        path = os.path.join(os.path.dirname(__file__), 'pose_refinement.npz')
         with np.load(path) as arrays:
             constants['refining_weights'] = arrays['weights'][:refinements].astype(np.float32)
             constants['refining_bias'] = arrays['bias'][:refinements]
@@ -201,7 +201,7 @@ def project(mean_map, rotation, centre):
     """
     # Plane by plane: matrices of 3 x 3 are what a CPU is slow at.
     offset = jnp.moveaxis(mean_map - pose_regression.CENTRE, -1, 0)
-    normal = jnp.moveaxis(position_map.normals(jnp.asarray(mean_map)), -1, 0)
+    normal = jnp.moveaxis(map_grid.normals(jnp.asarray(mean_map)), -1, 0)
 
     def turn(vectors, axis):
         return sum(rotation[:, axis, j, None, None] * vectors[j] for j in range(3))

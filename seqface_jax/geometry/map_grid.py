@@ -1,4 +1,4 @@
-"""The position map: one 3D point per direction around the face, ordered alike on every face.
+"""The grid of a position map: one ray per direction around the face, ordered alike on every face.
 
 Row = elevation from top to bottom, column = azimuth from the subject's right to left, both seen
 from the origin of the canonical frame (+x to the subject's left, +y up, +z out of the face, mm,

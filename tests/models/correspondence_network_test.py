@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqface_jax import models
-from seqface_jax.models import correspondence
+from seqface_jax.models import correspondence_network
 from tests.helpers.compiling import quick_jit
 
 _CONFIG = {
@@ -49,13 +49,13 @@ def test_the_corrector_sees_nothing_beyond_its_window(network):
 def test_read_patches_reads_a_ramp_exactly_between_cells():
     rows, columns = jnp.meshgrid(jnp.arange(8.0), jnp.arange(8.0), indexing='ij')
     local = jnp.stack([columns, rows], -1)[None]
-    read = correspondence.read_patches(local, jnp.array([[[0.5, 0.45]]])).reshape(5, 5, 2)
+    read = correspondence_network.read_patches(local, jnp.array([[[0.5, 0.45]]])).reshape(5, 5, 2)
     np.testing.assert_allclose(read[2, 2], [3.5, 3.1], atol=1e-5)  # place * 8 - 0.5.
     np.testing.assert_allclose(read[1, 3], [4.5, 2.1], atol=1e-5)
 
 
 def test_a_precision_factor_is_lower_triangular_and_positive():
-    factor = correspondence.precision_factor(jnp.array([0.3, -2.0, 0.7]))
+    factor = correspondence_network.precision_factor(jnp.array([0.3, -2.0, 0.7]))
     assert factor[0, 1] == 0
     assert factor[0, 0] > 0
     assert factor[1, 1] > 0

@@ -1,8 +1,8 @@
 import numpy as np
 
-from seqface_jax.photos import people
+from seqface_jax.photos import people_tracking
 from seqface_jax.photos.face_detection import DetectedFace
-from seqface_jax.photos.people import People
+from seqface_jax.photos.people_tracking import People
 from seqface_jax.reconstruct import State
 
 RNG = np.random.default_rng(0)
@@ -31,35 +31,35 @@ def _group(detections, lost=()):
 
 
 def test_the_first_faces_are_numbered_from_left_to_right():
-    found = people.find(Detector([], [_face(0), _face(300)]), People({}, {}), None)
+    found = people_tracking.find(Detector([], [_face(0), _face(300)]), People({}, {}), None)
     assert {person: face.box[0] for person, face in found.items()} == {0: 0, 1: 300}
 
 
 def test_a_followed_face_keeps_its_number_and_a_new_one_gets_the_next():
     detector = Detector([_face(10)], [_face(500)])
-    found = people.find(detector, _group({3: _face(0)}), None)
+    found = people_tracking.find(detector, _group({3: _face(0)}), None)
     assert {person: face.box[0] for person, face in found.items()} == {3: 10, 4: 500}
 
 
 def test_a_lost_face_that_comes_back_to_its_place_keeps_its_number():
     group = _group({}, lost={0: _face(0)})
-    assert list(people.find(Detector([], [_face(20)]), group, None)) == [0]
+    assert list(people_tracking.find(Detector([], [_face(20)]), group, None)) == [0]
 
 
 def test_somebody_else_in_the_place_of_a_lost_face_is_a_new_person():
     group = _group({}, lost={0: _face(0)})
-    assert list(people.find(Detector([], [_face(20, looks=1)]), group, None)) == [1]
+    assert list(people_tracking.find(Detector([], [_face(20, looks=1)]), group, None)) == [1]
 
 
 def test_a_face_elsewhere_is_a_new_person():
     group = _group({}, lost={0: _face(0)})
-    assert list(people.find(Detector([], [_face(90)]), group, None)) == [1]
+    assert list(people_tracking.find(Detector([], [_face(90)]), group, None)) == [1]
 
 
 def test_one_lost_face_is_found_again_once():
     group = _group({}, lost={0: _face(0)})
-    assert sorted(people.find(Detector([], [_face(0), _face(40)]), group, None)) == [0, 1]
+    assert sorted(people_tracking.find(Detector([], [_face(0), _face(40)]), group, None)) == [0, 1]
 
 
 def test_who_is_not_on_the_photo_is_none():
-    assert people.find(Detector([None], []), _group({0: _face(0)}), None) == {0: None}
+    assert people_tracking.find(Detector([None], []), _group({0: _face(0)}), None) == {0: None}

@@ -12,8 +12,8 @@ import optax.contrib
 
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
-from seqface_jax.correspondence import objective, supply
-from seqface_jax.correspondence.damage import damage
+from seqface_jax.correspondence import point_losses, supply
+from seqface_jax.correspondence.frame_damage import damage
 from seqface_jax.correspondence.training_state import BestLosses, start, variables_of
 from seqface_jax.errors import UserError
 from seqface_jax.training import optimizers, sums
@@ -110,7 +110,7 @@ def train_step(config, model, tx, state, batch, key):
 
     def loss_fn(params):
         variables = {'params': params, 'constants': state['constants']}
-        return objective.losses(model, variables, batch, config.train.loss_weights)
+        return point_losses.losses(model, variables, batch, config.train.loss_weights)
 
     (loss, terms), grads = jax.value_and_grad(loss_fn, has_aux=True)(state['params'])
     updates, opt_state = tx.update(grads, state['opt_state'], state['params'])
@@ -126,7 +126,7 @@ def train_step(config, model, tx, state, batch, key):
 def eval_step(config, model, variables, batch):
     """Returns the loss and its named terms on a batch as it is."""
     batch = batch | {'frames': batch['frames'].astype(jnp.float32) / 255}
-    loss, terms = objective.losses(model, variables, batch, config.train.loss_weights)
+    loss, terms = point_losses.losses(model, variables, batch, config.train.loss_weights)
     return terms | {'loss': loss}
 
 

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from data_prep.work.workers import Workers
+from data_prep.work.worker_pool import Workers
 
 
 def _square(number):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.synthetic import expressions
-from data_prep.synthetic.face import EXPRESSIONS, face_model
+from data_prep.synthetic.embedded_face import EXPRESSIONS, face_model
 
 
 @pytest.fixture(scope='module')

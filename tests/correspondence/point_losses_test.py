@@ -1,8 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence import objective
-from seqface_jax.models.correspondence import Correspondence
+from seqface_jax.correspondence import point_losses
+from seqface_jax.models.correspondence_network import Correspondence
 
 
 def _answer(places, factor):
@@ -13,7 +13,7 @@ def _answer(places, factor):
 def test_the_likelihood_of_a_known_error_is_that_of_a_gaussian():
     # Errors of (3 %, 4 %) at a deviation of 2 % each: 0.5 (2.25 + 4) + 2 ln 2, distance 5 %.
     factor = jnp.broadcast_to(jnp.eye(2) / 0.02, (1, 1, 2, 2))
-    nll, distance = objective.point_losses(
+    nll, distance = point_losses.point_losses(
         _answer(jnp.zeros((1, 1, 2)), factor), jnp.array([[[0.03, 0.04]]])
     )
     np.testing.assert_allclose(nll, 0.5 * 6.25 + 2 * np.log(2), rtol=1e-5)
@@ -23,13 +23,13 @@ def test_the_likelihood_of_a_known_error_is_that_of_a_gaussian():
 def test_a_wild_error_counts_linearly():
     factor = jnp.broadcast_to(jnp.eye(2) / 0.01, (1, 2, 2, 2))
     places = jnp.array([[[0.1, 0.0], [0.2, 0.0]]])  # 10 and 20 standard deviations.
-    nll, _ = objective.point_losses(_answer(jnp.zeros((1, 2, 2)), factor), places)
+    nll, _ = point_losses.point_losses(_answer(jnp.zeros((1, 2, 2)), factor), places)
     np.testing.assert_allclose(nll[0, 1] - nll[0, 0], 3.0 * 10, rtol=1e-3)
 
 
 def test_starts_are_drawn_alike_for_a_seed_and_lie_near_the_truth():
     layouts = 0.01 * np.ones((4, 9, 2))
-    one, two = (objective.draw_starts(np.random.default_rng(5), 64, layouts) for _ in range(2))
+    one, two = (point_losses.draw_starts(np.random.default_rng(5), 64, layouts) for _ in range(2))
     np.testing.assert_array_equal(one['offset'], two['offset'])
     assert one['chosen'].max() < 9
     offsets = np.abs(one['offset']).max((1, 2))
@@ -44,7 +44,7 @@ def test_layouts_count_in_units_of_their_deviations():
     directions = np.linalg.qr(rng.normal(size=(18, 3)))[0].T.reshape(3, 9, 2)
     layouts = jnp.asarray(directions * np.array([0.6, 0.06, 0.006])[:, None, None])
     off = [
-        float(objective.layout_loss(_answer(k[None], None), jnp.zeros((1, 9, 2)), layouts)[0])
+        float(point_losses.layout_loss(_answer(k[None], None), jnp.zeros((1, 9, 2)), layouts)[0])
         for k in layouts
     ]
     assert off[0] > off[1] > off[2] > 0.4 * off[1]  # Each is one deviation off.

@@ -5,7 +5,7 @@ import pytest
 from configs import correspondence
 from seqface_jax import checkpoints
 from seqface_jax.checkpoints import metrics_writer
-from seqface_jax.correspondence import training
+from seqface_jax.correspondence import network_training
 from seqface_jax.errors import UserError
 from tests.helpers import small_pictures
 
@@ -21,9 +21,9 @@ def test_a_stopped_training_ends_with_the_same_parameters(tmp_path, optimizer):
     small_pictures.write(tmp_path)
     config = _config(tmp_path, 4)
     config.optimizer.name = optimizer
-    training.train(config, str(tmp_path / 'whole'))
-    training.train(config, str(tmp_path / 'parts'), stop_after=2)
-    training.train(config, str(tmp_path / 'parts'))
+    network_training.train(config, str(tmp_path / 'whole'))
+    network_training.train(config, str(tmp_path / 'parts'), stop_after=2)
+    network_training.train(config, str(tmp_path / 'parts'))
     whole, parts = (
         checkpoints.load(str(tmp_path / name), 'latest')[2]['params'] for name in ('whole', 'parts')
     )
@@ -32,7 +32,7 @@ def test_a_stopped_training_ends_with_the_same_parameters(tmp_path, optimizer):
 
 def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
     small_pictures.write(tmp_path)
-    training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
+    network_training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
     rows = metrics_writer.read(tmp_path / 'run' / 'metrics.csv')
     own = [row for row in rows if row['kind'] == 'training']
     assert float(own[-1]['loss']) < 0.8 * float(own[0]['loss'])
@@ -47,17 +47,17 @@ def test_a_folder_without_points_says_what_is_missing(tmp_path):
     small_pictures.write(tmp_path)
     (tmp_path / 'points.npz').unlink()
     with pytest.raises(UserError, match='points.npz'):
-        training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
+        network_training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
 
 
 def test_a_run_begins_with_the_parameters_of_another(tmp_path):
     small_pictures.write(tmp_path)
     first = str(tmp_path / 'first')
-    training.train(_config(tmp_path, 4), first)
+    network_training.train(_config(tmp_path, 4), first)
     config = _config(tmp_path, 2)
     config.train.start_from, config.optimizer.name = first, 'muon'
     config.optimizer.learning_rate = 0.0
-    training.train(config, str(tmp_path / 'second'))
+    network_training.train(config, str(tmp_path / 'second'))
     one, other = (
         checkpoints.load(str(tmp_path / name), 'best_validation')[2] for name in ('first', 'second')
     )
@@ -68,4 +68,4 @@ def test_an_optimizer_that_does_not_exist_is_refused(tmp_path):
     config = _config(tmp_path, 2)
     config.optimizer.name = 'lion'
     with pytest.raises(UserError, match=r"optimizer.name is 'lion': choose one of adam, muon"):
-        training.optimizer(config)
+        network_training.optimizer(config)

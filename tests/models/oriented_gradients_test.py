@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.photos.oriented_gradients import OrientedGradients
+from seqface_jax.models.layers.oriented_gradients import OrientedGradients
 
 
 def histograms(frames, **fields):
