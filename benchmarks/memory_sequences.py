@@ -10,8 +10,8 @@ import numpy as np
 from seqface_jax import files
 from seqface_jax.correspondence.frame_damage import damage
 from seqface_jax.correspondence.turned_crops import Crop, recentred
-from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.models.correspondence_memory import look_with_features
+from seqface_jax.models.correspondence_network import Correspondence
 
 NUM_FRAMES = 7  # Of a sequence; the shards hold so many pictures of each person.
 # Deviations of a crop from that about the true face: shift and log of the size (shares of the

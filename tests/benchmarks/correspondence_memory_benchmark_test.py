@@ -7,8 +7,8 @@ from benchmarks.memory_arms import MEMORY, PLAIN, RESET
 from benchmarks.memory_scores import MEASURES
 from benchmarks.memory_sequences import NUM_FRAMES, Looks, Source
 from data_prep.hard_pictures import camera
-from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory
+from seqface_jax.models.correspondence_network import Correspondence
 
 _POINTS = 10
 
