@@ -57,7 +57,8 @@ class Options(NamedTuple):
         max_frames: stop after so many; 0: at the end.
         texture: whether to gather the face's colours.
         animate: whether to write face_animated.glb and face_expressions.glb.
-        head: whether to write full_head.FILES, the face on a whole head that is guessed.
+        head: whether to write full_head.FILES, the face on a whole head that is guessed; head.glb
+            moves as the frames' expressions did where `animate` is asked for too.
     """
 
     max_frames: int = 0
@@ -125,8 +126,14 @@ class PersonOutput:
             paths = self._results.write(title, self._reconstructor.final_face(record.face))
             lines += [f'wrote {path}' for path in paths] + self._results.notes
         if self._options.head:
-            lines += [f'wrote {path}' for path in full_head.save(self._output, record.face)]
+            lines += [f'wrote {path}' for path in self._write_head()]
         return lines
+
+    def _write_head(self):
+        face, names = self.record.face, self._reconstructor.blendshape_names
+        shifts = self._reconstructor.final_face(face).shifts
+        movement = self._results.movement if self._options.animate else ()
+        return full_head.save(self._output, face, names, shifts, *movement)
 
 
 def run(

@@ -139,6 +139,13 @@ class ResultFiles:
         """What to tell a person of the files besides their names, a list of str."""
         return [self._video.note] if self._video.note else []
 
+    @property
+    def movement(self):
+        """When the used frames were taken [T], s from the first, and their weights [T, E]."""
+        seconds = np.array([seconds for seconds, _, _ in self._expressions])
+        weights = [weights for _, _, weights in self._expressions]
+        return seconds - seconds[:1].sum(), np.reshape(weights, (-1, len(self._names)))
+
     def _seconds(self):
         if self._rate:
             return len(self._frames) / self._rate
@@ -214,10 +221,7 @@ class ResultFiles:
             quads=face.quads,
             topology=face.topology,
         )
-        seconds = [seconds for seconds, _, _ in self._expressions]
-        seconds = np.array(seconds) - (seconds[0] if seconds else 0)
-        weights = [weights for _, _, weights in self._expressions]
-        rigged_glb.save(path, mesh, self._names, face.shifts, seconds, weights)
+        rigged_glb.save(path, mesh, self._names, face.shifts, *self.movement)
 
     def _sheet(self, title):
         tiles = []
