@@ -11,7 +11,7 @@ import tqdm
 from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, full_head, viewer
+from seqface_jax.reconstruction import demo_record, full_head, overlay, viewer
 
 
 class Moment(NamedTuple):
@@ -227,7 +227,7 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
         for moment in stream(reconstructor, opened.frames, state, ordered=record.ordered):
             person.add(moment)
             if page is not None and moment.face is not None:
-                page.add(_close_up(moment), moment.face)
+                page.add(*_close_up(moment), reconstructor.mesh_overlay)
             bar.update(moment.frame.is_photo)
             if stop.is_set() or 0 < max_frames <= record.num_frames:
                 break
@@ -280,9 +280,13 @@ def _show(results, moment):
 
 
 def _close_up(moment):
-    """Returns the face on its photo, square, finer than the network sees it."""
-    box = crops.crop_box(moment.observation.detection.box)
-    return crops.cut_out(moment.frame.photo, box)
+    """Returns the face on its photo, square, finer than the network sees it; the Face; its fit."""
+    photo, face = moment.frame.photo, moment.face
+    if face.frame is None:
+        box = crops.crop_box(moment.observation.detection.box)
+        return crops.cut_out(photo, box), face, None
+    picture, fit = overlay.close_up(photo, face.frame, viewer.PICTURE_PX)
+    return picture, face, fit
 
 
 @contextlib.contextmanager

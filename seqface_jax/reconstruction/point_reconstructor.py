@@ -281,6 +281,11 @@ class PointReconstructor:
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         return TemplatePainter(self.geometry.uv, self.geometry.triangles, paints=paints)
 
+    @functools.cached_property
+    def mesh_overlay(self):
+        """The overlay.MeshOverlay that lays this run's meshes over photos."""
+        return overlay.MeshOverlay(self.geometry.triangles, self.geometry.landmarks)
+
     def result_files(self, output, kind, rate=None):
         """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
 
@@ -288,10 +293,9 @@ class PointReconstructor:
             output: folder.
             kind: of video.Source; rate: its frames a second, or None.
         """
-        own = self.geometry
-        drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
+        names = self.geometry.blendshape_names
         rate = None if kind == 'photos' else overlay_video.plausible_rate(rate)
-        return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
+        return result_files.ResultFiles(output, self.mesh_overlay, names, frames_per_second=rate)
 
     def final_face(self, face):
         """Returns the result_files.FinalFace of a Face."""
