@@ -11,7 +11,7 @@ import tqdm
 from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, full_head, overlay, viewer
+from seqface_jax.reconstruction import demo_record, full_head, overlay, stated_band, viewer
 
 
 class Moment(NamedTuple):
@@ -267,7 +267,7 @@ def _show(results, moment):
     if face is None:
         results.skip(frame.name, frame.photo, moment.detail)
     else:
-        band_mm = float((1 / face.confidence - 1).mean())
+        band_mm = stated_band.half_width_mm(face.vertices, face.confidence)
         results.use(
             frame.name,
             frame.photo,

@@ -22,6 +22,7 @@ from seqface_jax.reconstruction import (
     overlay,
     overlay_video,
     rigged_glb,
+    stated_band,
 )
 
 PHOTOS_PER_SECOND = 2.0  # Rate of the animation where the frames are photos without a time.
@@ -105,7 +106,7 @@ class ResultFiles:
             name: str.
             photo: [H, W, 3] uint8 RGB.
             fit: frame_fit.FrameFit of the photo.
-            band_mm: standard deviation of the face after this frame, mean over its vertices.
+            band_mm: stated_band.half_width_mm of the face after this frame.
             neutral: [V, 3] mm, the neutral face as known after this frame.
             scale: pixels of `photo` per pixel of the frame as its file shows it.
             seconds: when the frame was taken, from the first one on; None: by the rate.
@@ -124,14 +125,14 @@ class ResultFiles:
             self._entries.append(frame_tables.landmark_entry(name, told, indices))
         seconds = self._seconds() if seconds is None else seconds
         self._expressions.append((seconds, name, np.asarray(fit.expression)))
-        frame = face_page.PageFrame(name, told, band_mm=band_mm, neutral=neutral)
+        frame = face_page.PageFrame(os.path.basename(name), told, band_mm=band_mm, neutral=neutral)
         self._add(frame, lambda: self._close_up(photo, fit))
 
     def skip(self, name, photo, reason):
         """Takes note of a frame that was not used, photo [H, W, 3] uint8 RGB or None, and why."""
         if self._rate and photo is not None:
             self._video.add(photo)
-        frame = face_page.PageFrame(name, reason=reason)
+        frame = face_page.PageFrame(os.path.basename(name), reason=reason)
         self._add(frame, lambda: contact_sheet.skipped_tile(photo))
 
     @property
@@ -194,7 +195,7 @@ class ResultFiles:
         self._write_rig(files[-1], face)
         page = self._path('face.html')
         shown = {name: getattr(face, name) for name in ('vertices', 'triangles', 'uv', 'texture')}
-        shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
+        shown['band_mm'] = stated_band.half_widths_mm(face.confidence)
         face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
         return [page, sheet, place, *files]

@@ -20,7 +20,7 @@ import matplotlib
 import numpy as np
 
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import frame_fit
+from seqface_jax.reconstruction import frame_fit, stated_band
 
 HOST, PORT = '127.0.0.1', 8080
 MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow.
@@ -278,10 +278,13 @@ def legend(confidence):
     """Returns what the ends of the colours of `confidence_colors` stand for, a sentence.
 
     Args:
-        confidence: [V] in (0, 1], 1 / (1 + standard deviation in mm).
+        confidence: [V] in (0, 1], as of Face.
     """
-    least, most = (1 / max(float(value), 1e-6) - 1 for value in (min(confidence), max(confidence)))
-    return f'Colour: from dark blue, {least:.1f} mm uncertain, to yellow, {most:.1f} mm.'
+    widest, narrowest = stated_band.half_widths_mm([min(confidence), max(confidence)])
+    return (
+        f'Colour: half width of the 90 % band, from dark blue, {widest:.1f} mm, to yellow, '
+        f'{narrowest:.1f} mm.'
+    )
 
 
 def plot(moves, current):

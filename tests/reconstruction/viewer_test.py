@@ -206,5 +206,5 @@ def test_garbage_on_its_socket_does_not_end_the_page(page):
 
 
 def test_the_legend_says_the_ends_of_the_colours_in_mm():
-    text = viewer.legend(np.array([0.2, 0.5, 0.8]))  # Standard deviations 4, 1 and 0.25 mm.
-    assert text == 'Colour: from dark blue, 4.0 mm uncertain, to yellow, 0.2 mm.'
+    confidence = 1 / (1 + np.sqrt(3) * np.array([4.0, 1.0, 0.5]))  # Deviations of a coordinate, mm.
+    assert 'from dark blue, 6.6 mm, to yellow, 0.8 mm.' in viewer.legend(confidence)
