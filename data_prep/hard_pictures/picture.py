@@ -54,17 +54,19 @@ class Picture(NamedTuple):
 
 
 class Portrait(NamedTuple):
-    """What a picture is told, rather than drawn at random; under soft light, before a grey wall.
+    """What a picture is told, rather than drawn at random; before a grey wall.
 
     Attributes:
         view: camera.View.
         expression: [E] blendshape weights.
         looks: int, the seed of skin, hair and clothes, the same on all pictures of a person.
+        is_studio: whether the light is soft; else it is drawn.
     """
 
     view: camera.View
     expression: np.ndarray
     looks: int
+    is_studio: bool = True
 
 
 def make(world, rng, *, plain=False, portrait=None, size=SIZE):
@@ -96,7 +98,7 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
     looks_rng = rng if portrait is None else np.random.default_rng(portrait.looks)
     scene, normals = _scene(world, vertices, looks_rng, plain)
     is_told = portrait is not None
-    if is_told:
+    if is_told and portrait.is_studio:
         lights = painter.studio_lights(view.rotation)
     else:
         lights = painter.sample_lights(rng, view.rotation)
