@@ -11,7 +11,7 @@ import tqdm
 from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, full_head, viewer
+from seqface_jax.reconstruction import demo_record, full_head, overlay, stated_band, viewer
 
 
 class Moment(NamedTuple):
@@ -58,7 +58,8 @@ class DemoOptions(NamedTuple):
         texture: whether to gather the face's colours.
         delight: whether the photos' light is divided out of them.
         animate: whether to write face_animated.glb and face_expressions.glb.
-        head: whether to write full_head.FILES, the face on a whole head that is guessed.
+        head: whether to write full_head.FILES, the face on a whole head that is guessed; head.glb
+            moves as the frames' expressions did where `animate` is asked for too.
     """
 
     max_frames: int = 0
@@ -127,8 +128,14 @@ class PersonOutput:
             paths = self._results.write(title, self._reconstructor.final_face(record.face))
             lines += [f'wrote {path}' for path in paths] + self._results.notes
         if self._options.head:
-            lines += [f'wrote {path}' for path in full_head.save(self._output, record.face)]
+            lines += [f'wrote {path}' for path in self._write_head()]
         return lines
+
+    def _write_head(self):
+        face, names = self.record.face, self._reconstructor.blendshape_names
+        shifts = self._reconstructor.final_face(face).shifts
+        movement = self._results.movement if self._options.animate else ()
+        return full_head.save(self._output, face, names, shifts, *movement)
 
 
 def run(
@@ -223,7 +230,7 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
         for moment in stream(reconstructor, opened.frames, state, ordered=record.ordered):
             person.add(moment)
             if page is not None and moment.face is not None:
-                page.add(_close_up(moment), moment.face)
+                page.add(*_close_up(moment), reconstructor.mesh_overlay)
             bar.update(moment.frame.is_photo)
             if stop.is_set() or 0 < max_frames <= record.num_frames:
                 break
@@ -263,7 +270,7 @@ def _show(results, moment):
     if face is None:
         results.skip(frame.name, frame.photo, moment.detail)
     else:
-        band_mm = float((1 / face.confidence - 1).mean())
+        band_mm = stated_band.half_width_mm(face.vertices, face.confidence)
         results.use(
             frame.name,
             frame.photo,
@@ -276,9 +283,13 @@ def _show(results, moment):
 
 
 def _close_up(moment):
-    """Returns the face on its photo, square, finer than the network sees it."""
-    box = crops.crop_box(moment.observation.detection.box)
-    return crops.cut_out(moment.frame.photo, box)
+    """Returns the face on its photo, square, finer than the network sees it; the Face; its fit."""
+    photo, face = moment.frame.photo, moment.face
+    if face.frame is None:
+        box = crops.crop_box(moment.observation.detection.box)
+        return crops.cut_out(photo, box), face, None
+    picture, fit = overlay.close_up(photo, face.frame, viewer.PICTURE_PX)
+    return picture, face, fit
 
 
 @contextlib.contextmanager

@@ -14,11 +14,11 @@ import numpy as np
 
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import scan_distance, statistics, tables
+from seqface_jax.evaluation import real_page, scan_distance, statistics, tables
 from seqface_jax.geometry import surface
 
 FRAMES = (1, 2, 4, 8, 16)
-MEAN_FACE = 'mean_face'
+MEAN_FACE = real_page.MEAN_FACE
 NAME = 'real'  # The files' name.
 _HEAD = ('person', 'model', 'photos', 'scan to mesh, mm: mean / median / p90', 'up to scale, mm')
 _HEAD += ('of the mean face', 'inside the 90 % band', 'reprojection, px')
@@ -40,7 +40,7 @@ class ScoredFace(NamedTuple):
 
 
 def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_validation'):
-    """Scores runs on people, and writes real.json and real.md.
+    """Scores runs on people, and writes real.json, real.md and the page real.html.
 
     Args:
         workdirs: list of runs; None among them is the run of the package.
@@ -81,6 +81,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     written = json.dumps(results, indent=1, allow_nan=False) + '\n'
     tables.write_text(os.path.join(folder, f'{NAME}.json'), written)
     tables.write_text(os.path.join(folder, f'{NAME}.md'), text)
+    real_page.write(os.path.join(folder, f'{NAME}.html'), results)
     return text
 
 

@@ -101,6 +101,11 @@ class Reconstructor:
             return None
         return face_painter.FacePainter(mask, paints=paints, delight=delight)
 
+    @property
+    def mesh_overlay(self):
+        """None: only a flagship's mesh is laid over photos."""
+        return None
+
     def result_files(self, output, kind, rate=None):  # noqa: ARG002 - a flagship has more to show.
         """Returns None: the files of result_files.py are of a flagship's run."""
         return None

@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from data_prep.hard_pictures import people, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE, NUM_SKIN
-from seqface_jax.reconstruction import full_head
+from seqface_jax.reconstruction import flagship, full_head
 
 _CARRIERS = 8  # Face vertices that carry one vertex of the head.
 _FALL_MM = 60.0  # Distance from the face over which their share falls.
@@ -21,12 +21,14 @@ _PEOPLE = 200
 _KINDS = ('ict', 'makehuman', 'embedded')
 
 
-def build(mean, triangles):
+def build(mean, triangles, names, shifts):
     """Returns the full_head.MeanHead of a mean head, its deviation all zero.
 
     Args:
         mean: [NUM_SKIN, 3] mm, canonical frame.
         triangles: [F, 3] of the skin.
+        names: [W] of ICT-FaceKit's blendshapes.
+        shifts: [W, NUM_SKIN, 3] mm, what a weight of 1 of each adds.
     """
     face, rest = mean[:NUM_FACE], mean[NUM_FACE:NUM_SKIN]
     behind = triangles[(triangles >= NUM_FACE).any(1) & (triangles < NUM_SKIN).all(1)]
@@ -36,6 +38,8 @@ def build(mean, triangles):
     shares = 1 / (distance + _NEAR_MM) ** 2
     shares /= shares.sum(1, keepdims=True)
     shares *= np.exp(-0.5 * (distance[:, :1] / _FALL_MM) ** 2)
+    names, groups = flagship.arkit_groups(names)
+    behind_shifts = np.tensordot(groups, shifts[:, NUM_FACE:], 1)
     return full_head.MeanHead(
         face.astype(np.float32),
         rest.astype(np.float32),
@@ -43,6 +47,8 @@ def build(mean, triangles):
         rim[index].astype(np.uint16),
         shares.astype(np.float32),
         np.zeros(len(rest), np.float32),
+        np.array(names),
+        behind_shifts.astype(np.float16),
     )
 
 
@@ -66,7 +72,10 @@ def main(argv):
     del argv
     model = template_model.read(flags.FLAGS.face_dir)
     canonical = workers.canonical_of(flags.FLAGS.people, model)
-    own = build(canonical(model.mean[:NUM_SKIN]), model.triangles['skin'])
+    turned = canonical(np.eye(3)) - canonical(np.zeros((1, 3)))
+    shifts = model.expressions[:, :NUM_SKIN] @ turned
+    mean = canonical(model.mean[:NUM_SKIN])
+    own = build(mean, model.triangles['skin'], model.expression_names, shifts)
     others = {k: workers.other_kind(flags.FLAGS.people, k, model) for k in _KINDS[1:]}
     identity = np.ascontiguousarray(model.identity[:, :NUM_SKIN]).reshape(len(model.identity), -1)
     kinds = people.Kinds(model, identity, others, np.zeros((0, 0)))

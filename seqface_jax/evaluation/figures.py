@@ -62,7 +62,7 @@ def loss_curve(rows, title):
         epochs = [int(row['epoch']) for row in own]
         axes.plot(epochs, [float(row['loss']) for row in own], label=kind, marker='.')
     axes.set(xlabel='epoch', ylabel='loss', title=title, yscale='log')
-    axes.legend()
+    _legend_below(picture, [(axes, None)])
     return picture
 
 
@@ -200,8 +200,9 @@ def demo(frames, face, *, num_frames=None):
         A matplotlib Figure.
     """
     paints = [{}] if face.texture is None else [{}, {'uv': face.uv, 'texture': face.texture}]
+    shown = rendering.whole(face.vertices)
     images = [
-        rendering.render(face.vertices, face.triangles, azimuth_rad=view, size=480, **paint)
+        rendering.render(shown, face.triangles, azimuth_rad=view, size=480, **paint)
         for paint in paints
         for view in VIEWS_RAD
     ]

@@ -1,6 +1,7 @@
 """Parts of the HTML pages: one file that needs no network, with faces to turn in it."""
 
 import base64
+import html
 import json
 import os
 
@@ -44,6 +45,21 @@ def _filled(text, parts):
 def script_json(values):
     """Returns plain values as JSON that may stand in a script element."""
     return json.dumps(values, allow_nan=False).replace('<', '\\u003c')  # None may end it.
+
+
+def table(rows, kind=''):
+    """Returns an HTML table.
+
+    Args:
+        rows: lists of str, the head first.
+        kind: class of the table.
+    """
+    marks = ['th'] + ['td'] * (len(rows) - 1)
+    lines = [f'<div class="wide"><table class="{kind}">']
+    for mark, row in zip(marks, rows, strict=True):
+        cells = ''.join(f'<{mark}>{html.escape(cell)}</{mark}>' for cell in row)
+        lines.append(f'<tr>{cells}</tr>')
+    return '\n'.join(lines) + '</table></div>'
 
 
 class Topologies:

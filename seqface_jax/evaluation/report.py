@@ -5,13 +5,14 @@ Everything is in the file: it opens without network. The page's own code is repo
 
 import base64
 import html
+import json
 import os
 
 import cv2
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.evaluation import metrics, page, tables
+from seqface_jax.evaluation import metrics, page, real_page, tables
 from seqface_jax.geometry import surface
 
 MAX_FRAMES = 32  # Shown as pictures, of each subject.
@@ -43,7 +44,7 @@ def write(path, found, shown, figures_folder):
 
     Args:
         path: of the file.
-        found: results.Results.
+        found: results.Results; real people's errors are added where real.json is in the folder.
         shown: list of split_evaluation.Shown.
         figures_folder: whose PNG files are shown, but for those of predictions.
     """
@@ -52,7 +53,7 @@ def write(path, found, shown, figures_folder):
     )
     parts = {
         'TITLE': html.escape(f'Evaluation of {", ".join(models)}'),
-        'NUMBERS': _headline(found.rows),
+        'NUMBERS': _real(os.path.dirname(path)) + _headline(found.rows),
         'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),
         'PROTOCOL': _protocol(found.protocol),
@@ -218,23 +219,25 @@ def _headline_table(rows, metric, split):
     for label, values in series.items():
         numbers = [values.get(count) for count in _HEADLINE_COUNTS] + [baseline]
         table.append([label, *('-' if v is None else f'{v:.2f}' for v in numbers)])
-    head, *body = [[html.escape(cell) for cell in row] for row in table]
-    lines = [f'<p>{html.escape(split)}: {_METRIC_WORDS[metric]}, mm after rigid alignment.</p>']
-    lines.append('<div class="wide"><table class="numbers"><tr>')
-    lines += [f'<th>{cell}</th>' for cell in head] + ['</tr>']
-    lines += ['<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>' for row in body]
-    return ''.join(lines) + '</table></div>'
+    caption = f'{html.escape(split)}: {_METRIC_WORDS[metric]}, mm after rigid alignment.'
+    return f'<p>{caption}</p>' + page.table(table, 'numbers')
 
 
 def _table(title, rows):
     if not rows[1:]:
         return ''
-    head, *body = [[html.escape(cell) for cell in row] for row in rows]
-    lines = [f'<details><summary>{html.escape(title)}</summary><div class="wide"><table><tr>']
-    lines += [f'<th>{cell}</th>' for cell in head] + ['</tr>']
-    for row in body:
-        lines.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in row) + '</tr>')
-    return ''.join(lines) + '</table></div></details>'
+    return f'<details><summary>{html.escape(title)}</summary>{page.table(rows)}</details>'
+
+
+def _real(folder):
+    """Returns the HTML of the errors on real people that an evaluation of them left here."""
+    path = os.path.join(folder, 'real.json')
+    if not os.path.exists(path):
+        return ''
+    with open(path, encoding='utf-8') as file:
+        results = json.load(file)
+    each = f'<details><summary>Each person</summary>{real_page.people(results)}</details>'
+    return f'<h2>Real people</h2>{real_page.headline(results)}{each}<h2>People of the records</h2>'
 
 
 def _protocol(protocol):

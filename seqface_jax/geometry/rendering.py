@@ -14,7 +14,15 @@ _SKIN = (224, 198, 182)
 _BACKGROUND = 255
 _FRAME_MM = 210.0  # Height and width of the picture in the scene.
 _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view turns.
+_WHOLE_MM = 190.0  # Largest side of what is shown as a whole.
 _LARGE_PX = 24  # Triangles with a wider box are drawn one by one.
+
+
+def whole(vertices):
+    """Returns vertices [V, 3] moved and scaled so that `render` shows all of them from any side."""
+    low, high = vertices.min(0), vertices.max(0)
+    scaled = (vertices - (low + high) / 2) * (_WHOLE_MM / (high - low).max())
+    return scaled + [0.0, 0.0, _CENTRE_Z_MM]
 
 
 def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None):

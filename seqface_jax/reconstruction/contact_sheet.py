@@ -99,6 +99,7 @@ def sheet(title, tiles, num_frames=None):
 def _legend(pen, place):
     x, y = place
     names = (
+        ('fitted mesh', overlay.EDGE_COLOR),
         ('landmark', overlay.LANDMARK_COLOR),
         ('hidden landmark', overlay.HIDDEN_COLOR),
         ("x: the person's left", overlay.AXIS_COLORS[0]),

@@ -18,7 +18,7 @@ from seqface_jax.reconstruction import frame_fit
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'face_template.html')
 MAX_PICTURES = 32  # Frames that are shown with their overlays; all are in the charts.
 PICTURE_PX = 480
-_DEVIATIONS_PER_MM = 50  # Standard deviations are stored as uint8: up to 5.08 mm.
+_BANDS_PER_MM = 20  # Half widths are stored as uint8: up to 12.7 mm.
 _STRONGEST = 3  # Blendshapes that are named beside a frame,
 _MIN_WEIGHT = 0.15  # if they have at least such a weight.
 _MAX_DOWNLOAD_BYTES = 30_000_000  # Browsers do not save longer addresses.
@@ -39,7 +39,7 @@ class PageFrame:
         name: str.
         fit: frame_fit.FrameFit, of the photo; None for a frame that was not used.
         reason: str, why it was not used.
-        band_mm: standard deviation of the face after this frame, mean over its vertices; or None.
+        band_mm: stated_band.half_width_mm of the face after this frame; or None.
         picture: [S, S, 3] uint8 RGB, the face with its overlay (shown if the frame was used).
         neutral: [V, 3] mm, the neutral face as known after this frame; or None.
     """
@@ -58,8 +58,9 @@ def write(path, title, face, frames, blendshape_names, files):
     Args:
         path: of the file.
         title: str.
-        face: dict of vertices [V, 3] mm, triangles [F, 3], deviation_mm [V] or None, uv [V, 2] and
-            texture [H, W, 3] uint8 RGB, or None; texture_light str, as of face.Face.
+        face: dict of vertices [V, 3] mm, triangles [F, 3], band_mm [V], the half widths of
+            stated_band.py, or None, uv [V, 2] and texture [H, W, 3] uint8 RGB, or None;
+            texture_light str, as of face.Face.
         frames: list of PageFrame, in order; pictures of at most MAX_PICTURES are shown.
         blendshape_names: [E].
         files: paths of files to offer for download.
@@ -75,7 +76,7 @@ def scene(face, frames, blendshape_names, files):
     """Returns what the page shows as plain values; the arguments are those of `write`."""
     vertices = np.asarray(face['vertices'], np.float64)
     topologies = page.Topologies()
-    deviation = face['deviation_mm']
+    band = face['band_mm']
     low, high = vertices.min(0), vertices.max(0)
     used = [frame.fit is not None and frame.picture is not None for frame in frames]
     pictured = np.flatnonzero(used)
@@ -91,9 +92,9 @@ def scene(face, frames, blendshape_names, files):
         'triangles': topologies.texts,
         'center': ((low + high) / 2).tolist(),
         'span_mm': float(_SPAN * (high - low)[1]),
-        'deviation': None if deviation is None else _deviation_text(deviation),
-        'deviations_per_mm': _DEVIATIONS_PER_MM,
-        'most_mm': _scale_end(deviation),
+        'band': None if band is None else _band_text(band),
+        'bands_per_mm': _BANDS_PER_MM,
+        'most_mm': _scale_end(band),
         'uv': _uv_text(face['uv']) if has_texture else None,
         'texture': page.picture_address(face['texture'], 90) if has_texture else None,
         'texture_light': face['texture_light'] if has_texture else None,
@@ -127,17 +128,17 @@ def _frame(frame, is_pictured, names):
     }
 
 
-def _deviation_text(deviation_mm):
-    stored = np.clip(np.rint(np.asarray(deviation_mm) * _DEVIATIONS_PER_MM), 0, 254)
+def _band_text(band_mm):
+    stored = np.clip(np.rint(np.asarray(band_mm) * _BANDS_PER_MM), 0, 254)
     return page.base64_text(stored.astype(np.uint8))
 
 
-def _scale_end(deviation_mm):
-    """Returns the mm at which the colours end: above nearly all values, a round number."""
-    if deviation_mm is None:
+def _scale_end(band_mm):
+    """Returns the mm at which the colours end, a round number; above it lie hair and neck."""
+    if band_mm is None:
         return 1.0
-    most = float(np.percentile(deviation_mm, 98))
-    return next((end for end in (0.2, 0.5, 1.0, 2.0, 3.0) if most <= end), 5.0)
+    most = float(np.percentile(band_mm, 80))
+    return next((end for end in (0.5, 1.0, 2.0, 3.0, 5.0, 8.0) if most <= end), 12.0)
 
 
 def _uv_text(uv):

@@ -12,6 +12,7 @@ from seqface_jax import files
 from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
+from seqface_jax.reconstruction import eye_turns
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
@@ -22,7 +23,7 @@ _REFITS = 1  # The corrector looks again, from where the fitted face says the po
 
 
 class Eyes(NamedTuple):
-    """The fronts of both eyeballs, which move with the lids.
+    """The fronts of both eyeballs, which move with the openings and turn, see eye_turns.py.
 
     Attributes:
         vertices: [N, 3] mm, of the mean face; side: [N] 0 left, 1 right.
@@ -109,6 +110,7 @@ def geometry_of(arrays):
     names, groups = arkit_groups([str(name) for name in arrays['blendshape_names']])
     blendshapes = groups @ shapes.reshape(len(shapes), -1)
     blendshapes = blendshapes.reshape(len(names), *shapes.shape[1:])
+    of_eyes = eye_turns.shifts(arrays['eye_vertices'], arrays['eye_side'], names)
     mixtures = arrays['expression_mixtures']
     points = face_basis.make_point_model(
         basis,
@@ -141,7 +143,7 @@ def geometry_of(arrays):
         np.concatenate([arrays['uv'], arrays['eye_uv']]),
         np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],
-        np.pad(blendshapes, ((0, 0), (0, len(arrays['eye_vertices'])), (0, 0))),
+        np.concatenate([blendshapes, of_eyes], 1),
         blendshapes[:, arrays['points']],
         at_points,
         names,

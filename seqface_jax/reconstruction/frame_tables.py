@@ -24,7 +24,7 @@ def fit_row(fit, band_mm):
 
     Args:
         fit: frame_fit.FrameFit, or None for a frame that was not used.
-        band_mm: standard deviation of the face after the frame, mean over its vertices; or None.
+        band_mm: stated_band.half_width_mm of the face after the frame; or None.
     """
     if fit is None:
         return [''] * len(FIT_COLUMNS)

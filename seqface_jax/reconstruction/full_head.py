@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqface_jax.geometry import alignment
-from seqface_jax.reconstruction import export
+from seqface_jax.reconstruction import export, rigged_glb
 
 NUM_FACE = 9409  # Vertices of the template's face, which come first in every mesh.
 FILES = ('head.glb', 'head.obj', 'head.ply')
@@ -32,6 +32,7 @@ class MeanHead(NamedTuple):
         carriers: [H, C] vertices of the face near each of the head's,
         shares: [H, C] of whose displacement it takes so much; their sum falls from 1 at the rim.
         deviation_mm: [H] root mean square error of the guess, of made-up heads.
+        blendshape_names: [S] of ARKit; blendshapes: [S, H, 3] mm, what a weight of 1 of each adds.
     """
 
     face: np.ndarray
@@ -40,6 +41,8 @@ class MeanHead(NamedTuple):
     carriers: np.ndarray
     shares: np.ndarray
     deviation_mm: np.ndarray
+    blendshape_names: np.ndarray
+    blendshapes: np.ndarray
 
 
 @functools.cache
@@ -98,12 +101,29 @@ def with_head(face, own=None):
     )
 
 
-def save(folder, face):
+def with_head_shifts(names, shifts, own=None):
+    """Returns blendshapes of a face on a whole head, [E, V + H, 3] mm, by names of ARKit.
+
+    Args:
+        names: [E] of rigged_glb.ARKIT_NAMES.
+        shifts: [E, V, 3] mm, what a weight of 1 of each adds to the face.
+        own: MeanHead; the packaged one if left out.
+    """
+    own = mean_head() if own is None else own
+    by_name = dict(zip(own.blendshape_names.tolist(), own.blendshapes, strict=True))
+    still = np.zeros_like(own.vertices)
+    behind = np.stack([by_name.get(name, still) for name in names])
+    return np.concatenate([shifts, behind], 1).astype(np.float32)
+
+
+def save(folder, face, names, shifts, seconds=(), weights=()):
     """Writes FILES of a face with its whole head; each says which vertices are guessed.
 
     Args:
         folder: to write into.
         face: as of `with_head`.
+        names, shifts: as of `with_head_shifts`; the .glb has them as morph targets.
+        seconds, weights: as of rigged_glb.save, how the .glb moves; nothing for one at rest.
 
     Returns:
         list of str, their paths.
@@ -111,16 +131,17 @@ def save(folder, face):
     whole = with_head(face)
     count = len(face.vertices)
     guessed = GUESSED.format(first=count, last=len(whole.vertices) - 1)
+    arrays = (whole.vertices, whole.triangles, whole.confidence)
+    more = {
+        'uv': whole.uv,
+        'texture': whole.texture,
+        'topology': TOPOLOGY + guessed,
+        'texture_light': whole.texture_light,
+    }
     paths = [os.path.join(folder, name) for name in FILES]
-    for path in paths:
-        export.save(
-            path,
-            whole.vertices,
-            whole.triangles,
-            whole.confidence,
-            uv=whole.uv,
-            texture=whole.texture,
-            topology=TOPOLOGY + guessed,
-            texture_light=whole.texture_light,
-        )
+    rigged, *plain = paths
+    mesh = export.make_mesh(*arrays, **more)
+    rigged_glb.save(rigged, mesh, names, with_head_shifts(names, shifts), seconds, weights)
+    for path in plain:
+        export.save(path, *arrays, **more)
     return paths

@@ -23,7 +23,7 @@ CHAINS = (
 NOSE_TIP = 30  # Index among the 68 landmarks.
 AXIS_COLORS = ((224, 49, 49), (47, 158, 68), (34, 110, 240))  # x, y, z: RGB.
 LANDMARK_COLOR, HIDDEN_COLOR = (255, 214, 10), (150, 130, 60)
-_EDGE_COLOR = (60, 230, 235)
+EDGE_COLOR = (60, 230, 235)
 # Share of the edges' colour in the picture, for each pixel between edges; a fine mesh stays clear.
 _EDGE_STRENGTH_PER_PX, _MAX_EDGE_STRENGTH = 0.07, 0.5
 _AXIS_MM = 45.0
@@ -68,7 +68,7 @@ class MeshOverlay:
         edges = places[self._edges[visible[self._edges].all(1)]]
         width = max(1, round(max(picture.shape[:2]) / 900))
         lines = np.ascontiguousarray(picture).copy()
-        _draw_lines(lines, edges, _EDGE_COLOR, width)
+        _draw_lines(lines, edges, EDGE_COLOR, width)
         strength = min(_EDGE_STRENGTH_PER_PX * _typical_length(edges) / width, _MAX_EDGE_STRENGTH)
         drawn = cv2.addWeighted(lines, strength, picture, 1 - strength, 0)
         if self.landmark_indices is not None:

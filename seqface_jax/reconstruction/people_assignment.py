@@ -14,11 +14,9 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-MIN_MARGIN = 2.0  # Log odds against the next best assignment, from which a face is sure.
-# Log odds of one person per unit of likeness of looks (a correlation) and of distance of shapes:
-# fitted to made-up people under random light. The offset is that of two people in the same light,
-# whose looks are more alike; so one person in another light is rather unsure than another's.
-LOOKS_WEIGHT, SHAPE_WEIGHT, OFFSET = 6.1, 4.3, -2.6
+# Log odds against the next best assignment of known people, or of anybody in a video, from which
+# a face is sure. On photos, Odds.doubt is the margin against somebody new.
+MIN_MARGIN = 2.0
 _MOST = 6.0  # Log odds that one look may give; beyond it something else is wrong.
 # In a video: the deviation of a face's move from frame to frame, in sides of the face, and the
 # most that a move may cost: videos are cut.
@@ -28,6 +26,26 @@ _CUT_PX = 64  # Side of the crop that looks are read from.
 _DARKEST = 8.0  # Added to colours before the logarithm, of 255.
 _FORBIDDEN = -1e6
 _MEAN_LOOKS = os.path.join(os.path.dirname(__file__), 'mean_looks.npz')
+_ODDS = os.path.join(os.path.dirname(__file__), 'people_odds.npz')
+
+
+class Odds(NamedTuple):
+    """What data_prep/hard_pictures/people_odds.py measured on made-up people.
+
+    Attributes:
+        weights: [3] of likeness of looks (a correlation), distance of shapes and 1 in the log odds
+            that two faces are of one person.
+        known: log odds from which a face is the person's; new: up to which it is not.
+    """
+
+    weights: np.ndarray
+    known: float
+    new: float
+
+    @property
+    def doubt(self):
+        """Log odds on each side of the middle within which a face is unsure."""
+        return (self.known - self.new) / 2
 
 
 class Looks(NamedTuple):
@@ -125,11 +143,23 @@ def joined(mean, new):
     return Looks(mean.colors + share[:, None] * (new.colors - mean.colors), total)
 
 
+@functools.cache
+def measured_odds():
+    """Returns the Odds that come with the package."""
+    with np.load(_ODDS) as file:
+        return Odds(*(file[name] for name in Odds._fields))
+
+
+def log_odds(features, weights):
+    """Returns the log odds [N] of features [N, 2], likeness and distance, under weights [3]."""
+    return np.asarray(features) @ weights[:2] + weights[2]
+
+
 def face_evidence(likeness_of_looks, distance_of_shapes):
-    """Returns the log odds that two faces are of one person, of any shape of arguments."""
-    odds = LOOKS_WEIGHT * np.asarray(likeness_of_looks)
-    odds = odds - SHAPE_WEIGHT * np.asarray(distance_of_shapes) + OFFSET
-    return np.clip(odds, -_MOST, _MOST)
+    """Returns the log odds that two faces are of one person, 0 in the middle of the doubt."""
+    own = measured_odds()
+    odds = log_odds([likeness_of_looks, distance_of_shapes], own.weights)
+    return float(np.clip(odds - (own.known + own.new) / 2, -_MOST, _MOST))
 
 
 def place_evidence(crop, previous):
@@ -158,9 +188,9 @@ def assign(faces, places=None):
     """
     faces = np.asarray(faces, float)
     if places is None:
-        return _decide(faces, 0.0)
+        return _decide(faces, 0.0, float(measured_odds().doubt))
     both = faces + places
-    together = _decide(both, _NEW_IN_VIDEO)
+    together = _decide(both, _NEW_IN_VIDEO, MIN_MARGIN)
     alone = _solve(_with_new(faces, _NEW_IN_VIDEO))
     known = faces.shape[1]
     gains = _with_new(faces, _NEW_IN_VIDEO)
@@ -174,8 +204,8 @@ def assign(faces, places=None):
     return checked
 
 
-def _decide(odds, new):
-    """Returns the Decisions of log odds [F, K], `new` for somebody new."""
+def _decide(odds, new, doubt):
+    """Returns the Decisions of log odds [F, K]: `new` of somebody new, sure from `doubt` on."""
     table = _with_new(odds, new)
     columns = _solve(table)
     best = table[np.arange(len(table)), columns].sum()
@@ -186,7 +216,9 @@ def _decide(odds, new):
         others = _solve(barred)
         margin = best - barred[np.arange(len(barred)), others].sum()
         rival = int(others[face]) if margin < -_FORBIDDEN / 2 else None
-        decisions.append(Decision(int(column), rival, float(margin), bool(margin >= MIN_MARGIN)))
+        is_known = rival is not None and max(column, rival) < np.shape(odds)[1]
+        is_sure = bool(margin >= (MIN_MARGIN if is_known else doubt))
+        decisions.append(Decision(int(column), rival, float(margin), is_sure))
     return decisions
 
 

@@ -6,17 +6,15 @@ import io
 import os
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from seqface_jax.evaluation import page
 from seqface_jax.files import write_text
 from seqface_jax.geometry import rendering
+from seqface_jax.reconstruction import stated_band
 
 TABLE, PAGE = 'people.csv', 'index.html'
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'people_template.html')
 _COLUMNS = ('person', 'result', 'detail', 'frames_used', 'frames', 'band_mm', 'page')
 _PICTURE_PX, _TURN = 240, 0.4
-_SHOWN_MM = 190.0  # Largest side of a face on its card, whatever its size.
 
 
 class PersonRow(NamedTuple):
@@ -83,7 +81,7 @@ def _table(output, rows):
 
 
 def _band_mm(face):
-    return float((1 / np.clip(face.confidence, 1e-6, 1) - 1).mean())
+    return stated_band.half_width_mm(face.vertices, face.confidence)
 
 
 def _link(output, row):
@@ -99,10 +97,8 @@ def _card(output, row):
     if row.face is None:
         return f'<li class="none"><b>{name}</b><p>{detail}</p></li>'
     face = row.face
-    low, high = face.vertices.min(0), face.vertices.max(0)
-    shown = (face.vertices - (low + high) / 2) * (_SHOWN_MM / (high - low).max())
     picture = rendering.render(
-        shown + [0.0, 0.0, _SHOWN_MM / 4],
+        rendering.whole(face.vertices),
         face.triangles,
         azimuth_rad=_TURN,
         size=_PICTURE_PX,
@@ -113,5 +109,5 @@ def _card(output, row):
     return (
         f'<li><a href="{link}"><img alt="the face of {name}" width="{_PICTURE_PX}" '
         f'height="{_PICTURE_PX}" src="{page.picture_address(picture)}"><b>{name}</b></a>'
-        f'<p>{detail}; &plusmn; {_band_mm(face):.1f} mm</p></li>'
+        f'<p>{detail}; 90 % band &plusmn; {_band_mm(face):.1f} mm</p></li>'
     )

@@ -38,7 +38,7 @@ def decide(stream, group, photo, observations, *, video):
     places = np.zeros_like(faces)
     for row, observation in enumerate(observations):
         outcome = observation.outcome
-        looks = _looks(stream, photo, outcome.sighting)
+        looks = looks_of(stream, photo, outcome.sighting)
         for column, person in enumerate(people):
             alike = people_assignment.likeness(group.looks[person], looks)
             apart = stream.distance(outcome.fit, shapes[column])
@@ -72,9 +72,10 @@ def named(decision, people, first_new):
 
 def remembered(mean, stream, photo, sighting):
     """Returns a person's mean Looks after one more photo; `mean` is None before the first."""
-    return people_assignment.joined(mean, _looks(stream, photo, sighting))
+    return people_assignment.joined(mean, looks_of(stream, photo, sighting))
 
 
-def _looks(stream, photo, sighting):
+def looks_of(stream, photo, sighting):
+    """Returns the people_assignment.Looks of a Sighting on a photo."""
     points = np.asarray(stream.geometry.points.mean)
     return people_assignment.looks_of(photo, sighting, points)

@@ -282,6 +282,11 @@ class PointReconstructor:
         own = self.geometry
         return TemplatePainter(own.uv, own.triangles, paints=paints, delight=delight)
 
+    @functools.cached_property
+    def mesh_overlay(self):
+        """The overlay.MeshOverlay that lays this run's meshes over photos."""
+        return overlay.MeshOverlay(self.geometry.triangles, self.geometry.landmarks)
+
     def result_files(self, output, kind, rate=None):
         """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
 
@@ -289,10 +294,9 @@ class PointReconstructor:
             output: folder.
             kind: of video.FrameSource; rate: its frames a second, or None.
         """
-        own = self.geometry
-        drawn = overlay.MeshOverlay(own.triangles, own.landmarks)
+        names = self.geometry.blendshape_names
         rate = None if kind == 'photos' else overlay_video.plausible_rate(rate)
-        return result_files.ResultFiles(output, drawn, own.blendshape_names, frames_per_second=rate)
+        return result_files.ResultFiles(output, self.mesh_overlay, names, frames_per_second=rate)
 
     def final_face(self, face):
         """Returns the result_files.FinalFace of a Face."""

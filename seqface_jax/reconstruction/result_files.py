@@ -22,6 +22,7 @@ from seqface_jax.reconstruction import (
     overlay,
     overlay_video,
     rigged_glb,
+    stated_band,
 )
 
 PHOTOS_PER_SECOND = 2.0  # Rate of the animation where the frames are photos without a time.
@@ -106,7 +107,7 @@ class ResultFiles:
             name: str.
             photo: [H, W, 3] uint8 RGB.
             fit: frame_fit.FrameFit of the photo.
-            band_mm: standard deviation of the face after this frame, mean over its vertices.
+            band_mm: stated_band.half_width_mm of the face after this frame.
             neutral: [V, 3] mm, the neutral face as known after this frame.
             scale: pixels of `photo` per pixel of the frame as its file shows it.
             seconds: when the frame was taken, from the first one on; None: by the rate.
@@ -125,20 +126,27 @@ class ResultFiles:
             self._entries.append(frame_tables.landmark_entry(name, told, indices))
         seconds = self._seconds() if seconds is None else seconds
         self._expressions.append((seconds, name, np.asarray(fit.expression)))
-        frame = face_page.PageFrame(name, told, band_mm=band_mm, neutral=neutral)
+        frame = face_page.PageFrame(os.path.basename(name), told, band_mm=band_mm, neutral=neutral)
         self._add(frame, lambda: self._close_up(photo, fit))
 
     def skip(self, name, photo, reason):
         """Takes note of a frame that was not used, photo [H, W, 3] uint8 RGB or None, and why."""
         if self._rate and photo is not None:
             self._video.add(photo)
-        frame = face_page.PageFrame(name, reason=reason)
+        frame = face_page.PageFrame(os.path.basename(name), reason=reason)
         self._add(frame, lambda: contact_sheet.skipped_tile(photo))
 
     @property
     def notes(self):
         """What to tell a person of the files besides their names, a list of str."""
         return [self._video.note] if self._video.note else []
+
+    @property
+    def movement(self):
+        """When the used frames were taken [T], s from the first, and their weights [T, E]."""
+        seconds = np.array([seconds for seconds, _, _ in self._expressions])
+        weights = [weights for _, _, weights in self._expressions]
+        return seconds - seconds[:1].sum(), np.reshape(weights, (-1, len(self._names)))
 
     def _seconds(self):
         if self._rate:
@@ -189,7 +197,7 @@ class ResultFiles:
         page = self._path('face.html')
         names = ('vertices', 'triangles', 'uv', 'texture', 'texture_light')
         shown = {name: getattr(face, name) for name in names}
-        shown['deviation_mm'] = 1 / np.clip(face.confidence, 1e-6, 1) - 1
+        shown['band_mm'] = stated_band.half_widths_mm(face.confidence)
         face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
         return [page, sheet, place, *files]
@@ -217,10 +225,7 @@ class ResultFiles:
             topology=face.topology,
             texture_light=face.texture_light,
         )
-        seconds = [seconds for seconds, _, _ in self._expressions]
-        seconds = np.array(seconds) - (seconds[0] if seconds else 0)
-        weights = [weights for _, _, weights in self._expressions]
-        rigged_glb.save(path, mesh, self._names, face.shifts, seconds, weights)
+        rigged_glb.save(path, mesh, self._names, face.shifts, *self.movement)
 
     def _sheet(self, title):
         tiles = []

@@ -1,7 +1,8 @@
 """A page that shows the face while frames come in; needs the optional `viser` (MIT).
 
-The face in mm with its confidence as colour or its texture, the frames, how far it still moves, a
-slider over frames and a save button. The server listens on this machine only unless told otherwise.
+The face in mm with its confidence as colour or its texture, the frames with the fitted mesh over
+them, how far the face still moves, a slider over frames and a save button. The server listens on
+this machine only unless told otherwise.
 """
 
 import bisect
@@ -12,23 +13,46 @@ import logging
 import os
 import threading
 import time
+from typing import Any, NamedTuple
 
 import cv2
 import matplotlib
 import numpy as np
 
 from seqface_jax.errors import UserError
+from seqface_jax.reconstruction import frame_fit, stated_band
 
 HOST, PORT = '127.0.0.1', 8080
 MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow.
-_REST_S = 0.2  # The page is drawn anew at most so often while frames come in.
-_PICTURE_PX = 256
+# The page is drawn anew at most so often while frames come in, and rests for so many times as long
+# as the drawing took: frames come slower by at most a fifth.
+_REST_S, _REST_PER_DRAWING = 0.2, 5.0
+PICTURE_PX = 320
+OVERLAY_LEGEND = (
+    'Over the frame: the fitted mesh in cyan; the 68 landmarks in yellow, dark where hidden; the '
+    "head's axes: red to the person's left, green up, blue out of the face."
+)
 _COLORS = matplotlib.colormaps['viridis']
 # A texture holds the light of the photos already: more than half of it shines by itself.
 _SHADED, _GLOW = (0.4, 0.4, 0.4, 1.0), (0.65, 0.65, 0.65)
 _CAMERA_AT = (150.0, 40.0, 640.0)  # mm; from the subject's left, in front.
 _FIELD_OF_VIEW_RAD = 0.42
 _MIDDLE = (25.0, 0.0, 60.0)  # So that the panel on the right hides nothing.
+
+
+class _Moment(NamedTuple):
+    """One frame of the stream.
+
+    Attributes:
+        number: from 0.
+        picture: [S, S, 3] uint8 RGB, the face on its photo; fit: FrameFit of it, or None.
+        face: reconstruct.Face after it.
+    """
+
+    number: int
+    picture: np.ndarray
+    fit: Any
+    face: Any
 
 
 class Viewer:
@@ -67,7 +91,8 @@ class Viewer:
         self._lock = threading.Lock()  # viser calls back from threads of its own.
         self._moments, self._keep_every, self._count = [], 1, 0
         self._last, self._mesh, self._moves = None, None, []
-        self._uv, self._texture, self._drawn_at = None, None, -np.inf
+        self._uv, self._texture = None, None
+        self._drawn_at, self._drawing_s, self._overlay = -np.inf, 0.0, None
         self._build()
 
     def __enter__(self):
@@ -90,12 +115,15 @@ class Viewer:
         self._follow = server.gui.add_checkbox('show the newest', initial_value=True)
         self._colored = server.gui.add_dropdown('colour', ('confidence', 'texture'))
         self._save = server.gui.add_button('save this face')
-        blank = np.full((_PICTURE_PX, _PICTURE_PX, 3), 235, np.uint8)
+        self._over = server.gui.add_checkbox('fitted mesh over the frame', initial_value=True)
+        blank = np.full((PICTURE_PX, PICTURE_PX, 3), 235, np.uint8)
         self._picture = server.gui.add_image(blank, label='frame')
+        self._key = server.gui.add_markdown('')
         self._plot = server.gui.add_image(plot([], None), label='movement')
         self._slider.on_update(self._slide)
         self._follow.on_update(self._change)
         self._colored.on_update(self._change)
+        self._over.on_update(self._change)
         self._save.on_click(lambda _: self._write())
 
     def _slide(self, event):
@@ -107,28 +135,33 @@ class Viewer:
         if event.client is not None:
             self._show()
 
-    def add(self, frame, face):
-        """Takes one more face and shows it, if the last one has been there for _REST_S.
+    def add(self, frame, face, fit=None, mesh_overlay=None):
+        """Takes one more face and shows it, if the last one has been there for long enough.
 
         Args:
             frame: [H, W, 3] uint8 RGB, square, the face on its photo.
             face: reconstruct.Face.
+            fit: frame_fit.FrameFit of `frame`, whose mesh is drawn over it; None: nothing is.
+            mesh_overlay: overlay.MeshOverlay that draws it.
         """
+        self._overlay = mesh_overlay
         with self._lock:
             vertices = np.asarray(face.vertices)
             if self._last is not None and self._last.shape == vertices.shape:
                 moved = np.linalg.norm(vertices - self._last, axis=1).mean()
                 self._moves.append((self._count, float(moved)))
             self._last = vertices
+            moment = _Moment(self._count, *_small(frame, fit), face)
             if self._count % self._keep_every == 0:
-                self._moments.append((self._count, _small(frame), face))
+                self._moments.append(moment)
             else:  # The newest is shown until the next comes.
-                self._moments[-1] = (self._count, _small(frame), face)
+                self._moments[-1] = moment
             self._count += 1
             if len(self._moments) > MAX_MOMENTS:
                 self._moments, self._keep_every = self._moments[::2], 2 * self._keep_every
                 self._moves = self._moves[::2]
-        if time.monotonic() - self._drawn_at >= _REST_S:
+        rest = max(_REST_S, _REST_PER_DRAWING * self._drawing_s)
+        if time.monotonic() - self._drawn_at >= rest:
             self.refresh()
 
     def set_texture(self, uv, texture):
@@ -154,33 +187,39 @@ class Viewer:
 
     @property
     def shown(self):
-        """(frame number, small picture, Face) on the page now; None before the first face."""
+        """The _Moment on the page now; None before the first face."""
         with self._lock:
             if not self._moments:
                 return None
             index = len(self._moments) - 1
             if not self._follow.value:  # The slider counts from 1; some frames are not kept.
-                numbers = [number for number, _, _ in self._moments]
+                numbers = [moment.number for moment in self._moments]
                 index = max(0, bisect.bisect_right(numbers, self._slider.value - 1) - 1)
-            number, picture, face = self._moments[index]
+            moment = self._moments[index]
+            face = moment.face
             if self._texture is not None and len(face.vertices) == len(self._uv):
                 face = dataclasses.replace(face, uv=self._uv, texture=self._texture)
-            return number, picture, face
+            return moment._replace(face=face)
 
     def _show(self):
         shown = self.shown
         if shown is None:
             return
-        number, picture, face = shown
+        began = time.monotonic()
+        number, face = shown.number, shown.face
+        draws = self._over.value and shown.fit is not None and self._overlay is not None
+        picture = self._overlay.draw(shown.picture, shown.fit) if draws else shown.picture
         with self._lock, self._server.atomic():
             self._title.content = (
                 f'**Frame {number + 1} of {self._count}**, confidence '
                 f'{face.confidence.mean():.2f}, {len(face.vertices)} points, mm'
             ) + self._legend(face)
             self._picture.image = picture
+            self._key.content = OVERLAY_LEGEND if draws else ''
             self._plot.image = plot(self._moves, number)
             self._mesh = self._server.scene.add_mesh_trimesh('/face', self._model(face))
             self._drawn_at = time.monotonic()
+            self._drawing_s = self._drawn_at - began
 
     def _legend(self, face):
         """Returns what the colours mean, Markdown; nothing where the texture is shown."""
@@ -212,10 +251,9 @@ class Viewer:
         shown = self.shown
         if shown is None:
             return
-        number, _, face = shown
-        stem = os.path.join(self._output, f'face_{number + 1:05d}')
+        stem = os.path.join(self._output, f'face_{shown.number + 1:05d}')
         for ending in ('.ply', '.glb'):
-            face.save(stem + ending)
+            shown.face.save(stem + ending)
         self._save.label = f'saved {os.path.basename(stem)}.ply and .glb'
 
     def wait(self, stop):
@@ -240,10 +278,13 @@ def legend(confidence):
     """Returns what the ends of the colours of `confidence_colors` stand for, a sentence.
 
     Args:
-        confidence: [V] in (0, 1], 1 / (1 + standard deviation in mm).
+        confidence: [V] in (0, 1], as of Face.
     """
-    least, most = (1 / max(float(value), 1e-6) - 1 for value in (min(confidence), max(confidence)))
-    return f'Colour: from dark blue, {least:.1f} mm uncertain, to yellow, {most:.1f} mm.'
+    widest, narrowest = stated_band.half_widths_mm([min(confidence), max(confidence)])
+    return (
+        f'Colour: half width of the 90 % band, from dark blue, {widest:.1f} mm, to yellow, '
+        f'{narrowest:.1f} mm.'
+    )
 
 
 def plot(moves, current):
@@ -271,8 +312,12 @@ def plot(moves, current):
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def _small(frame):
-    return cv2.resize(frame, (_PICTURE_PX, _PICTURE_PX), interpolation=cv2.INTER_AREA)
+def _small(frame, fit):
+    """Returns a square picture and its FrameFit, or None, at the page's size."""
+    if fit is not None:
+        side = len(frame)
+        fit = frame_fit.in_crop(fit, np.array([0, 0, side, side]), PICTURE_PX)
+    return cv2.resize(frame, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_AREA), fit
 
 
 def _free_port(host):

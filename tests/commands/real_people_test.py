@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 from data_prep.sources import scanned_people
 from seqface_jax import real_people
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import scan_distance
+from seqface_jax.evaluation import real_page, report, scan_distance
 from seqface_jax.reconstruct import Reconstructor
 from tests.helpers import scored_people
 
@@ -39,6 +40,10 @@ def results(tree, tmp_path_factory):
         ]
         text = real_people.evaluate(['runs/rote'], people, str(out), frames=(1, 2, 8))
     assert (out / 'real.md').read_text() == text
+    assert (
+        real_page.headline(json.loads((out / 'real.json').read_text()))
+        in (out / 'real.html').read_text()
+    )
     return json.loads((out / 'real.json').read_text()), text
 
 
@@ -90,6 +95,25 @@ def test_means_over_people_stand_beside_the_mean_face_of_the_same_people(results
     assert row['mean_mm'] == pytest.approx(np.mean(own))
     assert row['people'] == 2
     assert '| rote | 2 | 2 |' in text
+
+
+def test_the_page_begins_with_the_errors_and_the_mean_face_of_the_same_people(results):
+    rows, _ = results
+    cells = re.findall(r'<t[hd]>(.*?)</t[hd]>', real_page.headline(rows))
+    assert cells[:4] == ['', '1 photo', '2 photos', 'all photos']
+    last = [_row(rows, 'anna', 'rote', 3)['mean_mm'], _row(rows, 'bert', 'rote', 3)['mean_mm']]
+    assert cells[4] == 'rote' and cells[7] == f'{np.mean(last):.2f}'
+    mean = [_row(rows, name, 'mean_face', None)['mean_mm'] for name in ('anna', 'bert')]
+    assert cells[8:] == ['mean face, the same people', *3 * [f'{np.mean(mean):.2f}']]
+
+
+def test_the_page_of_records_shows_real_people_first_where_they_were_scored(results, tmp_path):
+    rows, _ = results
+    assert report._real(str(tmp_path)) == ''
+    rows = json.loads(json.dumps(rows).replace('anna', '<b>'))
+    (tmp_path / 'real.json').write_text(json.dumps(rows))
+    text = report._real(str(tmp_path))
+    assert real_page.headline(rows) in text and '&lt;b&gt;' in text and '<b>' not in text
 
 
 def test_a_scan_without_a_stated_nose_tip_is_registered(tmp_path):

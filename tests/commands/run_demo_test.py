@@ -194,7 +194,7 @@ def test_the_page_shows_the_face_and_stays_until_ctrl_c(restored, film, tmp_path
     output = str(tmp_path / 'out')
     with demo.open_page(output, port=0) as page:
         demo.run(None, film, output, page=page, texture=False)
-        number, picture, face = page.shown
+        number, picture, _, face = page.shown
         assert number == 8 and picture.std() > 10
         with urllib.request.urlopen(page.address, timeout=10) as answer:
             assert answer.status == 200

@@ -52,3 +52,15 @@ def test_a_face_has_no_holes_and_the_nose_is_lit_unlike_the_cheeks():
 def test_nothing_to_draw_is_an_empty_picture():
     image = rendering.render(np.zeros((3, 3)), np.array([[0, 1, 2]]), size=16)
     assert not _drawn(image).any()
+
+
+def test_a_whole_face_touches_no_border_from_any_side():
+    points = bumpy_face.position_map_of(0)
+    vertices, triangles = surface.from_prediction(
+        points, ordered=True, mask=bumpy_face.mask_of(points)
+    )
+    shown = rendering.whole(3 * vertices + [200.0, 0.0, 0.0])
+    for azimuth in (-1.2, 0.0, 0.6):
+        drawn = _drawn(rendering.render(shown, triangles, azimuth_rad=azimuth, size=64))
+        inside = drawn[1:-1, 1:-1].sum()
+        assert inside > 200 and inside == drawn.sum()

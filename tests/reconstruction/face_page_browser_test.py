@@ -22,7 +22,7 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
     face = {
         'vertices': vertices,
         'triangles': triangles,
-        'deviation_mm': np.linspace(0.2, 2, len(vertices)),
+        'band_mm': np.linspace(0.2, 2, len(vertices)),
         'uv': np.zeros((len(vertices), 2)),
         'texture': np.full((8, 8, 3), 90, np.uint8),
         'texture_light': 'divided out',
@@ -41,6 +41,6 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
     text = done.stdout
     assert 'texture (light: divided out)' in text
     assert '2 of 3 frames were used.' in text and 'frame 2 of 2: c.jpg' in text
-    assert 'the face is 0.500 mm surer; jawOpen 0.50' in text
+    assert 'the 90 % band is 0.50 mm narrower; jawOpen 0.50' in text
     assert re.search(r'<td>b\.jpg</td><td>blurred</td>', text)
     assert text.count('class="mark"') == 4  # Two dots and two bars.

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 import trimesh
@@ -8,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from seqface_jax import checkpoints
 from seqface_jax.geometry import rendering
 from seqface_jax.reconstruction import export, flagship, rigged_glb
-from tests.helpers import small_fit
+from tests.helpers import glb_file, small_fit
 
 _NAMES = ['jawOpen', 'eyeBlinkLeft']
 
@@ -31,56 +29,28 @@ def _save(tmp_path, seconds=(0.0, 0.5), weights=((0.0, 1.0), (0.25, 0.5))):
     return path, mesh
 
 
-class _Glb:
-    """A GLB as its header and a reader of accessors."""
-
-    def __init__(self, path):
-        with open(path, 'rb') as file:
-            data = file.read()
-        length = int.from_bytes(data[12:16], 'little')
-        self.header = json.loads(data[20 : 20 + length])
-        self._body = data[20 + length + 8 :]
-
-    def array(self, index, width):
-        accessor = self.header['accessors'][index]
-        if 'sparse' not in accessor and 'bufferView' not in accessor:
-            return np.zeros((accessor['count'], width))
-        if 'sparse' not in accessor:
-            return self._view(accessor['bufferView'], '<f4').reshape(-1, width)
-        array, sparse = np.zeros((accessor['count'], width)), accessor['sparse']
-        chosen = self._view(sparse['indices']['bufferView'], '<u4')
-        array[chosen] = self._view(sparse['values']['bufferView'], '<f4').reshape(-1, width)
-        assert len(chosen) == sparse['count']
-        return array
-
-    def _view(self, index, kind):
-        view = self.header['bufferViews'][index]
-        start = view['byteOffset']
-        return np.frombuffer(self._body[start : start + view['byteLength']], kind)
-
-
 def test_there_are_52_names_and_each_once():
     assert len(set(rigged_glb.ARKIT_NAMES)) == len(rigged_glb.ARKIT_NAMES) == 52
 
 
 def test_each_morph_target_bears_its_name_and_moves_its_vertices_in_metres(tmp_path):
     path, mesh = _save(tmp_path)
-    glb = _Glb(path)
-    (model,) = glb.header['meshes']
+    header, array = glb_file.read(path)
+    (model,) = header['meshes']
     names = model['extras']['targetNames']
     targets = model['primitives'][0]['targets']
     assert names == list(rigged_glb.ARKIT_NAMES) and len(targets) == 52
     for name, shift in zip(_NAMES, _shifts(len(mesh.vertices)), strict=True):
-        moved = glb.array(targets[names.index(name)]['POSITION'], 3)
+        moved = array(targets[names.index(name)]['POSITION'], 3)
         np.testing.assert_allclose(moved, shift / 1000, atol=1e-9)
-    assert not glb.array(targets[names.index('tongueOut')]['POSITION'], 3).any()
+    assert not array(targets[names.index('tongueOut')]['POSITION'], 3).any()
 
 
 def test_the_normals_of_a_target_are_those_of_the_moved_face(tmp_path):
     path, mesh = _save(tmp_path)
-    glb = _Glb(path)
+    header, array = glb_file.read(path)
     place = rigged_glb.ARKIT_NAMES.index('jawOpen')
-    turn = glb.array(glb.header['meshes'][0]['primitives'][0]['targets'][place]['NORMAL'], 3)
+    turn = array(header['meshes'][0]['primitives'][0]['targets'][place]['NORMAL'], 3)
     moved = mesh.vertices + _shifts(len(mesh.vertices))[0]
     expected = export.make_mesh(moved, mesh.triangles, mesh.confidence).normals
     np.testing.assert_allclose(mesh.normals + turn, expected, atol=0.011)
@@ -88,11 +58,11 @@ def test_the_normals_of_a_target_are_those_of_the_moved_face(tmp_path):
 
 def test_the_weights_go_from_frame_to_frame(tmp_path):
     path, _ = _save(tmp_path)
-    glb = _Glb(path)
-    (animation,) = glb.header['animations']
+    header, array = glb_file.read(path)
+    (animation,) = header['animations']
     (sampler,) = animation['samplers']
-    np.testing.assert_allclose(glb.array(sampler['input'], 1)[:, 0], [0, 0.5])
-    weights = glb.array(sampler['output'], 1).reshape(2, 52)
+    np.testing.assert_allclose(array(sampler['input'], 1)[:, 0], [0, 0.5])
+    weights = array(sampler['output'], 1).reshape(2, 52)
     jaw, blink = (rigged_glb.ARKIT_NAMES.index(name) for name in _NAMES)
     np.testing.assert_allclose(weights[:, [jaw, blink]], [[0, 1], [0.25, 0.5]])
     assert weights.sum() == 1.75
@@ -100,7 +70,7 @@ def test_the_weights_go_from_frame_to_frame(tmp_path):
 
 def test_a_face_without_frames_stands_still(tmp_path):
     path, _ = _save(tmp_path, (), np.zeros((0, 2)))
-    assert 'animations' not in _Glb(path).header
+    assert 'animations' not in glb_file.read(path)[0]
 
 
 def test_another_program_reads_the_neutral_face_with_outward_normals(tmp_path):
@@ -112,7 +82,7 @@ def test_another_program_reads_the_neutral_face_with_outward_normals(tmp_path):
     np.testing.assert_allclose(found.vertex_normals, mesh.normals, atol=1e-5)
     outwards = (found.face_normals * found.triangles_center).sum(1) > 0
     assert outwards.mean() > 0.95  # Counter-clockwise from outside.
-    assert _Glb(path).header['asset']['extras'] == {
+    assert glb_file.read(path)[0]['asset']['extras'] == {
         'unit': 'metre',
         'mm_per_unit': 1000.0,
         'topology': 'T',

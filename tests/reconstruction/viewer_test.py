@@ -9,8 +9,8 @@ import pytest
 from seqface_jax import reconstruct
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import surface
-from seqface_jax.reconstruction import viewer
-from tests.helpers import bumpy_face
+from seqface_jax.reconstruction import overlay, viewer
+from tests.helpers import bumpy_face, small_fit
 
 
 def _face(seed=0):
@@ -39,10 +39,10 @@ def test_the_newest_face_is_shown_until_the_slider_takes_over(page):
     assert page.shown is None
     for seed in range(3):
         page.add(_FRAME, _face(seed))
-    assert page.shown[0] == 2
+    assert page.shown.number == 2
     page._follow.value = False
     page._slider.value = 2
-    np.testing.assert_array_equal(page.shown[2].vertices, _face(1).vertices)
+    np.testing.assert_array_equal(page.shown.face.vertices, _face(1).vertices)
 
 
 def test_the_page_holds_the_mesh_in_the_colours_of_its_confidence(page):
@@ -63,7 +63,7 @@ def test_a_texture_paints_all_faces(page):
     page.set_texture(uv, _FRAME)
     page._follow.value = False
     page._slider.value = 1
-    shown = page.shown[2]
+    shown = page.shown.face
     model = page._model(shown)
     np.testing.assert_array_equal(shown.texture, _FRAME)
     np.testing.assert_array_equal(model.visual.uv, uv)
@@ -71,12 +71,41 @@ def test_a_texture_paints_all_faces(page):
     assert page._model(shown).visual.kind == 'vertex'
 
 
+def test_the_fitted_mesh_lies_over_the_frame_with_a_legend_until_it_is_switched_off(page):
+    vertices, triangles, landmarks = small_fit.mesh()
+    face = reconstruct.Face(vertices, triangles, np.full(len(vertices), 0.5, np.float32))
+    mesh_overlay = overlay.MeshOverlay(triangles, landmarks)
+    page.add(small_fit.photo(), face, small_fit.make(), mesh_overlay)
+    side = viewer.PICTURE_PX
+    larger = small_fit.make(
+        focal_px=500.0 * side / small_fit.PHOTO_PX, center_px=np.full(2, side / 2)
+    )
+    blank = np.full((side, side, 3), 40, np.uint8)
+    np.testing.assert_array_equal(page._picture.image, mesh_overlay.draw(blank, larger))
+    assert page._key.content == viewer.OVERLAY_LEGEND
+    page._over.value = False
+    page.refresh()
+    np.testing.assert_array_equal(page._picture.image, blank)
+    assert page._key.content == ''
+
+
+def test_the_page_rests_five_times_as_long_as_it_took_to_draw(page, monkeypatch):
+    clock, drawn = [100.0], []
+    monkeypatch.setattr(viewer.time, 'monotonic', lambda: clock[0])
+    page.add(_FRAME, _face())
+    page._drawing_s = 1.0
+    monkeypatch.setattr(page, '_show', lambda: drawn.append(clock[0]))
+    for clock[0] in (101.0, 104.9, 105.1):
+        page.add(_FRAME, _face())
+    assert drawn == [105.1]
+
+
 def test_frames_that_come_fast_are_drawn_now_and_then(page, monkeypatch):
     drawn = []
     monkeypatch.setattr(page, '_show', lambda: drawn.append(1))
     page._drawn_at = np.inf
     page.add(_FRAME, _face())
-    assert not drawn and page.shown[0] == 0
+    assert not drawn and page.shown.number == 0
     page.refresh()
     assert drawn
 
@@ -93,7 +122,7 @@ def test_a_long_stream_keeps_a_bounded_number_of_faces(page, monkeypatch):
     face = _face()
     for _ in range(30):
         page.add(_FRAME, face)
-    assert len(page._moments) <= 6 and page.shown[0] == 29
+    assert len(page._moments) <= 6 and page.shown.number == 29
 
 
 def test_a_closed_page_frees_its_port(tmp_path):
@@ -173,9 +202,9 @@ def test_garbage_on_its_socket_does_not_end_the_page(page):
         _ask(page, data)
     assert _is_alive(page)
     page.add(_FRAME, _face(1))
-    assert page.shown[0] == 1
+    assert page.shown.number == 1
 
 
 def test_the_legend_says_the_ends_of_the_colours_in_mm():
-    text = viewer.legend(np.array([0.2, 0.5, 0.8]))  # Standard deviations 4, 1 and 0.25 mm.
-    assert text == 'Colour: from dark blue, 4.0 mm uncertain, to yellow, 0.2 mm.'
+    confidence = 1 / (1 + np.sqrt(3) * np.array([4.0, 1.0, 0.5]))  # Deviations of a coordinate, mm.
+    assert 'from dark blue, 6.6 mm, to yellow, 0.8 mm.' in viewer.legend(confidence)
