@@ -79,7 +79,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
             image = arrays['images'][person, number - 1]
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
             after['rotation'].append(np.asarray(fit.rotation))
-            after['weights'].append(stream.weights(fit))
+            after['weights'].append(stream.expression(fit)[0])
             if number in counts:
                 after[number] = state
         out.append(after)
