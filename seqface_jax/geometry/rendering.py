@@ -1,6 +1,7 @@
 """A mesh as a picture, shaded or in its own colours: numpy, orthographic, z-buffered."""
 
 import numpy as np
+from scipy import ndimage
 
 from seqface_jax.geometry import sampling, surface, vectors
 
@@ -12,6 +13,7 @@ _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
 _AMBIENT = 0.08
 _SKIN = (224, 198, 182)
 _BACKGROUND = 255
+_INSIDE = (64, 40, 38)  # What is seen through a hole of the mesh, such as between the lips.
 _FRAME_MM = 210.0  # Height and width of the picture in the scene.
 _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view turns.
 _WHOLE_MM = 190.0  # Largest side of what is shown as a whole.
@@ -54,7 +56,12 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=N
     elif len(pixel):
         normal = (normals[triangles[triangle]] * weights[:, :, None]).sum(1)
         image[pixel] = np.clip(np.outer(_shade(normal), _SKIN), 0, 255)
-    return image.reshape(size, size, 3)
+    drawn = np.zeros(size * size, bool)
+    drawn[pixel] = True
+    drawn = drawn.reshape(size, size)
+    image = image.reshape(size, size, 3)
+    image[ndimage.binary_fill_holes(drawn) & ~drawn] = _INSIDE
+    return image
 
 
 def _view(azimuth_rad):

@@ -64,3 +64,12 @@ def test_a_whole_face_touches_no_border_from_any_side():
         drawn = _drawn(rendering.render(shown, triangles, azimuth_rad=azimuth, size=64))
         inside = drawn[1:-1, 1:-1].sum()
         assert inside > 200 and inside == drawn.sum()
+
+
+def test_a_hole_of_the_mesh_is_dark_and_what_is_outside_is_not():
+    outer = np.array([[-40, -40, 60], [40, -40, 60], [40, 40, 60], [-40, 40, 60.0]])
+    inner = (outer - [0, 0, 60]) / 4 + [0, 0, 60]
+    ring = [[k, (k + 1) % 4, 4 + k] for k in range(4)]
+    ring += [[4 + k, k, 4 + (k - 1) % 4] for k in range(4)]
+    image = rendering.render(np.concatenate([outer, inner]), np.array(ring), size=64)
+    assert (image[32, 32] < 100).all() and (image[0, 0] == 255).all()
