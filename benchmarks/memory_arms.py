@@ -11,7 +11,8 @@ from seqface_jax.correspondence import point_losses
 
 PLAIN, RESET, MEMORY = 'network as it is', 'state reset at every frame', 'ConvLSTM over frames'
 BATCH = 24  # Sequences in a training step, and in one of scoring.
-_LEARNING_RATE, _CLIP_NORM = 2e-3, 3.0
+_LEARNING_RATE, _CLIP_NORM = 5e-4, 3.0
+_WARM_UP = 0.1  # Share of the steps in which the rate rises: the first ones lead away from zero.
 
 
 def answer(memory, params, arm, looks, layouts):
@@ -55,8 +56,9 @@ def train(memory, arm, kinds, layouts, num_steps, weights, seed=0):
         its variables, and the loss of each step.
     """
     rng = np.random.default_rng(seed)
-    decay = optax.cosine_decay_schedule(_LEARNING_RATE, num_steps)
-    tx = optax.chain(optax.clip_by_global_norm(_CLIP_NORM), optax.adam(decay))
+    warm_up = max(1, round(_WARM_UP * num_steps))
+    rate = optax.warmup_cosine_decay_schedule(0.0, _LEARNING_RATE, warm_up, num_steps)
+    tx = optax.chain(optax.clip_by_global_norm(_CLIP_NORM), optax.adam(rate))
 
     def draw():
         parts = [_drawn(looks, rng, BATCH // len(kinds)) for looks in kinds]

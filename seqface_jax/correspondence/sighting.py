@@ -27,7 +27,7 @@ _APART = 0.55  # Faces of two people cheek to cheek are farther apart, in sides.
 _SAME = 0.35  # Two faces whose middles are nearer, in sides, are one.
 
 
-class View(NamedTuple):
+class SeenCrop(NamedTuple):
     """What the network keeps of a crop, on the device; the corrector looks again at it.
 
     Attributes:
@@ -48,7 +48,7 @@ class Sighting(NamedTuple):
         factor: [P, 2, 2]; errors in px have unit variance as factor @ error.
         seen: [P] in [0, 1].
         score: in [0, 1], the network's word that this is a face.
-        view: View of the crop, or None.
+        view: SeenCrop of the crop, or None.
     """
 
     crop: Crop
@@ -56,7 +56,7 @@ class Sighting(NamedTuple):
     factor: np.ndarray
     seen: np.ndarray
     score: float
-    view: View | None = None
+    view: SeenCrop | None = None
 
     @property
     def expected_error(self):
@@ -139,15 +139,15 @@ class FaceFinder:
                 if not _is_usable(crop, photo):
                     return _sighting(crop, first, first)._replace(score=0.0)
         features, first, corrected = self._look_twice(self._variables, frame[None])
-        view = View(features, first.seen[0])
+        view = SeenCrop(features, first.seen[0])
         return _sighting(crop, *jax.device_get((first, corrected)))._replace(view=view)
 
     def look_again(self, variables, view, start):
-        """Returns what the corrector says of a View from places on; to be compiled.
+        """Returns what the corrector says of a SeenCrop from places on; to be compiled.
 
         Args:
             variables: those of the network, `variables`.
-            view: View.
+            view: SeenCrop.
             start: [P, 2] places in crop sides.
 
         Returns:

@@ -16,6 +16,7 @@ from seqface_jax.files import write_text
 from seqface_jax.reconstruction import (
     contact_sheet,
     export,
+    expression_smoothing,
     face_page,
     frame_fit,
     frame_tables,
@@ -143,10 +144,16 @@ class ResultFiles:
 
     @property
     def movement(self):
-        """When the used frames were taken [T], s from the first, and their weights [T, E]."""
+        """When the used frames were taken [T], s from the first, and their weights [T, E].
+
+        Those of a video are smoothed.
+        """
         seconds = np.array([seconds for seconds, _, _ in self._expressions])
         weights = [weights for _, _, weights in self._expressions]
-        return seconds - seconds[:1].sum(), np.reshape(weights, (-1, len(self._names)))
+        weights = np.reshape(weights, (-1, len(self._names)))
+        if self._rate:
+            weights = expression_smoothing.offline(seconds, weights)
+        return seconds - seconds[:1].sum(), weights
 
     def _seconds(self):
         if self._rate:
