@@ -23,6 +23,7 @@ import sys
 import numpy as np
 from absl import app, flags
 
+from seqface_jax import errors
 from seqface_jax.geometry import rendering, sampling, surface
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
@@ -109,6 +110,8 @@ def scores(reconstructor, photos):
         crop, inside = crop.reshape(-1, 3), inside.reshape(-1, 3).min(1) == 255
         uv, normals, pixel = seen_texels(fit, shown.triangles, shown.uv)
         uv, normals, crop = (own[inside[pixel]] for own in (uv, normals, crop[pixel]))
+        if not len(crop):
+            continue
         colors = [sampling.sample_texture(picture, uv) for picture in pictures]
         orders = (0, photo_light.ORDER)
         rows.append([[compared(own, normals, crop, order) for own in colors] for order in orders])
@@ -151,11 +154,15 @@ def define_flags():
     flags.DEFINE_integer('size', 320, 'Pixels a side of their pictures.')
 
 
+@errors.exit_on_user_error
 def main(argv):
     """Prints the table."""
-    del argv
-    compilation_cache.turn_on()
+    if argv[1:]:
+        raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     own = flags.FLAGS
+    if not own.people and not own.face_dir:
+        raise errors.UserError('there is nobody: give --people=FOLDER, or --face_dir=FaceXModel')
+    compilation_cache.turn_on()
     reconstructor = Reconstructor.restore(own.workdir)
     if own.people:
         people = photos_of(own.people)
@@ -168,6 +175,8 @@ def main(argv):
     for name, photos in people:
         rows.append(scores(reconstructor, photos))
         _write(name, rows[-1])
+    if not rows:
+        raise errors.UserError(f'{own.people} holds no folder of {_HELD_OUT} photos or more')
     _write('all', np.concatenate(rows))
 
 

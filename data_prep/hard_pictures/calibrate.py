@@ -13,6 +13,7 @@ import pathlib
 import sys
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from absl import app, flags
 
@@ -22,6 +23,7 @@ from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
+from seqface_jax.training import compilation_cache
 
 _COUNTS = (1, 2, 4, 8, 16)
 FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.
@@ -33,10 +35,11 @@ _QUANTILE = 0.9  # Share of true coordinates that the stated band shall hold.
 
 
 def sight(finder, image):
-    """Returns the Sighting of a stored picture, whose face is in its middle."""
+    """Returns the Sighting of a stored picture, whose face is in its middle; off the device."""
     size = len(image)
     crop = Crop(np.array([size / 2, size / 2]), _WINDOW * size)
-    return finder.look(image, crop, rounds=2)
+    sighting = finder.look(image, crop, rounds=2)
+    return sighting._replace(view=jax.device_get(sighting.view))
 
 
 def see(finder, arrays):
@@ -67,7 +70,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
         refits: as of `Stream.update`.
 
     Returns:
-        a dict for each person: belief.State by count, as far as there are pictures, and
+        a dict for each person: belief.Belief by count, as far as there are pictures, and
         `rotation` and `weights` (of blendshapes), lists.
     """
     out = []
@@ -148,11 +151,12 @@ def report_expressions(stream, people, arrays, mean_face):
         arrays: of sequences.py, with `near` and `blendshapes` [W, V, 3] of shape_space.py.
     """
     shapes = stream.geometry.blendshapes[:, : len(mean_face)]
+    true_shapes = arrays['blendshapes'].astype(np.float32)
     rows = []
     for after, truth, true in zip(people, arrays['faces'], arrays['expressions'], strict=True):
         neutral, _ = read(stream, after[max(count for count in _COUNTS if count in after)])
         for weights, wanted in zip(after['weights'], true, strict=False):
-            moved = np.tensordot(wanted, arrays['blendshapes'].astype(np.float32), 1)
+            moved = np.tensordot(wanted, true_shapes, 1)
             rows.append((neutral, np.tensordot(weights, shapes, 1), truth, moved))
     columns = (np.array(own, np.float32) for own in zip(*rows, strict=True))
     own = expression_error.measure(*columns, arrays['near'], mean_face)
@@ -174,7 +178,7 @@ class SeenPerson(NamedTuple):
 
     Attributes:
         kind: number of the file of the person.
-        states: belief.State by number of pictures.
+        states: belief.Belief by number of pictures.
         face: [V, 3] mm, truth: [K] its coefficients.
         information: [K, K], vector: [K], what all pictures together say.
     """
@@ -278,6 +282,7 @@ def main(argv):
     """Measures, writes geometry.npz, prints."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    compilation_cache.turn_on()
     _, model, variables = checkpoints.load(flags.FLAGS.workdir, 'best_validation')
     advice = '`python -m data_prep.hard_pictures.shape_space` writes it'
     arrays = files.read_arrays(flags.FLAGS.space, advice)

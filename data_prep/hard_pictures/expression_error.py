@@ -33,7 +33,7 @@ def movement_found(found, true):
     Args:
         found, true: [V, 3] mm from the neutral face.
     """
-    return float((found * true).sum() / (true**2).sum())
+    return float((found * true).sum() / max((true**2).sum(), 1e-12))
 
 
 def strongest(movements):

@@ -34,12 +34,10 @@ class Seen(NamedTuple):
 
     Attributes:
         fit: point_fit.PointFit by itself.
-        sighting: Sighting.
         looks: people_assignment.Looks.
     """
 
     fit: object
-    sighting: object
     looks: object
 
 
@@ -64,7 +62,7 @@ def see(stream, images):
         sighting = calibrate.sight(stream.finder, image)
         _, fit, sighting = stream.update(stream.initial_state(), image, sighting)
         looks = point_people.looks_of(stream, image, sighting)
-        seen.append(Seen(fit, sighting, looks))
+        seen.append(Seen(fit, looks))
         if number <= max(_KNOWN):
             state, _, _ = stream.update(state, image, sighting, refits=0)
             mean = people_assignment.joined(mean, looks)

@@ -1,4 +1,4 @@
-"""The filter's state over frames: constant in size, order-free but for linearisation, mergeable.
+"""The filter's state over frames: constant in size, free of order, mergeable.
 
 Each frame is an item of information L_i, vector v_i and count n_i = 1, times its weight. The newest
 frames are kept as items of their own; what is older is summed by view, one item per bin of yaw
@@ -153,14 +153,14 @@ def evidence(state, settings):
 
 @jax.jit
 def observed(state, shared, settings):
-    """Returns the information.Gaussian of the shape as the network draws it (FrameFit.shape)."""
+    """Returns the information.Gaussian of the shape as the network draws it (PointFit.shape)."""
     with jax.default_matmul_precision('highest'):
         return information.observed(*_summed(state, settings), shared)
 
 
 @jax.jit
 def merge(first, second, shared, settings):
-    """Adds two States that share no frame; the newest frames of both stay items of their own."""
+    """Adds two Beliefs that share no frame; the newest frames of both stay items of their own."""
     agreement = jnp.concatenate([first.agreement[NUM_VIEWS:], second.agreement[NUM_VIEWS:]])
     count = jnp.concatenate([first.count[NUM_VIEWS:], second.count[NUM_VIEWS:]])
     view = jnp.concatenate([first.view[NUM_VIEWS:], second.view[NUM_VIEWS:]])
@@ -221,7 +221,7 @@ def _agreement(state, shared, settings):
 
 
 def _added(state, fit, share):
-    """Puts a FrameFit in the place of the oldest recent frame, which goes to its view's sum."""
+    """Puts a PointFit in the place of the oldest recent frame, which goes to its view's sum."""
     adds = share > 1e-3
     oldest = NUM_VIEWS + state.next_slot
     slot = jnp.where(adds, oldest, NUM_VIEWS + NUM_RECENT)  # Out of range: nothing is replaced.

@@ -256,12 +256,12 @@ def _measured(observation, unit_px, settings):
     """Returns the fields of a _Problem that are measured, a dict."""
     return {
         'places': observation.places / unit_px,
-        'root': unit_px * _upper_root(observation.precision / settings.point_level),
+        'root': unit_px * upper_root(observation.precision / settings.point_level),
         'weights': observation.weights,
     }
 
 
-def _upper_root(matrix):
+def upper_root(matrix):
     """Returns the upper triangular U with U' U = matrix of [P, 2, 2]; zero gives zero."""
     first = jnp.sqrt(jnp.maximum(matrix[:, 0, 0], 1e-12))
     mixed = matrix[:, 0, 1] / first

@@ -250,6 +250,7 @@ class Stream:
         own = self.geometry
         lens = usual_lens(photo.shape[:2]) if lens is None else lens
         observation = observation_of(sighting, lens)
+        refits = refits and sighting.view is not None  # None: of a crop that cannot be used.
         again = None
         if refits:
             crop = sighting.crop
@@ -258,7 +259,7 @@ class Stream:
         fit = self._fitted(self.finder.variables, *known, observation, again)
         if refits:
             used = jax.device_get(fit.observation)
-            factor = np.swapaxes(np.linalg.cholesky(used.precision), -1, -2)
+            factor = np.asarray(point_fit.upper_root(used.precision))
             places = used.places + lens.middle
             sighting = sighting._replace(places=places, factor=factor, seen=used.weights)
         return fit, sighting
@@ -320,7 +321,7 @@ class Stream:
         return np.asarray(belief.observed(state, own.shared, own.settings).mean)
 
     def distance(self, fit, coefficients):
-        """Returns how far what a FrameFit says of the shape is from coefficients [K]."""
+        """Returns how far what a PointFit says of the shape is from coefficients [K]."""
         off = np.asarray(fit.shape) - coefficients
         return float(off @ np.asarray(fit.information) @ off) / (
             float(np.trace(np.asarray(fit.information))) + 1e-6

@@ -121,7 +121,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     size = len(texture.weights)
     colors = photo_light.to_linear(_read(photo, place, pixel_mm / texel_mm, size))
     fine_weights = np.clip(_to_texels(weights, size), 0, None)
-    layer = _layer(colors, normals, fine_weights)
+    layer = _layer(colors, normals, fine_weights, _coarse_side(texture))
     details = np.log(colors + _DARK) - np.log(_enlarged(layer.colors, size) + _DARK)
     chosen = (fine_weights * min(1.0, texel_mm / pixel_mm)) ** _CHOICE
     if not (np.isfinite(details).all() and np.isfinite(chosen).all()):
@@ -255,10 +255,16 @@ def _read(photo, place, zoom, size):
     return cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _layer(colors, normals, weights):
-    """Returns the Layer of colours [S, S, 3], normals [M, M, 3] and weights [S, S]."""
-    count = max(4, SIZE // _COARSE * min(len(weights), SIZE) // SIZE)
-    shape = (count, count)
+def _coarse_side(texture):
+    """Returns C of a Texture's layers, which stays as its texels become more."""
+    if texture.layers:
+        return len(texture.layers[0].colors)
+    return max(4, min(len(texture.weights), SIZE) // _COARSE)
+
+
+def _layer(colors, normals, weights, side):
+    """Returns the Layer, [side, side], of colours [S, S, 3], normals [M, M, 3], weights [S, S]."""
+    shape = (side, side)
     summed = cv2.resize(colors * weights[..., None], shape, interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(weights, shape, interpolation=cv2.INTER_AREA)
     mean = summed / np.maximum(coarse, 1e-12)[..., None]

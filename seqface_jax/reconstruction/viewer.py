@@ -159,6 +159,7 @@ class Viewer:
             self._count += 1
             if len(self._moments) > MAX_MOMENTS:
                 self._moments, self._keep_every = self._moments[::2], 2 * self._keep_every
+            if len(self._moves) > 2 * MAX_MOMENTS:
                 self._moves = self._moves[::2]
         rest = max(_REST_S, _REST_PER_DRAWING * self._drawing_s)
         if time.monotonic() - self._drawn_at >= rest:

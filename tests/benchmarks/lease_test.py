@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import tarfile
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import lease, lease_flagship, lease_pack
+from data_prep.hard_pictures import workers
 from data_prep.synthetic import ict_facekit
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
@@ -140,3 +142,16 @@ def test_a_tiny_lease_trains_on_the_cpu_and_its_loss_is_that_of_float32(tmp_path
     assert checkpoints.read_meta(str(tmp_path / 'run'), 'latest')['step'] == 4
     losses = lease_flagship.float32(str(tmp_path / 'run'))
     assert losses['default'] == pytest.approx(losses['highest'], rel=1e-4)
+
+
+def test_the_drawing_processes_take_the_jobs_of_a_lease(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        workers.shards, 'write', lambda *arguments, **kinds: drawn.append((*arguments, kinds))
+    )
+    for job in itertools.islice(lease_flagship.jobs('pictures'), 15):
+        workers.draw(job)
+    assert [number for _, _, number, _, _ in drawn] == list(range(15))
+    assert sum(kinds['plain'] for *_, kinds in drawn) == 5
+    assert sum(kinds['no_face'] for *_, kinds in drawn) == 1
+    assert not any(kinds['plain'] and kinds['no_face'] for *_, kinds in drawn)

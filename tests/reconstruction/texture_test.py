@@ -116,3 +116,11 @@ def test_a_map_is_continued_beyond_its_mask(face):
     whole = texture.map_of(points[mask], mask)
     np.testing.assert_array_equal(whole[mask], points[mask])
     assert np.isfinite(whole).all() and np.linalg.norm(whole, axis=-1).min() > 40
+
+
+def test_a_texture_that_grows_keeps_what_it_saw_before(face):
+    far = _pose()._replace(camera=pose_fitting.Camera(200.0, np.array([128.0, 128.0])))
+    seen = texture.add(texture.empty(64, 256), _photo(), far, *face)
+    grown = texture.add(seen, _photo(), _pose(), *face)
+    assert len(grown.weights) > len(seen.weights) and len(grown.layers) == 2
+    assert texture.finish(grown).shape == (*grown.weights.shape, 3)
