@@ -25,6 +25,7 @@ _KEYFRAME_S = 0.25
 # Frames painted of each doubling of a long video: all of the first thousand, of the next thousand
 # every second, of the next two thousand every fourth. They say the same, and poses take time.
 _PAINTED = 500
+_PAINTED_FITTED = 120  # The same where the pose is known and only colours are gathered.
 
 
 class Record:
@@ -184,7 +185,8 @@ class Record:
         angles = None if fit is None else frame_fit.angles_deg(fit)
         if self._painter is None:
             return angles, 'no pose: the points of this network have no order'
-        every = 2 ** max(0, int(np.log2(self._num_used / _PAINTED)))
+        most = _PAINTED if fit is None else _PAINTED_FITTED
+        every = 2 ** max(0, int(np.log2(self._num_used / most)))
         if self._num_used % every:
             return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         box = moment.observation.detection.box

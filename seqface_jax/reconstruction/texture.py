@@ -29,7 +29,8 @@ _SHARPNESS = 3  # Power of the frontal view's preference.
 _FIT = 4  # Power of the pose's score.
 _CHOICE = 3  # Power by which the fine band prefers the best photo still more.
 _BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
-_DEPTH_PX = 192  # Side of the z-buffer.
+_DEPTH_PX = 192  # Side of the z-buffer,
+_DEPTH_STEP = 2  # and pixels of the map from one corner of what is drawn into it to the next.
 _EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of the texture's side.
 _MIRROR = 0.003  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
@@ -306,8 +307,9 @@ def _to_texels(field, size):
 
 def _hidden(pose, seen, points, mask):
     """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
-    triangles = map_grid.grid_triangles(mask)
-    moved = pose.transform.apply(np.asarray(points, np.float64).reshape(-1, 3))
+    triangles = map_grid.grid_triangles(mask[::_DEPTH_STEP, ::_DEPTH_STEP])
+    coarse = np.asarray(points, np.float64)[::_DEPTH_STEP, ::_DEPTH_STEP]
+    moved = pose.transform.apply(coarse.reshape(-1, 3))
     square = pose_fitting.square_of(pose)
     zoom = _DEPTH_PX / (square[2] - square[0])
     screen = (pose.camera.project(moved) - square[:2]) * zoom
