@@ -1,6 +1,7 @@
 """Photos, a video or a camera of one person to a face on disk."""
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -125,7 +126,9 @@ class PersonOutput:
         if self._results is not None:
             title = f'{record.num_used} of {record.num_frames} frames of '
             title += files.printable(source)
-            paths = self._results.write(title, self._reconstructor.final_face(record.face))
+            meshes = [os.path.join(self._output, name) for name in ('face.glb', 'face.ply')]
+            face = self._reconstructor.final_face(record.face)
+            paths = self._results.write(title, face, meshes)
             lines += [f'wrote {path}' for path in paths] + self._results.notes
         if self._options.head:
             lines += [f'wrote {path}' for path in self._write_head()]

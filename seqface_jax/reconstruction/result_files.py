@@ -205,7 +205,7 @@ class ResultFiles:
         names = ('vertices', 'triangles', 'uv', 'texture', 'texture_light')
         shown = {name: getattr(face, name) for name in names}
         shown['band_mm'] = stated_band.half_widths_mm(face.confidence)
-        face_page.write(page, title, shown, self._frames, self._names, [*files, *more_files])
+        face_page.write(page, title, shown, self._frames, self._names, [*more_files, *files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
         return [page, sheet, place, *files]
 
