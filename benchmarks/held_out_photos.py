@@ -37,7 +37,6 @@ _COLUMNS = ('mean colour', 'texture', 'delit')
 # Yaw, pitch in degrees and smile of a made-up person's pictures; each fourth is held out.
 _POSES = ((0, 0, 0), (30, 2, 0), (-30, -2, 0), (12, 3, 0),
           (45, 4, 0), (-45, 0, 0), (5, -8, 0), (-15, 5, 0))  # fmt: skip
-_KINDS = ('ict', 'makehuman', 'embedded')
 
 
 def seen_texels(fit, triangles, uv, side=_SIDE_PX):
@@ -137,8 +136,8 @@ def made_up(face_dir, kinds_file, num_people, size):
     """Yields names and lists of pictures of made-up people, each in light of its own."""
     from data_prep.hard_pictures import sample_people, workers
 
-    world = workers.load_world(face_dir, _KINDS, kinds_file)
-    for kind in _KINDS:
+    world = workers.load_world(face_dir, workers.KINDS, kinds_file)
+    for kind in workers.KINDS:
         for seed in range(num_people):
             draw = functools.partial(sample_people.draw, world, kind, 500 + seed, size, _POSES)
             yield f'{kind} {seed}', draw(is_studio=False)

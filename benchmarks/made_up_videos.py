@@ -34,8 +34,7 @@ def draw(world, rng, num_frames):
     Returns:
         dict of images [T, S, S, 3] uint8, places [T, P, 2] px and seen [T, P].
     """
-    skin = people.sample(world.kinds, rng)
-    world = world._replace(kinds=world.kinds._replace(fixed=skin))
+    world = world.of_person(*people.sample(world.kinds, rng))
     looks = int(rng.integers(2**31))
     portraits = [
         picture.Portrait(view, expression, looks)

@@ -18,7 +18,6 @@ from data_prep.hard_pictures import calibrate, camera, people, picture, workers
 from seqface_jax import checkpoints, command_line, errors, files
 from seqface_jax.reconstruction import flagship, people_assignment, point_people
 
-_KINDS = ('ict', 'makehuman', 'embedded')
 _YAW_DEG, _PITCH_DEG = 30.0, 12.0  # Most that heads are turned.
 _KNOWN = (1, 2)  # Photos that a person is known from.
 _STEPS, _RIDGE = 50, 1e-3  # Newton steps of the fit, and its pull towards 0.
@@ -44,7 +43,7 @@ class Seen(NamedTuple):
 def draw(world, kind, seed, count):
     """Returns [count, S, S, 3] uint8 RGB, photos of one made-up person in random light."""
     skin = people.of_kind(world.kinds, kind, np.random.default_rng([seed, 1]), spread=(1.0, 1.0))
-    own = world._replace(kinds=world.kinds._replace(fixed=(kind, skin)))
+    own = world.of_person(kind, skin)
     names, made = world.kinds.model.expression_names, []
     for number in range(count):
         rng = np.random.default_rng([seed, 2, number])
@@ -144,10 +143,10 @@ def main(argv):
     _, model, variables = checkpoints.load(workdir, 'best_validation')
     geometry = flagship.read_geometry(flagship.geometry_path(workdir))
     stream = flagship.Stream(model, variables, geometry)
-    world = workers.load_world(own.face_dir, _KINDS, own.people)
+    world = workers.load_world(own.face_dir, workers.KINDS, own.people)
     everybody = [
         see(stream, draw(world, kind, 1000 * number + person, own.num_photos))
-        for number, kind in enumerate(_KINDS)
+        for number, kind in enumerate(workers.KINDS)
         for person in range(own.num_people)
     ]
     learnt, tried = everybody[::2], everybody[1::2]  # People of all kinds in both.

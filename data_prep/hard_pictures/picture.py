@@ -27,6 +27,10 @@ class World(NamedTuple):
     places: looks.Places
     points: np.ndarray
 
+    def of_person(self, kind, skin):
+        """Returns the World whose pictures are of one person, of `people.sample` or `of_kind`."""
+        return self._replace(kinds=self.kinds._replace(fixed=(kind, skin)))
+
 
 class Picture(NamedTuple):
     """What is stored of a picture.

@@ -17,7 +17,6 @@ from data_prep.hard_pictures import camera, people, picture, workers
 SIZE = 208  # Pixels a side.
 # Yaw and pitch in degrees and the weight of a smile, of each picture.
 POSES = ((0, 0, 0.0), (28, 2, 0.0), (-28, -2, 0.0), (8, 4, 0.6))
-_KINDS = ('ict', 'makehuman', 'embedded')
 _JPEG_QUALITY = 92
 _SOURCES = {
     'ict': 'a head of ICT-FaceKit (MIT licence, USC ICT)',
@@ -45,7 +44,7 @@ def draw(world, kind, seed, size=SIZE, poses=POSES, *, is_studio=True):
     """
     names = world.kinds.model.expression_names
     skin = people.of_kind(world.kinds, kind, np.random.default_rng([seed, 1]), spread=(1.0, 1.0))
-    own = world._replace(kinds=world.kinds._replace(fixed=(kind, skin)))
+    own = world.of_person(kind, skin)
     smiles = np.array([name.startswith('mouthSmile') for name in names])
     made = []
     for number, (yaw_deg, pitch_deg, smile) in enumerate(poses):
@@ -77,8 +76,8 @@ def define_flags():
 def main(argv):
     """Writes the folders."""
     del argv
-    world = workers.load_world(flags.FLAGS.face_dir, _KINDS, flags.FLAGS.people)
-    for kind, seed in zip(_KINDS, flags.FLAGS.seeds, strict=True):
+    world = workers.load_world(flags.FLAGS.face_dir, workers.KINDS, flags.FLAGS.people)
+    for kind, seed in zip(workers.KINDS, flags.FLAGS.seeds, strict=True):
         folder = pathlib.Path(flags.FLAGS.out_dir) / f'made_up_{kind}'
         write(folder, kind, draw(world, kind, int(seed)))
 

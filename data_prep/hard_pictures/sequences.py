@@ -30,7 +30,7 @@ def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):
     fields = {name: [] for name in names}
     for person in tqdm(range(num_people), unit='person'):
         skin = people.of_kind(own, kind, np.random.default_rng([seed, 1, person]))
-        one_kind = world._replace(kinds=own._replace(fixed=(kind, skin)))
+        one_kind = world._replace(kinds=own).of_person(kind, skin)
         made, number = [], 0
         while len(made) < num_pictures:
             one = picture.make(

@@ -56,7 +56,7 @@ def _of_people(world, numbers, seed, plain):
         person = k // PER_PERSON
         if not people_of or people_of[-1] != person:
             drawn = people.sample(world.kinds, np.random.default_rng([seed, 1, person]))
-            of_one = world._replace(kinds=world.kinds._replace(fixed=drawn))
+            of_one = world.of_person(*drawn)
         made.append(picture.make(of_one, np.random.default_rng([seed, 2, k]), plain=plain))
         people_of.append(person)
     return made, people_of

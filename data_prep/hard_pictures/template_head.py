@@ -18,7 +18,6 @@ _CARRIERS = 8  # Face vertices that carry one vertex of the head.
 _FALL_MM = 60.0  # Distance from the face over which their share falls.
 _NEAR_MM = 6.0  # Added to distances: a carrier next to the vertex does not take all.
 _PEOPLE = 200
-_KINDS = ('ict', 'makehuman', 'embedded')
 
 
 def build(mean, triangles, names, shifts):
@@ -76,12 +75,12 @@ def main(argv):
     shifts = model.expressions[:, :NUM_SKIN] @ turned
     mean = canonical(model.mean[:NUM_SKIN])
     own = build(mean, model.triangles['skin'], model.expression_names, shifts)
-    others = {k: workers.other_kind(flags.FLAGS.people, k, model) for k in _KINDS[1:]}
+    others = {k: workers.other_kind(flags.FLAGS.people, k, model) for k in workers.KINDS[1:]}
     identity = np.ascontiguousarray(model.identity[:, :NUM_SKIN]).reshape(len(model.identity), -1)
     kinds = people.Kinds(model, identity, others, np.zeros((0, 0)))
     rng = np.random.default_rng(0)
     skins = [
-        canonical(people.of_kind(kinds, _KINDS[k % 3], rng, spread=(1.0, 1.0)))
+        canonical(people.of_kind(kinds, workers.KINDS[k % 3], rng, spread=(1.0, 1.0)))
         for k in range(_PEOPLE)
     ]
     own = own._replace(deviation_mm=deviation_mm(own, skins).astype(np.float32))

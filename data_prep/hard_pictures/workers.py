@@ -12,6 +12,7 @@ from seqface_jax.errors import UserError
 
 PEOPLE_ADVICE = '`python -m data_prep.synthetic.template_kinds` writes the file of --people'
 # Names of each kind's arrays in that file, after the kind's own.
+KINDS = ('ict', 'makehuman', 'embedded')  # All kinds of people; the last is only tested on.
 _ARRAYS = {
     'makehuman': ('mean', 'deltas', 'names', 'mean_weights'),
     'embedded': ('mean', 'identity'),
@@ -24,7 +25,7 @@ def load_world(face_dir, kinds, people_file):
 
     Args:
         face_dir: FaceXModel of ICT-FaceKit.
-        kinds: 'ict', 'makehuman', 'embedded'; 'ict' is always among them.
+        kinds: some of KINDS; 'ict' is always among them.
         people_file: path of the other kinds' file, or None.
     """
     model = template_model.read(face_dir)
