@@ -53,14 +53,14 @@ def pack(face_dir, people, out, records=None, limit_mib=LIMIT_MIB):
         if path.name != NEUTRAL:
             moved = ict_facekit.read_vertices(path, len(neutral)) - neutral
             shapes[path.stem] = _steps(path, moved)
-    files.write_atomically(out / SHAPES, lambda file: np.savez_compressed(file, **shapes))
+    files.write_arrays(out / SHAPES, shapes, compressed=True)
     with np.load(people) as file:
         kinds = {
             name: file[name].astype(np.float16) if name in _AS_HALVES else file[name]
             for name in file
             if name not in _LEFT_OUT
         }
-    files.write_atomically(out / PEOPLE, lambda file: np.savez_compressed(file, **kinds))
+    files.write_arrays(out / PEOPLE, kinds, compressed=True)
     if records:
         shutil.copytree(records, out / RECORDS)
     size = sum(path.stat().st_size for path in out.rglob('*') if path.is_file()) / 2**20

@@ -107,7 +107,7 @@ def main(argv):
     ]
     arrays = {name: np.array([one[name] for one in videos]) for name in videos[0]}
     pathlib.Path(values.out).parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(values.out, lambda file: np.savez(file, **arrays))
+    files.write_arrays(values.out, arrays)
 
 
 if __name__ == '__main__':

@@ -62,6 +62,12 @@ def write_atomically(path, write):
             raise
 
 
+def write_arrays(path, arrays, *, compressed=False):
+    """Writes a dict of arrays as a .npz file, whole or not at all."""
+    save = np.savez_compressed if compressed else np.savez
+    write_atomically(path, lambda file: save(file, **arrays))
+
+
 def write_text(path, text):
     """Writes `text` (str) as a UTF-8 file, whole or not at all."""
     write_atomically(path, lambda file: file.write(text.encode()))

@@ -301,10 +301,7 @@ def main(argv):
     if flags.FLAGS.sequences:
         training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
         arrays = calibrated(arrays, stream_of, training)
-    files.write_atomically(
-        flagship.geometry_path(flags.FLAGS.workdir),
-        lambda file: np.savez_compressed(file, **arrays),
-    )
+    files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
     stream = stream_of(arrays)
     for name, one in measured.items():
         people = run_people(stream, one)

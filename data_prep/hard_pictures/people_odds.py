@@ -157,7 +157,7 @@ def main(argv):
     found = rates(people_assignment.log_odds(features, weights), same, known, new)
     values = {'weights': weights, 'known': known, 'new': new} | found
     sys.stdout.write('\n'.join(f'{name}: {np.round(v, 4)}' for name, v in values.items()) + '\n')
-    files.write_atomically(own.out, lambda file: np.savez(file, **values))
+    files.write_arrays(own.out, values)
 
 
 if __name__ == '__main__':

@@ -80,7 +80,7 @@ def main(argv):
         plain=flags.FLAGS.plain,
     )
     pathlib.Path(flags.FLAGS.out).parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(flags.FLAGS.out, lambda file: np.savez(file, **arrays))
+    files.write_arrays(flags.FLAGS.out, arrays)
 
 
 if __name__ == '__main__':

@@ -158,7 +158,7 @@ def main(argv):
     """Writes the file."""
     del argv
     arrays = build(flags.FLAGS.face_dir, tuple(flags.FLAGS.kinds), flags.FLAGS.people)
-    files.write_atomically(flags.FLAGS.out, lambda file: np.savez_compressed(file, **arrays))
+    files.write_arrays(flags.FLAGS.out, arrays, compressed=True)
 
 
 if __name__ == '__main__':

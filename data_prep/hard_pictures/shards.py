@@ -46,7 +46,7 @@ def write(world, folder, index, seed, *, plain=False, no_face=False):
     arrays['plain'] = np.array(is_plain)
     path = path_of(folder, index)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(path, lambda file: np.savez(file, **arrays))
+    files.write_arrays(path, arrays)
 
 
 def _of_people(world, numbers, seed, plain):

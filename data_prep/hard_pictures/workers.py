@@ -119,7 +119,5 @@ def write_points(folder, face_dir):
     model = template_model.read(face_dir)
     chosen = points.choose(model)
     mirror = points.mirrored(model, chosen)
-    files.write_atomically(
-        pathlib.Path(folder) / 'points.npz',
-        lambda file: np.savez(file, vertices=chosen, mirror=mirror),
-    )
+    arrays = {'vertices': chosen, 'mirror': mirror}
+    files.write_arrays(pathlib.Path(folder) / 'points.npz', arrays)

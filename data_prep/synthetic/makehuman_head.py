@@ -109,7 +109,7 @@ def main(argv):
         ) from error
     out = pathlib.Path(flags.FLAGS.out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(out, lambda file: np.savez_compressed(file, **arrays))
+    files.write_arrays(out, arrays, compressed=True)
 
 
 if __name__ == '__main__':

@@ -169,7 +169,7 @@ def write(path, arrays):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(path, lambda file: np.savez(file, **arrays))
+    files.write_arrays(path, arrays)
 
 
 def define_flags():

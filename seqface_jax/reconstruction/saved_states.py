@@ -31,7 +31,7 @@ def save(path, state, network_fingerprint):
     if detection is not None:
         content |= {f'detection_{name}': value for name, value in detection._asdict().items()}
     try:
-        files.write_atomically(path, lambda file: np.savez(file, **content))
+        files.write_arrays(path, content)
     except OSError as error:
         raise UserError(f'cannot write the state to {path}: {error.strerror}') from error
 

@@ -21,6 +21,17 @@ def test_arrays_are_read_all_or_by_name(tmp_path):
     assert not read
 
 
+@pytest.mark.parametrize('compressed', [False, True])
+def test_arrays_that_were_written_are_read_back(tmp_path, compressed):
+    arrays = {'a': np.arange(2000), 'b': np.ones((2, 3), np.float32)}
+    files.write_arrays(tmp_path / 'x.npz', arrays, compressed=compressed)
+    assert (tmp_path / 'x.npz').stat().st_size < 16000 or not compressed
+    read = files.read_arrays(tmp_path / 'x.npz', '')
+    assert read.keys() == arrays.keys()
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(read[name], values, strict=True)
+
+
 @pytest.mark.parametrize('share', [0.0, 0.3, 0.9, 0.99])
 def test_a_file_of_arrays_that_was_cut_is_called_damaged_with_what_to_do(tmp_path, share):
     data = _arrays()
