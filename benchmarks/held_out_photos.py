@@ -30,7 +30,7 @@ from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import frame_fit, overlay, photo_light
 from seqface_jax.training import compilation_cache
 
-_SIDE_PX = 256  # Of the crop in which faces are compared.
+_SIDE_PX = 256  # Side of the crop in which faces are compared.
 _MIN_FACING = 0.2  # Cosine under which skin is seen too flatly to be compared.
 _HELD_OUT = 4  # One photo of so many.
 _COLUMNS = ('mean colour', 'texture', 'delit')

@@ -13,7 +13,7 @@ from seqface_jax.correspondence.turned_crops import Crop, recentred
 from seqface_jax.models.correspondence_memory import look_with_features
 from seqface_jax.models.correspondence_network import Correspondence
 
-NUM_FRAMES = 7  # Of a sequence; the shards hold so many pictures of each person.
+NUM_FRAMES = 7  # A sequence's; the shards hold so many pictures of each person.
 # Deviations of a crop from that about the true face: shift and log of the size (shares of the
 # side), turn (degrees). Like those that the network is trained with.
 _SHIFT, _GROWTH, _TURN_DEG = 0.045, 0.08, 8.0

@@ -12,7 +12,7 @@ import tqdm
 from seqface_jax import checkpoints, files, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, full_head, overlay, stated_band, viewer
+from seqface_jax.reconstruction import demo_record, full_head, overlay, viewer
 
 
 class Moment(NamedTuple):
@@ -273,12 +273,11 @@ def _show(results, moment):
     if face is None:
         results.skip(frame.name, frame.photo, moment.detail)
     else:
-        band_mm = stated_band.half_width_mm(face.vertices, face.confidence)
         results.use(
             frame.name,
             frame.photo,
             face.frame,
-            band_mm,
+            face.band_mm,
             face.vertices,
             scale=frame.scale,
             seconds=frame.seconds,

@@ -10,7 +10,7 @@ import numpy as np
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
-from seqface_jax.reconstruction import export, frame_fit, frame_tables, stated_band
+from seqface_jax.reconstruction import export, frame_fit, frame_tables
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
@@ -164,9 +164,7 @@ class Record:
         """Returns the values of _FIT_COLUMNS and the weights as str; empty ones without a face."""
         face = moment.face
         frame = None if face is None else frame_fit.rescaled(face.frame, 1 / moment.frame.scale)
-        band = None
-        if face is not None:
-            band = stated_band.half_width_mm(face.vertices, face.confidence)
+        band = None if face is None else face.band_mm
         values = dict(zip(frame_tables.FIT_COLUMNS, frame_tables.fit_row(frame, band), strict=True))
         weights = frame_tables.weight_row(frame, self._names)
         return [*(values[name] for name in _FIT_COLUMNS), *weights]

@@ -1,11 +1,12 @@
 """What a reconstruction returns."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
-from seqface_jax.reconstruction import export
+from seqface_jax.reconstruction import export, stated_band
 
 
 class _Late:
@@ -54,6 +55,11 @@ class Face:
     texture_light: str | None = None
     frame_vertices: np.ndarray | None = None
     frame: Any = None
+
+    @functools.cached_property
+    def band_mm(self):
+        """Half width of the 90 % band in mm, as stated_band.half_width_mm."""
+        return stated_band.half_width_mm(self.vertices, self.confidence)
 
     def save(self, path, animation=None):
         """Writes the mesh in the format of the path's ending, one of export.FORMATS.

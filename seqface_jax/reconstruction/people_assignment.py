@@ -191,9 +191,8 @@ def assign(faces, places=None):
         return _decide(faces, 0.0, float(measured_odds().doubt))
     both = faces + places
     together = _decide(both, _NEW_IN_VIDEO, MIN_MARGIN)
-    alone = _solve(_with_new(faces, _NEW_IN_VIDEO))
-    known = faces.shape[1]
     gains = _with_new(faces, _NEW_IN_VIDEO)
+    alone, known = _solve(gains), faces.shape[1]
     checked = []
     for face, decision in enumerate(together):
         other = min(alone[face], known)

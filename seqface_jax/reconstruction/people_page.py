@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from seqface_jax.evaluation import page
 from seqface_jax.files import write_text
 from seqface_jax.geometry import rendering
-from seqface_jax.reconstruction import stated_band
 
 TABLE, PAGE = 'people.csv', 'index.html'
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'people_template.html')
@@ -73,15 +72,11 @@ def _table(output, rows):
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(_COLUMNS)
     for row in rows:
-        band = '' if row.face is None else f'{_band_mm(row.face):.3f}'
+        band = '' if row.face is None else f'{row.face.band_mm:.3f}'
         result = 'skipped' if row.face is None else 'used'
         link = _link(output, row) or ''
         writer.writerow((row.name, result, row.detail, row.used, row.frames, band, link))
     return text.getvalue()
-
-
-def _band_mm(face):
-    return stated_band.half_width_mm(face.vertices, face.confidence)
 
 
 def _link(output, row):
@@ -109,5 +104,5 @@ def _card(output, row):
     return (
         f'<li><a href="{link}"><img alt="the face of {name}" width="{_PICTURE_PX}" '
         f'height="{_PICTURE_PX}" src="{page.picture_address(picture)}"><b>{name}</b></a>'
-        f'<p>{detail}; 90 % band &plusmn; {_band_mm(face):.1f} mm</p></li>'
+        f'<p>{detail}; 90 % band &plusmn; {face.band_mm:.1f} mm</p></li>'
     )

@@ -14,7 +14,7 @@ light is white: the geometric mean of what each photo's light is on average is 1
 
 import numpy as np
 
-ORDER = 2  # Of the harmonics that tell light from skin; order 0 tells only how bright photos are.
+ORDER = 2  # The harmonics that tell light from skin; order 0 tells only how bright photos are.
 _ROUNDS = 12
 _ANCHOR = 0.3  # Weight of the one colour against that of a photo that shows the place well.
 _SPREAD = 0.2  # Relative difference from which what a place shows is hardly believed.
