@@ -62,6 +62,12 @@ def table(rows, kind=''):
     return '\n'.join(lines) + '</table></div>'
 
 
+def definitions(words):
+    """Returns an HTML list of what is said of each thing, of a dict of str by str."""
+    items = [f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in words.items()]
+    return f'<dl>{"".join(items)}</dl>'
+
+
 class Topologies:
     """Triangles as texts, each kept once.
 

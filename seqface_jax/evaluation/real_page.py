@@ -26,12 +26,11 @@ def write(path, results):
     """Writes the page of the results of real.json, whole or not at all."""
     names = dict.fromkeys(row['model'] for row in results['rows'] if row['model'] != MEAN_FACE)
     protocol = {_WORDS.get(name, name): text for name, text in results['protocol'].items()}
-    items = [f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in protocol.items()]
     parts = {
         'TITLE': html.escape(f'Real people: {", ".join(names)}'),
         'NUMBERS': headline(results),
         'PEOPLE': people(results),
-        'PROTOCOL': f'<dl>{"".join(items)}</dl>',
+        'PROTOCOL': page.definitions(protocol),
     }
     files.write_text(path, page.fill(_TEMPLATE, parts))
 

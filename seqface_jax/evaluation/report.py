@@ -56,7 +56,9 @@ def write(path, found, shown, figures_folder):
         'NUMBERS': _real(os.path.dirname(path)) + _headline(found.rows),
         'TABLES': ''.join(_table(title, rows) for title, rows in tables.tables(found).items()),
         'FIGURES': _figures(figures_folder),
-        'PROTOCOL': _protocol(found.protocol),
+        'PROTOCOL': page.definitions(
+            {name: tables.sentence(value) for name, value in found.protocol.items()}
+        ),
         'DATA': page.script_json(scene(shown)),
     }
     files.write_text(path, page.fill(_TEMPLATE, parts))
@@ -238,11 +240,3 @@ def _real(folder):
         results = json.load(file)
     each = f'<details><summary>Each person</summary>{real_page.people(results)}</details>'
     return f'<h2>Real people</h2>{real_page.headline(results)}{each}<h2>People of the records</h2>'
-
-
-def _protocol(protocol):
-    lines = [
-        f'<dt>{html.escape(name)}</dt><dd>{html.escape(tables.sentence(value))}</dd>'
-        for name, value in protocol.items()
-    ]
-    return f'<dl>{"".join(lines)}</dl>'
