@@ -9,6 +9,7 @@ import numpy as np
 
 from seqface_jax.correspondence.turned_crops import Crop, recentred
 from seqface_jax.models.correspondence_network import Correspondence
+from seqface_jax.photos import cascades
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,
@@ -103,7 +104,9 @@ class FaceFinder:
         self._variables = jax.device_put(variables)
         self._look = jax.jit(self._first_answer)
         self._look_twice = jax.jit(self._answer_twice)
-        self._cascades = _cascades()
+        # Without any the network searches alone.
+        names = (cascades.FRONTAL, cascades.FRONTAL_ALT2) if cascades.are_there() else ()
+        self._cascades = [cascades.load(name) for name in names]
 
     def _first_answer(self, variables, frames):
         frames = frames.astype(jnp.float32) / 255
@@ -328,14 +331,6 @@ def _product(factor):
     rows = [jnp.stack([a * a + c * c, a * b + c * d], -1)]
     rows.append(jnp.stack([a * b + c * d, b * b + d * d], -1))
     return jnp.stack(rows, -2)
-
-
-def _cascades():
-    """Returns OpenCV's frontal cascades; none where this OpenCV has none (5 and later)."""
-    if not hasattr(cv2, 'CascadeClassifier'):
-        return []
-    names = ('haarcascade_frontalface_default.xml', 'haarcascade_frontalface_alt2.xml')
-    return [cv2.CascadeClassifier(cv2.data.haarcascades + name) for name in names]
 
 
 def _sigmoid(x):

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from seqface_jax.errors import UserError
-from seqface_jax.photos import pose_regression
+from seqface_jax.photos import cascades, pose_regression
 from seqface_jax.photos.crops import CROP_SCALE, CROP_SHIFT_DOWN, crop_box, cut_out
 
 SCALE_FACTOR = 1.1  # Haar's pyramid, as in the thesis.
@@ -55,14 +54,9 @@ class FaceDetector:
     """Finds one face per photo. Holds only the cascades: what was seen before is an argument."""
 
     def __init__(self):
-        if not hasattr(cv2, 'CascadeClassifier'):
-            raise UserError(
-                f'OpenCV {cv2.__version__} has no CascadeClassifier; '
-                "install it with: pip install 'opencv-python-headless>=4.11,<5'"
-            )
-        self._frontal = _load_cascade('haarcascade_frontalface_default.xml')
-        self._frontal_alt2 = _load_cascade('haarcascade_frontalface_alt2.xml')
-        self._profile = _load_cascade('haarcascade_profileface.xml')
+        self._frontal = cascades.load(cascades.FRONTAL)
+        self._frontal_alt2 = cascades.load(cascades.FRONTAL_ALT2)
+        self._profile = cascades.load(cascades.PROFILE)
 
     def find(self, photo, previous=None):
         """Finds the largest central face of a photo.
@@ -219,16 +213,6 @@ def _box_of(pose):
     half = (square[2] - square[0]) / CROP_SCALE / 2
     middle = (square[:2] + square[2:]) / 2 - [0, CROP_SHIFT_DOWN * 2 * half]
     return np.concatenate([middle - half, middle + half]).astype(np.float32)
-
-
-def _load_cascade(name):
-    cascade = cv2.CascadeClassifier(cv2.data.haarcascades + name)
-    if cascade.empty():
-        raise UserError(
-            f'the detector {cv2.data.haarcascades}{name} is missing; '
-            "install it with: pip install 'opencv-python-headless>=4.11,<5'"
-        )
-    return cascade
 
 
 def _searches(shape):
