@@ -90,7 +90,7 @@ def _score_on_scans():
 
 
 def _score_on_people(given, workdirs, folder, options):
-    from data_prep.sources import scanned_people
+    from data_prep import scanned_people
     from seqface_jax import real_people
 
     people = [
@@ -100,7 +100,7 @@ def _score_on_people(given, workdirs, folder, options):
 
 
 def _score_on_now(given, workdirs, folder, options):
-    from data_prep.sources import now_files
+    from data_prep import now_files
     from seqface_jax import now_challenge
 
     people = [functools.partial(now_files.read, own) for own in now_files.find(given)]

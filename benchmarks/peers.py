@@ -137,7 +137,7 @@ def run_real(people, python, peer, reconstructor, region):
     """Scores all methods on scans of real people; see `run_kind`.
 
     Args:
-        people: list of functions that return a data_prep.sources.scanned_people.RealPerson.
+        people: list of functions that return a data_prep.scanned_people.RealPerson.
         python: interpreter of MediaPipe's environment.
         peer: peer_methods.Peer; reconstructor: of the flagship; region: peer_methods.Region.
     """
@@ -300,7 +300,7 @@ def _chooser(halves):
 
 
 def _people(folder):
-    from data_prep.sources import scanned_people
+    from data_prep import scanned_people
 
     return [
         functools.partial(scanned_people.read, path)

@@ -182,9 +182,9 @@ def _write_synthetic():
     from data_prep.registration import ray_casting
 
     ray_casting.check_open3d()
-    from data_prep.synthetic import raw_tree
+    from data_prep import synthetic_raw
 
-    settings = raw_tree.Settings(
+    settings = synthetic_raw.Settings(
         frames=_FRAMES.value,
         seed=_SEED.value,
         scan_vertices=_SCAN_VERTICES.value,
@@ -203,7 +203,7 @@ def _write_synthetic():
             f'--first={_FIRST.value} is beyond --num_subjects={_NUM_SUBJECTS.value}: that is the '
             'number of the last person'
         )
-    raw_tree.write(
+    synthetic_raw.write(
         _OUT_DIR.value,
         _NUM_SUBJECTS.value,
         _num_workers(),

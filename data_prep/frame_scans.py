@@ -11,10 +11,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from data_prep import sources, subject
-from data_prep.registration import canonical, ray_casting, template
+from data_prep.registration import canonical, ray_casting
 from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning
 from data_prep.sources import RawFrame, Skipped
+from data_prep.synthetic.registration_template import template
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
 from seqface_jax.errors import UserError
@@ -216,7 +217,7 @@ def _starts(scan, before):
     """Yields RigidTransforms near one of which the right one should be."""
     if before is not None:
         yield before
-    located = canonical.locate(scan, template.template())
+    located = canonical.locate(scan, template())
     yield located
     for turn in _TURNS_RAD:
         rotation = Rotation.from_rotvec([0.0, turn, 0.0]).as_matrix()

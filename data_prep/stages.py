@@ -10,9 +10,10 @@ import numpy as np
 import tqdm
 
 from data_prep import frame_scans, subject
-from data_prep.registration import groupwise, pose_outliers, template
+from data_prep.registration import groupwise, pose_outliers
 from data_prep.registration.scan_motion import ScanMotion
 from data_prep.sources import Skipped
+from data_prep.synthetic.registration_template import template
 from data_prep.work import work_files
 
 _ROUNDS = 2  # Rounds of the groupwise refinement.
@@ -97,13 +98,13 @@ def _common_frame(pool, tasks):
                 bar.update()
                 yield result
 
-        posed = pose_outliers.settle(scans, transforms, template.template(), map_fn=counted_map)
+        posed = pose_outliers.settle(scans, transforms, template(), map_fn=counted_map)
         good = [n for n, entry in enumerate(posed) if not pose_outliers.is_far(entry)]
         if good:
             refined, _ = groupwise.refine(
                 [scans[n] for n in good],
                 [posed[n].transform for n in good],
-                template.template(),
+                template(),
                 rounds=_ROUNDS,
                 map_fn=counted_map,
             )

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep import neutral, photo_crops, sources
-from data_prep.registration import canonical, ray_casting, template
+from data_prep.registration import canonical, ray_casting
 from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan, ScanError
 from data_prep.sources import Skipped, Subject
+from data_prep.synthetic.registration_template import template
 from data_prep.work import work_files
 from seqface_jax import files
 from seqface_jax.errors import UserError
@@ -191,7 +192,7 @@ def _registered(frame):
     """Returns a frame's clean scan, its ScanMotion, the residual in mm, and notes on both."""
     parts, notes = clean_scan(frame, textured=False)
     try:
-        transform, residual_mm = canonical.register(parts.scan, template.template())
+        transform, residual_mm = canonical.register(parts.scan, template())
     except canonical.RegistrationError as error:
         apart = parts.share_of_pieces()
         if apart <= _MAX_APART:

@@ -49,7 +49,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     Args:
         workdirs: list of runs of the flagship; None among them is the run of the package.
         people: list of functions without arguments, each of which returns a person as
-            data_prep.sources.now_files.NowPerson describes one; only one is in memory.
+            data_prep.now_files.NowPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos of a person that give one face.
         checkpoint: one of checkpoints.WHICH.

@@ -45,7 +45,7 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     Args:
         workdirs: list of runs; None among them is the run of the package.
         people: list of functions without arguments, each of which returns a person as
-            data_prep.sources.scanned_people.RealPerson describes one; only one is in memory.
+            data_prep.scanned_people.RealPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos; all photos are always scored too.
         checkpoint: one of checkpoints.WHICH.

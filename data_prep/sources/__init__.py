@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 
 import cv2
 
-from data_prep.scans import morphable_model, scan_io
+from data_prep.scans import scan_io
+from data_prep.sources import morphable_model
 from seqface_jax.errors import UserError
 
 _MODULES = {  # Name on the command line -> module.

@@ -1,7 +1,7 @@
 """300W-LP (Zhu et al., 2016): photos turned to the side, with a face model fitted to each.
 
 AFW/AFW_134212_1_0.jpg + .mat, the same in HELEN, IBUG, LFPW and, mirrored, in AFW_Flip, ...; the
-Basel model's files, which are the user's, lie in the root (see data_prep.scans.morphable_model). A
+Basel model's files, which are the user's, lie in the root (see morphable_model.py). A
 subject is one person in one photo, its frames the views _0, _1, ... made from it; the mirrored
 photo is a subject of its own, in the split of the unmirrored one. The truth is a fitted model, not
 a scan: identities are only as good as the fit.
@@ -9,8 +9,7 @@ a scan: identities are only as good as the fit.
 
 import re
 
-from data_prep.scans import morphable_model
-from data_prep.sources import RawFrame, Subject, layout, splits
+from data_prep.sources import RawFrame, Subject, layout, morphable_model, splits
 
 FOLDERS = ('AFW', 'HELEN', 'IBUG', 'LFPW')
 _FOLDER = re.compile(rf'(?:{"|".join(FOLDERS)})(?:_Flip)?', re.IGNORECASE)

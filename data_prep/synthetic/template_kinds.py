@@ -12,7 +12,6 @@ import numpy as np
 from absl import app, flags, logging
 
 from data_prep.registration import canonical
-from data_prep.registration.template import template
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import (
     head,
@@ -23,6 +22,7 @@ from data_prep.synthetic import (
     template_transfer,
 )
 from data_prep.synthetic.embedded_face import face_model
+from data_prep.synthetic.registration_template import template
 from seqface_jax import command_line, errors, files
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.

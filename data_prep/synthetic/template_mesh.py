@@ -10,10 +10,10 @@ import numpy as np
 import open3d as o3d
 
 from data_prep.registration import canonical
-from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import ict_facekit
+from data_prep.synthetic.registration_template import template
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import surface
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from data_prep.sources import now_files
+from data_prep import now_files
 from seqface_jax import now_challenge, real_people
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor

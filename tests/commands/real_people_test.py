@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from data_prep.sources import scanned_people
+from data_prep import scanned_people
 from seqface_jax import real_people
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import real_page, report, scan_distance

@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 from data_prep.registration import canonical, groupwise
 from data_prep.registration.canonical import RegistrationError
 from data_prep.registration.scan_motion import IDENTITY, ScanMotion
-from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
+from data_prep.synthetic.registration_template import template
 from seqface_jax.errors import UserError
 from tests.helpers.simulated_scan import random_motion, scan_of, true_face
 

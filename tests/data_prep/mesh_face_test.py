@@ -4,8 +4,9 @@ import numpy as np
 import open3d as o3d
 import pytest
 
+from data_prep import synthetic_raw
 from data_prep.scans import scan_io
-from data_prep.synthetic import appearance, faces, head, raw_tree
+from data_prep.synthetic import appearance, faces, head
 from data_prep.synthetic.person import Person
 from seqface_jax.errors import UserError
 from tests.helpers import small_face_model
@@ -64,7 +65,7 @@ def test_hair_grows_on_the_same_scalp(face):
 
 
 def test_the_mouth_opens_as_far_as_the_jaw_drops(face):
-    weights = np.eye(6)[raw_tree.expressions.NAMES.index('Surprise')]
+    weights = np.eye(6)[synthetic_raw.expressions.NAMES.index('Surprise')]
     opened = face.express(face.mean, weights)
     closed = face.mouth_opening(face.mean)
     assert 10.0 < face.mouth_opening(opened) - closed < 20.0
@@ -83,11 +84,11 @@ def test_a_person_has_hair_and_clothes_over_the_face(face):
 
 
 def test_a_raw_tree_of_such_people_has_scans_on_their_true_surface(folder, tmp_path):
-    settings = raw_tree.Settings(
+    settings = synthetic_raw.Settings(
         frames=1, seed=3, scan_vertices=4000, photo_height=120, face='ict', face_dir=folder,
         scans='neutral',
     )  # fmt: skip
-    raw_tree.write(tmp_path, 1, 1, settings)
+    synthetic_raw.write(tmp_path, 1, 1, settings)
     with np.load(tmp_path / 'truth' / 'F001.npz') as truth:
         moved = truth['vertices'] @ truth['rotations'][0].T + truth['translations'][0]
         triangles, tip = truth['triangles'], moved[np.argmax(truth['vertices'][:, 2])]

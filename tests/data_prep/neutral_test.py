@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from data_prep import neutral, sources
+from data_prep import neutral, sources, synthetic_raw
 from data_prep.photo_crops import PhotoCrop, crop_photos, encode_jpeg
 from data_prep.sources import RawFrame, Subject
-from data_prep.synthetic import raw_tree
 from seqface_jax.errors import UserError
 from tests.helpers.small_raw_tree import draw_face
 
@@ -43,8 +42,8 @@ def test_the_neutral_frame_is_what_the_ends_of_the_sequences_have_in_common():
 
 
 def test_the_choice_has_no_expression_on_synthetic_people(tmp_path):
-    settings = raw_tree.Settings(frames=4, seed=5, scan_vertices=500, photo_height=232)
-    raw_tree.write(str(tmp_path), 1, 1, settings)
+    settings = synthetic_raw.Settings(frames=4, seed=5, scan_vertices=500, photo_height=232)
+    synthetic_raw.write(str(tmp_path), 1, 1, settings)
     source = sources.open_source('bu4dfe', str(tmp_path))
     (subject,) = source.subjects()
     late = {('Angry', 0), ('Happy', 3), ('Sad', 0)}  # These sequences lose an end.

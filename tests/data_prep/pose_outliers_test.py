@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from data_prep.registration import canonical, pose_outliers, scan_motion
 from data_prep.registration.scan_motion import ScanMotion
-from data_prep.registration.template import template
 from data_prep.scans.scan import Scan
+from data_prep.synthetic.registration_template import template
 from tests.helpers.simulated_scan import scan_of, true_face
 
 

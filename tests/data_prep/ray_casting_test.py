@@ -3,9 +3,9 @@ import open3d as o3d
 import pytest
 
 from data_prep.registration import ray_casting
-from data_prep.registration.template import template
 from data_prep.scans import cleaning
 from data_prep.scans.scan import Scan
+from data_prep.synthetic.registration_template import template
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import map_grid
 from tests.helpers.simulated_scan import scan_of, true_face

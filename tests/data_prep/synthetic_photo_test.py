@@ -6,7 +6,7 @@ import numpy as np
 from data_prep.synthetic import appearance, expressions, renderer, studio
 from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, pose_over_time
-from data_prep.synthetic.raw_tree import subject_ids
+from data_prep.synthetic_raw import subject_ids
 
 
 def _sitting(name, height):

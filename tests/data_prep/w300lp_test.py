@@ -5,8 +5,7 @@ import pytest
 from scipy import io
 
 from data_prep import frame_scans, prepare, sources, stages
-from data_prep.scans import morphable_model
-from data_prep.sources import RawFrame
+from data_prep.sources import RawFrame, morphable_model
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
 

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import io
 from scipy.spatial.transform import Rotation
 
-from data_prep.scans import morphable_model, scan_io
+from data_prep.scans import scan_io
 from data_prep.scans.scan import Scan
+from data_prep.sources import morphable_model
 from data_prep.synthetic.embedded_face import EXPRESSIONS, face_model
 from tests.helpers import small_raw_tree
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from data_prep.registration.template import template
+from data_prep.synthetic.registration_template import template
 
 
 def test_the_template_covers_the_face_within_100_mm_of_the_nose_tip():

@@ -118,12 +118,13 @@ def _read_tip(path):
 
 def _registered(path, scan):
     """Returns vertices, triangles and nose tip of a scan in the canonical frame."""
-    from data_prep.registration import canonical, ray_casting, template
+    from data_prep.registration import canonical, ray_casting
     from data_prep.scans import cleaning
+    from data_prep.synthetic.registration_template import template
 
     clean = cleaning.clean(scan)
     try:
-        transform, _ = canonical.register(clean, template.template())
+        transform, _ = canonical.register(clean, template())
     except canonical.RegistrationError as error:
         raise UserError(
             f'{path}: {error} Or turn it upright (y up, z out of the face) and write its nose tip '

@@ -8,19 +8,20 @@ import numpy as np
 import open3d as o3d
 import pytest
 
+from data_prep import synthetic_raw
 from data_prep.scans import scan_io
-from data_prep.synthetic import appearance, expressions, raw_tree, renderer, scanner, studio
+from data_prep.synthetic import appearance, expressions, renderer, scanner, studio
 from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.errors import UserError
 
-_SETTINGS = raw_tree.Settings(frames=3, seed=1, scan_vertices=3000, photo_height=174)
+_SETTINGS = synthetic_raw.Settings(frames=3, seed=1, scan_vertices=3000, photo_height=174)
 
 
 @pytest.fixture(scope='module')
 def tree(tmp_path_factory):
     folder = tmp_path_factory.mktemp('raw')
-    raw_tree.write(folder, 2, 1, _SETTINGS)
+    synthetic_raw.write(folder, 2, 1, _SETTINGS)
     return folder
 
 
@@ -45,7 +46,7 @@ def test_the_layout_is_that_of_bu4dfe(tree):
 
 
 def test_ids_alternate_and_leave_out_the_five_that_are_missing():
-    ids = raw_tree.subject_ids(100)
+    ids = synthetic_raw.subject_ids(100)
     assert ids[:4] == ['F001', 'M001', 'F002', 'M002']
     assert not {'F027', 'F031'} & set(ids)
     first = ids[:96]
@@ -129,7 +130,7 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
 
 
 def test_the_tree_is_the_same_for_any_number_of_workers(tree, tmp_path):
-    raw_tree.write(tmp_path, 2, 2, _SETTINGS)
+    synthetic_raw.write(tmp_path, 2, 2, _SETTINGS)
     assert _contents(tmp_path) == _contents(tree)
     for name in ('F001', 'M001'):
         with np.load(tree / 'truth' / f'{name}.npz') as one:
@@ -143,21 +144,21 @@ def test_writing_again_keeps_complete_people_and_mends_the_others(tree):
     kept = (tree / 'F001' / 'Fear' / '000.wrl').stat().st_mtime_ns
     (tree / 'truth' / 'M001.npz').unlink()
     (tree / 'M001' / 'Fear' / '000.wrl').unlink()
-    raw_tree.write(tree, 2, 1, _SETTINGS)
+    synthetic_raw.write(tree, 2, 1, _SETTINGS)
     assert _contents(tree) == before
     assert (tree / 'F001' / 'Fear' / '000.wrl').stat().st_mtime_ns == kept
 
 
 def test_a_tree_with_other_settings_is_refused(tree):
     with pytest.raises(UserError, match='other frames'):
-        raw_tree.write(tree, 2, 1, dataclasses.replace(_SETTINGS, frames=4))
+        synthetic_raw.write(tree, 2, 1, dataclasses.replace(_SETTINGS, frames=4))
 
 
 def test_neutral_scans_are_those_of_the_first_frames_and_the_second_frame_is_the_apex(tmp_path):
     settings = dataclasses.replace(
         _SETTINGS, frames=2, scans='neutral', test_frames=1, turn_deg=70, photo_height=100
     )
-    raw_tree.write(tmp_path, 1, 1, settings)
+    synthetic_raw.write(tmp_path, 1, 1, settings)
     scans = [path for path in _contents(tmp_path) if path.endswith('.wrl')]
     assert sorted(scans) == [f'F001/{name}/000.wrl' for name in expressions.NAMES]
     with np.load(tmp_path / 'truth' / 'F001.npz') as truth:  # F001 is no test person.
@@ -181,7 +182,7 @@ def test_more_people_of_one_split_join_a_tree_with_fewer_sequences_and_stranger_
         _SETTINGS, frames=1, photo_height=100, sequences=2, spread=2.0, deform_mm=2.0
     )
     # F002, M002, F003 (test), M003 (test), F004 (validation): two of them are to train on.
-    raw_tree.write(tree, 7, 1, more, first=3, only_split='train')
+    synthetic_raw.write(tree, 7, 1, more, first=3, only_split='train')
     written = {path for path in _contents(tree) if path not in before}
     try:
         assert {path.split('/')[0] for path in written} == {'F002', 'M002'}
@@ -227,4 +228,4 @@ def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
 def test_a_damaged_truth_is_named_and_nothing_is_to_be_removed(tmp_path):
     (tmp_path / 'F001.npz').write_bytes(b'PK\x03\x04 cut')
     with pytest.raises(UserError, match=r'F001.npz: .*is damaged; choose another --out_dir\.$'):
-        raw_tree._check_settings(tmp_path / 'F001.npz', _SETTINGS)
+        synthetic_raw._check_settings(tmp_path / 'F001.npz', _SETTINGS)
