@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.sources import layout
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
+from seqface_jax.photos import own_files
 
 TIP = 'tip.txt'
 PHOTOS = 'photos'

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from seqface_jax import checkpoints, demo, own_files, reconstruct
+from seqface_jax import checkpoints, demo, reconstruct
 from seqface_jax.errors import UserError, check_choice
-from seqface_jax.photos import file_kinds, video
+from seqface_jax.photos import file_kinds, own_files, video
 from seqface_jax.reconstruction import people_page
 from seqface_jax.reconstruction.people_page import PersonRow
 

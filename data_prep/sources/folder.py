@@ -13,8 +13,9 @@ import os
 import re
 
 from data_prep.sources import RawFrame, Skipped, Subject, layout, splits
-from seqface_jax import files, own_files
+from seqface_jax import files
 from seqface_jax.errors import UserError
+from seqface_jax.photos import own_files
 
 _SUBJECT = re.compile(r'[^.].*')
 _DIGITS = re.compile(r'(\d+)')

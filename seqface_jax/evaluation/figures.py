@@ -8,10 +8,11 @@ import os
 import numpy as np
 from matplotlib import figure
 
-from seqface_jax import files, own_files
+from seqface_jax import files
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.evaluation import calibration, metrics
 from seqface_jax.geometry import rendering
+from seqface_jax.photos import own_files
 
 VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
 _RENDER_SIZE = 320

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import colours, file_kinds
+from seqface_jax.photos import colours, file_kinds, own_files
 
 MAX_PIXELS = 150_000_000  # 450 MB decoded; the largest cameras of photographers have 150 million.
 MAX_BYTES = 1 << 28

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import cv2
 
-from seqface_jax import files, own_files
+from seqface_jax import files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import file_kinds, photo_file, video_geometry
+from seqface_jax.photos import file_kinds, own_files, photo_file, video_geometry
 
 # Pixels of the longer side of a video's frames; larger ones are shrunk before anything looks.
 MAX_VIDEO_SIDE = 1280

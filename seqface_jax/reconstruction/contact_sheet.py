@@ -8,7 +8,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from seqface_jax import files, own_files
+from seqface_jax import files
+from seqface_jax.photos import own_files
 from seqface_jax.reconstruction import frame_fit, overlay
 
 TILE_PX = 320

@@ -7,9 +7,9 @@ import os
 
 import numpy as np
 
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
+from seqface_jax.photos import own_files
 from seqface_jax.reconstruction import export, frame_fit, frame_tables
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.

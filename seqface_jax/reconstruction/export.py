@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.files import write_atomically
 from seqface_jax.geometry import surface
 from seqface_jax.geometry.sampling import sample_texture
+from seqface_jax.photos import own_files
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
 # Most keyframes of an animation; each is a morph target, which viewers hold in memory.

@@ -10,9 +10,9 @@ import shutil
 
 import numpy as np
 
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.files import write_text
+from seqface_jax.photos import own_files
 from seqface_jax.reconstruction import (
     contact_sheet,
     export,

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from seqface_jax import own_files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import photo_file, video, video_geometry
+from seqface_jax.photos import own_files, photo_file, video, video_geometry
 from seqface_jax.reconstruction import contact_sheet
 
 
