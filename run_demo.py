@@ -6,7 +6,8 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import command_line, errors, files
+from seqface_jax import errors, files
+from seqface_jax.commands import command_line
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
 _INPUT = flags.DEFINE_string(
@@ -50,7 +51,7 @@ def main(argv):
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     from seqface_jax import demo, demo_people
-    from seqface_jax.training import compilation_cache
+    from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
     options = {

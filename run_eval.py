@@ -10,7 +10,8 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import command_line, errors, extras
+from seqface_jax import errors
+from seqface_jax.commands import command_line, extras
 
 _WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate, on the same records.')
 _OUTPUT = flags.DEFINE_string(
@@ -75,7 +76,7 @@ def main(argv):
 def _score_on_scans():
     """Scores runs on scans of real people, through what a user's photos go through."""
     from seqface_jax import checkpoints, evaluate
-    from seqface_jax.training import compilation_cache
+    from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
     workdirs = _WORKDIR.value or [None]

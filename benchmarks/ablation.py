@@ -258,7 +258,8 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    from seqface_jax.training import compilation_cache, cpu_devices
+    from seqface_jax.commands import compilation_cache
+    from seqface_jax.training import cpu_devices
 
     values = flags.FLAGS
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.

@@ -21,10 +21,10 @@ from absl import app, flags, logging
 from benchmarks import memory_arms, memory_scores, memory_sequences
 from benchmarks.memory_arms import MEMORY, PLAIN, RESET
 from benchmarks.memory_sequences import NUM_FRAMES
-from seqface_jax import checkpoints, command_line, errors
+from seqface_jax import checkpoints, errors
+from seqface_jax.commands import command_line, compilation_cache
 from seqface_jax.correspondence import pictures, supply
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory
-from seqface_jax.training import compilation_cache
 
 _TURNS = (0, 2, 4)  # Frames by which the order of loose photos is rolled for scoring.
 

@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
 from seqface_jax import samples
+from seqface_jax.commands import compilation_cache
 from seqface_jax.geometry import rendering
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import contact_sheet, overlay
-from seqface_jax.training import compilation_cache
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'

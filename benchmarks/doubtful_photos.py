@@ -17,10 +17,10 @@ import numpy as np
 from absl import app, flags, logging
 from scipy import stats
 
-from seqface_jax import checkpoints, command_line, errors, files
+from seqface_jax import checkpoints, errors, files
+from seqface_jax.commands import command_line, compilation_cache
 from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, point_reconstructor
-from seqface_jax.training import compilation_cache
 
 _WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
 

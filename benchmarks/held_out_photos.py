@@ -24,11 +24,11 @@ import numpy as np
 from absl import app, flags
 
 from seqface_jax import errors
+from seqface_jax.commands import compilation_cache
 from seqface_jax.geometry import rendering, sampling, surface
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import frame_fit, overlay, photo_light
-from seqface_jax.training import compilation_cache
 
 _SIDE_PX = 256  # Side of the crop in which faces are compared.
 _MIN_FACING = 0.2  # Cosine under which skin is seen too flatly to be compared.

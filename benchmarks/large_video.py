@@ -17,8 +17,8 @@ import numpy as np
 from absl import app, flags, logging
 from skimage import data
 
-from seqface_jax import command_line, demo, errors
-from seqface_jax.training import compilation_cache
+from seqface_jax import demo, errors
+from seqface_jax.commands import command_line, compilation_cache
 
 SIZES = ((512, 512), (3840, 2160))  # Width and height, px.
 MAX_RATIO = 1.5

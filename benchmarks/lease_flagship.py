@@ -181,7 +181,7 @@ def main(arguments):
         draw(rest[0], rest[1], float(rest[2]))
     elif part == 'train':
         from configs import correspondence
-        from seqface_jax.training import compilation_cache
+        from seqface_jax.commands import compilation_cache
 
         compilation_cache.turn_on()  # The trial compiles for all of them.
         config = correspondence.get_config()

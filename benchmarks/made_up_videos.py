@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from data_prep.hard_pictures import camera, people, picture, workers
-from seqface_jax import command_line, errors, files
+from seqface_jax import errors, files
+from seqface_jax.commands import command_line
 
 _HEAD_CENTER = np.array([0.0, 0.0, 45.0])  # That the head turns about, in its frame, mm.
 _TURN_DEG = (5.0, 20.0)  # Range of the amplitude of yaw; that of pitch is a third.

@@ -345,7 +345,7 @@ def main(argv):
     values = flags.FLAGS
     if not values.sequences:
         raise errors.UserError('--sequences is missing: give files of made-up people to learn from')
-    from seqface_jax.training import compilation_cache
+    from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
     try:

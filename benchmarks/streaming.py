@@ -27,11 +27,11 @@ from ml_collections import config_flags
 
 from benchmarks import race
 from seqface_jax import checkpoints, demo, errors, models
+from seqface_jax.commands import compilation_cache
 from seqface_jax.geometry import map_grid
 from seqface_jax.photos import video
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import demo_record
-from seqface_jax.training import compilation_cache
 from tests.helpers.small_raw_tree import draw_face
 
 MAX_GROWTH = 0.01

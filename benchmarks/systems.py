@@ -216,7 +216,7 @@ def main(argv):
     import numpy as np
 
     from seqface_jax import checkpoints, evaluate, train
-    from seqface_jax.training import compilation_cache
+    from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
     workdirs, parameters = [], {}

@@ -21,7 +21,8 @@ import sys
 from absl import app, flags
 
 from data_prep import sources
-from seqface_jax import command_line, extras, files
+from seqface_jax import files
+from seqface_jax.commands import command_line, extras
 from seqface_jax.errors import UserError, exit_on_user_error
 
 _RAW_DIR = flags.DEFINE_string('raw_dir', None, 'The raw tree, as its owners distribute it.')

@@ -2,6 +2,6 @@
 
 __version__ = '0.1.0'
 
-from seqface_jax import compiler_fault
+from seqface_jax.commands import compiler_fault
 
 compiler_fault.guard()  # Before JAX, which reads XLA_FLAGS once.

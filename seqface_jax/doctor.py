@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import command_line, errors, extras
+from seqface_jax import errors
+from seqface_jax.commands import command_line, extras
 from seqface_jax.errors import UserError
 
 WORKS, MISSING, BROKEN = '+', '-', 'x'
@@ -130,7 +131,7 @@ def _device_advice(error):
 
 def compiler():
     """Does XLA compute a maximum over windows rightly on the CPU, as compiler_fault.py tells?"""
-    from seqface_jax import compiler_fault
+    from seqface_jax.commands import compiler_fault
 
     try:
         is_right = compiler_fault.computes_rightly()
@@ -264,7 +265,7 @@ def cameras():
 
 def compilation_cache_folder():
     """Can compiled networks be kept?"""
-    from seqface_jax.training import compilation_cache
+    from seqface_jax.commands import compilation_cache
 
     folder = compilation_cache.turn_on()
     if folder is None:

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import command_line, errors
+from seqface_jax import errors
+from seqface_jax.commands import command_line
 
 CHECKPOINT = 'best_validation'
 _TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')

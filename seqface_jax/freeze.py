@@ -16,7 +16,8 @@ import numpy as np
 from absl import app, flags, logging
 from jax import export as jax_export
 
-from seqface_jax import checkpoints, command_line, errors, files, frozen
+from seqface_jax import checkpoints, errors, files, frozen
+from seqface_jax.commands import command_line
 from seqface_jax.models.network import FaceNetwork
 from seqface_jax.photos import crops
 

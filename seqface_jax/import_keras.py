@@ -15,9 +15,10 @@ from absl import app, flags, logging
 from flax import traverse_util
 from ml_collections import config_flags
 
-from seqface_jax import checkpoints, command_line, models
+from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.keras_conversion import convert
 from seqface_jax.checkpoints.keras_file import read_layers
+from seqface_jax.commands import command_line
 from seqface_jax.errors import UserError, exit_on_user_error
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 from absl import app, flags, logging
 
-from seqface_jax import checkpoints, command_line, errors
+from seqface_jax import checkpoints, errors
+from seqface_jax.commands import command_line
 from seqface_jax.reconstruction import flagship
 
 _DROPPED_BITS = 13  # Dropped bits of the 24 of a float32's significand.

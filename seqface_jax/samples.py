@@ -11,7 +11,8 @@ import sys
 import cv2
 from absl import app, flags
 
-from seqface_jax import command_line, errors
+from seqface_jax import errors
+from seqface_jax.commands import command_line
 from seqface_jax.errors import UserError
 
 FOLDER = os.path.join(os.path.dirname(__file__), 'samples')

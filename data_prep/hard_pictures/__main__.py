@@ -15,7 +15,8 @@ from absl import app, flags
 from tqdm import tqdm
 
 from data_prep.hard_pictures import shards, workers
-from seqface_jax import command_line, errors
+from seqface_jax import errors
+from seqface_jax.commands import command_line
 
 _FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
 _PEOPLE = flags.DEFINE_string(

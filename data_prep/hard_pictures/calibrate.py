@@ -18,12 +18,12 @@ import numpy as np
 from absl import app, flags
 
 from data_prep.hard_pictures import expression_error, shared_error
-from seqface_jax import checkpoints, command_line, errors, files
+from seqface_jax import checkpoints, errors, files
+from seqface_jax.commands import command_line, compilation_cache
 from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
 from seqface_jax.reconstruction import flagship
-from seqface_jax.training import compilation_cache
 
 _COUNTS = (1, 2, 4, 8, 16)
 FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length.

@@ -15,7 +15,8 @@ import numpy as np
 from absl import app, flags
 
 from data_prep.hard_pictures import calibrate, camera, people, picture, workers
-from seqface_jax import checkpoints, command_line, errors, files
+from seqface_jax import checkpoints, errors, files
+from seqface_jax.commands import command_line
 from seqface_jax.reconstruction import flagship, people_assignment, point_people
 
 _YAW_DEG, _PITCH_DEG = 30.0, 12.0  # Most that heads are turned.

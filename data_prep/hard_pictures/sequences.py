@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from data_prep.hard_pictures import people, picture, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
-from seqface_jax import command_line, errors, files
+from seqface_jax import errors, files
+from seqface_jax.commands import command_line
 
 
 def draw(world, kind, canonical, seed, num_people, num_pictures, *, plain):

@@ -13,7 +13,8 @@ from absl import app, flags, logging
 
 from data_prep.hard_pictures import people, points, template_eyes, template_model, workers
 from data_prep.hard_pictures.template_model import NUM_FACE
-from seqface_jax import command_line, errors, files
+from seqface_jax import errors, files
+from seqface_jax.commands import command_line
 from seqface_jax.geometry import alignment
 from seqface_jax.geometry.principal import components as principal_components
 

@@ -24,7 +24,8 @@ from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.person import Person, rotation_matrix
 from data_prep.synthetic.studio import PhotoCamera
-from seqface_jax import command_line, errors
+from seqface_jax import errors
+from seqface_jax.commands import command_line
 from seqface_jax.geometry import alignment, map_grid
 from seqface_jax.photos import crops, face_detection, pose_regression
 

@@ -23,7 +23,8 @@ from tqdm import tqdm
 
 from data_prep.head_pose import first_look
 from data_prep.work.worker_pool import Workers
-from seqface_jax import command_line, errors
+from seqface_jax import errors
+from seqface_jax.commands import command_line
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.photos import crops, face_detection, pose_regression
 

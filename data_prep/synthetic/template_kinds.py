@@ -23,7 +23,8 @@ from data_prep.synthetic import (
 )
 from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.registration_template import template
-from seqface_jax import command_line, errors, files
+from seqface_jax import errors, files
+from seqface_jax.commands import command_line
 
 _BALL_MM = head.EYE_RADIUS - 0.4  # The embedded lids' margins end this far from an eye's centre.
 _LIP_MM = 0.8  # From the embedded seam of the lips down to the landmarks of the lower lip.

@@ -1,7 +1,7 @@
 import pytest
 from absl import flags
 
-from seqface_jax import command_line
+from seqface_jax.commands import command_line
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from seqface_jax import checkpoints, compiler_fault
+from seqface_jax import checkpoints
+from seqface_jax.commands import compiler_fault
 from tests.helpers import compiling
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -40,7 +41,7 @@ def test_what_a_person_says_of_the_setting_stays(monkeypatch):
 def test_importing_the_package_guards_and_leaves_opencv_as_it_was():
     program = (
         'import cv2; cv2.setNumThreads(3)\n'
-        'from seqface_jax import compiler_fault\n'
+        'from seqface_jax.commands import compiler_fault\n'
         'from seqface_jax.data import input_pipeline\n'
         'from seqface_jax.photos import face_detection\n'
         'assert cv2.getNumThreads() == 3\n'
@@ -60,7 +61,7 @@ def test_what_was_compiled_without_the_guard_is_not_taken_for_guarded(tmp_path):
     for is_guarded in (False, True):
         program = (
             'import os\n'
-            'from seqface_jax import compiler_fault\n'
+            'from seqface_jax.commands import compiler_fault\n'
             f'os.environ["XLA_FLAGS"] = os.environ["XLA_FLAGS"] if {is_guarded} else ""\n'
             'print(compiler_fault.computes_rightly())\n'
         )

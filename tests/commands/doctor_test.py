@@ -7,9 +7,9 @@ import sys
 import cv2
 import pytest
 
-from seqface_jax import checkpoints, compiler_fault, doctor, extras
+from seqface_jax import checkpoints, doctor
+from seqface_jax.commands import compilation_cache, compiler_fault, extras
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
-from seqface_jax.training import compilation_cache
 from tests.helpers import small_run
 from tests.photos.video_test import Camera
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from seqface_jax import extras, seqface_command
+from seqface_jax.commands import extras, seqface_command
 from seqface_jax.errors import UserError
 
 

@@ -54,7 +54,7 @@ def environment(wheel, tmp_path_factory):
 def test_the_wheel_holds_the_code_the_trained_run_and_the_licences(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
-        'seqface_jax/seqface_command.py',
+        'seqface_jax/commands/seqface_command.py',
         'seqface_jax/reconstruction/face_template.html',
         'seqface_jax/evaluation/page_viewer.js',
         'seqface_jax/evaluation/page_head.html',

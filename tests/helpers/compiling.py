@@ -2,8 +2,8 @@
 
 A compiled program is kept in a folder that all processes of a run, and later runs, share. JAX finds
 it by the program, the releases, the compiler's options and XLA_FLAGS: what was compiled without the
-guard against the compiler's fault (seqface_jax/compiler_fault.py) is never taken for what is
-compiled with it. A test of the compiled program itself compiles `as_shipped`.
+guard against the compiler's fault (commands/compiler_fault.py) is never taken for what is compiled
+with it. A test of the compiled program itself compiles `as_shipped`.
 
 Where the release has them, XLA's older emitters of code are used: they compile the gradient of a
 small network in a third of the time of the newer ones, which set up a compiler for every fusion.

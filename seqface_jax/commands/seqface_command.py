@@ -10,6 +10,7 @@ seqface doctor                              says what works on this machine
 """
 
 import os
+import pathlib
 import runpy
 import sys
 
@@ -23,6 +24,7 @@ COMMANDS = {
     'prep': 'data_prep',
     'doctor': 'seqface_jax.doctor',
 }
+_INSTALLED = pathlib.Path(__file__).parents[2]  # Where the packages and the scripts lie.
 
 
 @errors.exit_on_user_error
@@ -43,7 +45,7 @@ def run(argv):
 def _with_installed_config(argument):
     """Turns --config=configs/NAME.py into the installed file where this folder has none."""
     flag, _, path = argument.partition('=')
-    installed = os.path.join(os.path.dirname(os.path.dirname(__file__)), path)
+    installed = os.path.join(_INSTALLED, path)
     if flag == '--config' and not os.path.exists(path) and os.path.isfile(installed):
         return f'{flag}={installed}'
     return argument

@@ -1,0 +1,1 @@
+"""What the commands share: flags, extras, the settings of JAX; and `seqface`, which runs them."""
