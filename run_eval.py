@@ -92,20 +92,20 @@ def _score_on_scans():
 
 def _score_on_people(given, workdirs, folder, options):
     from data_prep import scanned_people
-    from seqface_jax import real_people
+    from seqface_jax import evaluate
 
     people = [
         functools.partial(scanned_people.read, path) for path in scanned_people.find(given).values()
     ]
-    return real_people.evaluate(workdirs, people, folder, **options)
+    return evaluate.score_real_people(workdirs, people, folder, **options)
 
 
 def _score_on_now(given, workdirs, folder, options):
     from data_prep import now_files
-    from seqface_jax import now_challenge
+    from seqface_jax import evaluate
 
     people = [functools.partial(now_files.read, own) for own in now_files.find(given)]
-    return now_challenge.evaluate(workdirs, people, folder, **options)
+    return evaluate.score_now_challenge(workdirs, people, folder, **options)
 
 
 def _numbers(values):

@@ -31,8 +31,8 @@ import numpy as np
 from absl import app, flags, logging
 
 from benchmarks import mediapipe_mesh, peer_methods
-from seqface_jax import checkpoints, errors, real_people
-from seqface_jax.evaluation import scan_distance, statistics, tables
+from seqface_jax import checkpoints, errors
+from seqface_jax.evaluation import real_people, scan_distance, statistics, tables
 from seqface_jax.geometry import alignment, surface
 from seqface_jax.reconstruction import flagship
 

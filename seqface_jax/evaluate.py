@@ -7,6 +7,8 @@ from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import (
     comparisons,
+    now_challenge,
+    real_people,
     report,
     reported_metrics,
     runs,
@@ -85,6 +87,52 @@ def evaluate(workdirs, options=None):
     return found.rows
 
 
+def score_real_people(workdirs, people, folder, *, checkpoint='best_validation', **options):
+    """Scores runs on photos and scans of people, and writes tables and a page.
+
+    Args:
+        workdirs: list of runs; None among them is the run of the package.
+        people, folder: as of real_people.evaluate; options: its frames.
+        checkpoint: one of checkpoints.WHICH.
+
+    Returns:
+        str, the table as Markdown.
+
+    Raises:
+        UserError: as of real_people.evaluate, or a run cannot be read.
+    """
+    reconstructors = _restore(workdirs, checkpoint)
+    mean = real_people.mean_face(_packaged_geometry())
+    return real_people.evaluate(reconstructors, mean, people, folder, **options)
+
+
+def score_now_challenge(workdirs, people, folder, *, checkpoint='best_validation', **options):
+    """Scores runs of the flagship on the NoW challenge's validation people, and writes tables.
+
+    Args:
+        workdirs, checkpoint: as of `score_real_people`.
+        people, folder: as of now_challenge.evaluate; options: its frames.
+
+    Returns:
+        str, the tables as Markdown.
+
+    Raises:
+        UserError: as of now_challenge.evaluate, or a run cannot be read or says no landmarks.
+    """
+    for workdir in workdirs:
+        config = checkpoints.read_config(workdir or checkpoints.pretrained())
+        if config.model.name != checkpoints.FLAGSHIP:
+            raise UserError(
+                f'{workdir} says no landmarks, from which the NoW challenge aligns: give the '
+                '--workdir of a run of the flagship, or score it with --real'
+            )
+    reconstructors, packaged = _restore(workdirs, checkpoint), _packaged_geometry()
+    mean = real_people.mean_face(packaged)
+    return now_challenge.evaluate(
+        reconstructors, mean, packaged.landmarks, people, folder, **options
+    )
+
+
 def output_folder(workdir, output=None):
     """Returns the folder of an evaluation.
 
@@ -100,6 +148,25 @@ def output_folder(workdir, output=None):
     if is_packaged or (os.path.isdir(workdir) and not os.access(workdir, os.W_OK)):
         return os.path.join('runs', name, 'eval')
     return os.path.join(workdir, 'eval')
+
+
+def _restore(workdirs, checkpoint):
+    """Returns a dict of Reconstructors by the names of their runs."""
+    from seqface_jax.reconstruct import Reconstructor
+
+    return {
+        'packaged run' if workdir is None else os.path.basename(os.path.normpath(workdir)): (
+            Reconstructor.restore(workdir, checkpoint)
+        )
+        for workdir in workdirs
+    }
+
+
+def _packaged_geometry():
+    """Returns the flagship.Geometry of the package's run."""
+    from seqface_jax.reconstruction import flagship
+
+    return flagship.read_geometry(flagship.geometry_path(checkpoints.pretrained()))
 
 
 def _make(folder):

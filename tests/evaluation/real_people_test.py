@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 
 from data_prep import scanned_people
-from seqface_jax import real_people
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import real_page, report, scan_distance
-from seqface_jax.reconstruct import Reconstructor
+from seqface_jax.evaluation import real_page, real_people, report, scan_distance
 from tests.helpers import scored_people
 
 
@@ -30,15 +28,13 @@ def results(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'eval'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan_distance, 'NUM_POINTS', 6000)  # Enough for faces of 1,600 vertices.
-        patch.setattr(Reconstructor, 'restore', lambda *_: scored_people.Rote())
         mean = real_people.ScoredFace(*scored_people.mesh(1), None, None)
-        patch.setattr(real_people, 'packaged_geometry', lambda: None)
-        patch.setattr(real_people, 'mean_face', lambda _: mean)
         people = [
             functools.partial(scanned_people.read, path)
             for path in scanned_people.find(tree).values()
         ]
-        text = real_people.evaluate(['runs/rote'], people, str(out), frames=(1, 2, 8))
+        runs = {'rote': scored_people.Rote()}
+        text = real_people.evaluate(runs, mean, people, str(out), frames=(1, 2, 8))
     assert (out / 'real.md').read_text() == text
     assert (
         real_page.headline(json.loads((out / 'real.json').read_text()))

@@ -2,14 +2,13 @@
 
 import functools
 import json
-from types import SimpleNamespace
 
 import pytest
 
 from data_prep import now_files
-from seqface_jax import now_challenge, real_people
+from seqface_jax import evaluate
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruct import Reconstructor
+from seqface_jax.evaluation import now_challenge, real_people
 from tests.helpers import scored_people, small_run
 
 
@@ -23,15 +22,12 @@ def tree(tmp_path_factory):
 @pytest.fixture(scope='module')
 def results(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp('out')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Reconstructor, 'restore', lambda *_: scored_people.Rote())
-        vertices, triangles = scored_people.mesh(1)
-        packaged = SimpleNamespace(landmarks=scored_people.landmarks_68(vertices))
-        patch.setattr(real_people, 'packaged_geometry', lambda: packaged)
-        mean = real_people.ScoredFace(vertices, triangles, None, None)
-        patch.setattr(real_people, 'mean_face', lambda _: mean)
-        people = [functools.partial(now_files.read, own) for own in now_files.find(tree)]
-        text = now_challenge.evaluate([None], people, str(out), frames=(1, 2, 4, 8))
+    vertices, triangles = scored_people.mesh(1)
+    mean = real_people.ScoredFace(vertices, triangles, None, None)
+    landmarks = scored_people.landmarks_68(vertices)
+    people = [functools.partial(now_files.read, own) for own in now_files.find(tree)]
+    runs = {'packaged run': scored_people.Rote()}
+    text = now_challenge.evaluate(runs, mean, landmarks, people, str(out), frames=(1, 2, 4, 8))
     assert (out / 'now.md').read_text() == text
     return json.loads((out / 'now.json').read_text()), text
 
@@ -111,4 +107,4 @@ def test_landmarks_that_are_not_seven_are_refused(tmp_path):
 def test_a_run_without_landmarks_is_refused(tmp_path):
     workdir = small_run.write(tmp_path / 'small')
     with pytest.raises(UserError, match='says no landmarks'):
-        now_challenge.evaluate([workdir], [], str(tmp_path))
+        evaluate.score_now_challenge([workdir], [], str(tmp_path))

@@ -1,8 +1,8 @@
 """Scores runs on photos and scans of real people: `run_eval.py --real=FOLDER`.
 
-Photos go in through `Reconstructor`, as a user's do, in order of their names; so every run that
+Photos go in through a `Reconstructor`, as a user's do, in order of their names; so every run that
 `Reconstructor.restore` reads can be scored. The mean face is that of the run of the package, and
-looks at no photo. How a face is compared with a scan: evaluation/scan_distance.py.
+looks at no photo. How a face is compared with a scan: scan_distance.py.
 """
 
 import contextlib
@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import real_page, scan_distance, statistics, tables
 from seqface_jax.geometry import surface
+from seqface_jax.photos import video
 
 FRAMES = (1, 2, 4, 8, 16)
 MEAN_FACE = real_page.MEAN_FACE
@@ -39,36 +39,33 @@ class ScoredFace(NamedTuple):
     reprojection_px: float | None
 
 
-def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_validation'):
+def evaluate(reconstructors, mean, people, folder, *, frames=FRAMES):
     """Scores runs on people, and writes real.json, real.md and the page real.html.
 
     Args:
-        workdirs: list of runs; None among them is the run of the package.
+        reconstructors: dict of reconstruct.Reconstructor, or a flagship's, by the run's name.
+        mean: ScoredFace before any photo.
         people: list of functions without arguments, each of which returns a person as
             data_prep.scanned_people.RealPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos; all photos are always scored too.
-        checkpoint: one of checkpoints.WHICH.
 
     Returns:
         str, the table as Markdown.
 
     Raises:
-        UserError: a run, a scan or photos cannot be read, or a number of photos is not positive.
+        UserError: a scan or photos cannot be read, or a number of photos is not positive.
     """
-    from seqface_jax.reconstruct import Reconstructor
-
     frames = tuple(sorted(set(frames)))
     if not frames or frames[0] < 1:
         raise UserError('the numbers of photos must be at least 1')
-    runs = {_name(workdir): Reconstructor.restore(workdir, checkpoint) for workdir in workdirs}
-    mean, rows, skipped = mean_face(packaged_geometry()), [], []
+    rows, skipped = [], []
     for load in people:
         person = load()
         points = scan_distance.scan_points(person.vertices, person.triangles, person.nose_tip)
         base = score(mean, points, person.nose_tip)
         rows.append({'person': person.name, 'model': MEAN_FACE, 'photos': None} | base)
-        for name, reconstructor in runs.items():
+        for name, reconstructor in reconstructors.items():
             faces, unused = faces_of(reconstructor, person.photos)
             skipped += [{'person': person.name, 'model': name} | own for own in unused]
             for count in counts(frames, len(faces)):
@@ -83,17 +80,6 @@ def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_valida
     tables.write_text(os.path.join(folder, f'{NAME}.md'), text)
     real_page.write(os.path.join(folder, f'{NAME}.html'), results)
     return text
-
-
-def packaged_geometry():
-    """Returns the flagship.Geometry of the package's run.
-
-    Raises:
-        UserError: this installation has no such run.
-    """
-    from seqface_jax.reconstruction import flagship
-
-    return flagship.read_geometry(flagship.geometry_path(checkpoints.pretrained()))
 
 
 def mean_face(geometry):
@@ -113,8 +99,6 @@ def faces_of(reconstructor, photos):
         list of ScoredFace, one after each photo that was used; and a list of dict, which photos
         were not, and why.
     """
-    from seqface_jax.photos import video
-
     state, faces, unused, errors_px = reconstructor.initial_state(), [], [], []
     with contextlib.closing(video.open_source(photos).frames) as frames:
         for frame in frames:
@@ -179,12 +163,6 @@ def _as_face(face, errors_px):
     deviation = 1 / face.confidence.astype(np.float64) - 1 if states else None
     error = float(np.sqrt(np.mean(np.square(errors_px)))) if errors_px else None
     return ScoredFace(face.vertices, face.triangles, deviation, error)
-
-
-def _name(workdir):
-    if workdir is None:
-        return 'packaged run'
-    return os.path.basename(os.path.normpath(workdir))
 
 
 def _means(rows, frames):

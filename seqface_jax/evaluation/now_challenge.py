@@ -2,8 +2,8 @@
 
 Two tables that must not be mixed. The challenge's own: each photo gives a face by itself. And one
 that the challenge does not have: 1, 2, 4, 8 photos of a person, drawn over all kinds of its photos,
-give one face. The protocol: evaluation/now_protocol.py. A photo that is not used counts with the
-mean face; how many there were stands in the table.
+give one face. The protocol: now_protocol.py. A photo that is not used counts with the mean face;
+how many there were stands in the table.
 """
 
 import functools
@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax import checkpoints, real_people
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import now_protocol, statistics, tables
+from seqface_jax.evaluation import now_protocol, real_people, statistics, tables
+from seqface_jax.photos import photo_file
 
 FRAMES = (1, 2, 4, 8)
 NAME = 'now'  # The files' name.
@@ -43,39 +43,36 @@ class NowScore(NamedTuple):
     distances_mm: np.ndarray
 
 
-def evaluate(workdirs, people, folder, *, frames=FRAMES, checkpoint='best_validation'):
+def evaluate(reconstructors, mean, landmarks, people, folder, *, frames=FRAMES):
     """Scores runs, and writes now.json and now.md.
 
     Args:
-        workdirs: list of runs of the flagship; None among them is the run of the package.
+        reconstructors: dict of a flagship's reconstructors by the run's name.
+        mean: real_people.ScoredFace before any photo.
+        landmarks: [68] vertices of `mean`, as of flagship.Geometry.
         people: list of functions without arguments, each of which returns a person as
             data_prep.now_files.NowPerson describes one; only one is in memory.
         folder: where to write; made if missing.
         frames: numbers of photos of a person that give one face.
-        checkpoint: one of checkpoints.WHICH.
 
     Returns:
         str, the tables as Markdown.
 
     Raises:
-        UserError: a run or a file cannot be read, or a run says no landmarks.
+        UserError: a file cannot be read, or a number of photos is not positive.
     """
-    from seqface_jax.reconstruct import Reconstructor
-
     frames = tuple(sorted(set(frames)))
     if not frames or frames[0] < 1:
         raise UserError('the numbers of photos must be at least 1')
-    runs = {_check(workdir): Reconstructor.restore(workdir, checkpoint) for workdir in workdirs}
-    packaged = real_people.packaged_geometry()
-    mean, single, several = real_people.mean_face(packaged), [], []
+    single, several = [], []
     for load in people:
         person = load()
         target = now_protocol.make_target(person.vertices, person.landmarks)
-        base = _distances(packaged.landmarks, target, mean)
+        base = _distances(landmarks, target, mean)
         unseen = functools.partial(NowScore, real_people.MEAN_FACE, person.name)
         single += [unseen(challenge, None, 0, base) for challenge, _ in person.photos]
         several.append(unseen(None, None, 0, base))
-        for name, reconstructor in runs.items():
+        for name, reconstructor in reconstructors.items():
             compare = functools.partial(_distances, reconstructor.geometry.landmarks, target)
             single += _single(name, reconstructor, person, compare, base)
             several += _several(name, reconstructor, person, compare, base, frames)
@@ -110,18 +107,6 @@ def markdown(results):
     return '\n'.join(lines) + '\n'
 
 
-def _check(workdir):
-    """Returns a run's name; UserError if it is not the flagship's, which alone says landmarks."""
-    if checkpoints.read_config(workdir or checkpoints.pretrained()).model.name != (
-        checkpoints.FLAGSHIP
-    ):
-        raise UserError(
-            f'{workdir} says no landmarks, from which the NoW challenge aligns: give the --workdir '
-            'of a run of the flagship, or score it with --real'
-        )
-    return 'packaged run' if workdir is None else os.path.basename(os.path.normpath(workdir))
-
-
 def _distances(landmarks, target, face):
     marks = landmarks[list(now_protocol.LANDMARKS)]
     return now_protocol.distances(face.vertices, face.triangles, face.vertices[marks], target)
@@ -147,8 +132,6 @@ def _several(name, reconstructor, person, compare, base, frames):
 
 def _faces(reconstructor, paths):
     """Returns the faces after each photo that was used, and their number."""
-    from seqface_jax.photos import photo_file
-
     state, faces = reconstructor.initial_state(), []
     for path in paths:
         state, face = reconstructor.update(state, photo_file.read(path))
