@@ -50,7 +50,7 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from seqface_jax import demo, demo_people
+    from seqface_jax import demo
     from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
@@ -64,7 +64,7 @@ def main(argv):
     if _PEOPLE.value is not None:
         if _VIEW.value or _STATE.value is not None:
             raise errors.UserError('--view and --state are of one person: leave --people out')
-        lines = demo_people.run(
+        lines = demo.run_people(
             _PEOPLE.value,
             _WORKDIR.value,
             _INPUT.value,

@@ -26,12 +26,12 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from benchmarks import race
-from seqface_jax import checkpoints, demo, errors, models
+from seqface_jax import checkpoints, errors, models
 from seqface_jax.commands import compilation_cache
 from seqface_jax.geometry import map_grid
 from seqface_jax.photos import video
 from seqface_jax.reconstruct import Reconstructor
-from seqface_jax.reconstruction import demo_record
+from seqface_jax.reconstruction import demo_record, person_stream
 from tests.helpers.small_raw_tree import draw_face
 
 MAX_GROWTH = 0.01
@@ -99,7 +99,8 @@ def measure(reconstructor, num_frames, shown, record=None):
         state, face = reconstructor.update(state, photo, observation)
         updated = time.perf_counter()
         if record is not None:
-            record.add(demo.Moment(video.Frame(str(number), photo), observation, state, face))
+            frame = video.Frame(str(number), photo)
+            record.add(person_stream.Moment(frame, observation, state, face))
         moments = begin, found, updated, time.perf_counter()
         if number >= 0:
             milliseconds[:, number] = 1e3 * np.diff(moments)

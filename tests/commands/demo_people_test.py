@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import demo_people
+from seqface_jax import demo
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
 from tests.helpers import small_run
@@ -66,7 +66,7 @@ def _rows(path):
 
 def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
     output = tmp_path / 'out'
-    lines = demo_people.run('folders', None, str(people), str(output), texture=False)
+    lines = demo.run_people('folders', None, str(people), str(output), texture=False)
     rows = {row['person']: row for row in _rows(output / 'people.csv')}
     assert {name: row['result'] for name, row in rows.items()} == {
         '<boris>': 'used',
@@ -90,26 +90,26 @@ def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
 
 
 def test_the_progress_is_over_all_frames_of_all_people(people, tmp_path, capsys):
-    demo_people.run('folders', None, str(people), str(tmp_path / 'out'), texture=False)
+    demo.run_people('folders', None, str(people), str(tmp_path / 'out'), texture=False)
     assert '7/7' in capsys.readouterr().err  # Two, one and one photos and three frames.
 
 
 def test_an_output_among_the_people_is_no_person(people):
     for _ in range(2):
-        demo_people.run('folders', None, str(people), str(people / 'out'), texture=False)
+        demo.run_people('folders', None, str(people), str(people / 'out'), texture=False)
     assert 'out' not in [row['person'] for row in _rows(people / 'out' / 'people.csv')]
 
 
 def test_folders_without_a_person_are_told_in_a_sentence(tmp_path):
     (tmp_path / 'a').mkdir()
     with pytest.raises(UserError, match='no folder with photos or a video.*one for each person'):
-        demo_people.run('folders', None, str(tmp_path), str(tmp_path / 'out'))
+        demo.run_people('folders', None, str(tmp_path), str(tmp_path / 'out'))
     (tmp_path / 'b.txt').write_text('')
     with pytest.raises(UserError, match='is no folder: --people=folders takes'):
-        demo_people.run('folders', None, str(tmp_path / 'b.txt'), str(tmp_path / 'out'))
+        demo.run_people('folders', None, str(tmp_path / 'b.txt'), str(tmp_path / 'out'))
     _write(tmp_path / 'a' / '1.png', np.full((200, 160, 3), 90, np.uint8))
     with pytest.raises(UserError, match='no face of anybody.*a: no face in any'):
-        demo_people.run('folders', None, str(tmp_path), str(tmp_path / 'out'))
+        demo.run_people('folders', None, str(tmp_path), str(tmp_path / 'out'))
     assert _rows(tmp_path / 'out' / 'people.csv')[0]['result'] == 'skipped'
 
 
@@ -118,7 +118,7 @@ def test_everybody_on_a_video_gets_a_folder_and_each_face_a_row(tmp_path):
     alone = np.concatenate([_face(), np.full_like(_face(), 128)], 1)
     _film(tmp_path / 'film.avi', [both, both, alone])
     output = tmp_path / 'out'
-    demo_people.run('all', None, str(tmp_path / 'film.avi'), str(output), texture=False)
+    demo.run_people('all', None, str(tmp_path / 'film.avi'), str(output), texture=False)
     assert [row['frames_used'] for row in _rows(output / 'people.csv')] == ['3', '2']
     faces = _rows(output / 'people_frames.csv')
     assert [(row['frame'], row['person'], row['result']) for row in faces] == [
@@ -133,7 +133,7 @@ def test_everybody_on_a_video_gets_a_folder_and_each_face_a_row(tmp_path):
 def test_nobody_on_any_photo_is_told_in_a_sentence(tmp_path):
     _write(tmp_path / 'photos' / '1.png', np.full((200, 160, 3), 90, np.uint8))
     with pytest.raises(UserError, match='no face in any of the 1 frames of .* can be used'):
-        demo_people.run('all', None, str(tmp_path / 'photos'), str(tmp_path / 'out'))
+        demo.run_people('all', None, str(tmp_path / 'photos'), str(tmp_path / 'out'))
 
 
 def test_the_command_refuses_what_is_of_one_person(tmp_path):

@@ -17,7 +17,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.geometry import alignment
 from seqface_jax.photos import pose_fitting, video
 from seqface_jax.reconstruct import Face, Reconstructor
-from seqface_jax.reconstruction import contact_sheet, demo_record
+from seqface_jax.reconstruction import contact_sheet, demo_record, person_stream
 from tests.helpers import small_run
 from tests.helpers.small_raw_tree import draw_face
 
@@ -210,7 +210,7 @@ def test_the_page_shows_the_face_and_stays_until_ctrl_c(restored, film, tmp_path
 def test_what_is_kept_for_the_picture_does_not_grow(tmp_path, reconstructor):
     frame = video.Frame('0', _draw())
     state = reconstructor.initial_state()
-    moment = next(demo.stream(reconstructor, [frame], state))
+    moment = next(person_stream.stream(reconstructor, [frame], state))
     with demo_record.Record(str(tmp_path)) as record:
         for _ in range(200):
             record.add(moment)
@@ -221,7 +221,7 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
     tmp_path, reconstructor, monkeypatch
 ):
     frame = video.Frame('0', _draw())
-    moment = next(demo.stream(reconstructor, [frame], reconstructor.initial_state()))
+    moment = next(person_stream.stream(reconstructor, [frame], reconstructor.initial_state()))
     monkeypatch.setattr(demo_record, 'jitter', lambda faces: [0.0])
     painted = []
     painter = type('Painter', (), {'add': lambda self, *photo: painted.append(1)})
@@ -378,7 +378,7 @@ def test_the_place_of_a_face_on_one_photo_says_nothing_of_the_next(
 def test_boxes_of_a_shrunk_frame_are_told_in_pixels_of_the_file(reconstructor, tmp_path):
     frames = [video.Frame('0', _draw()), video.Frame('1', _draw(), scale=0.5)]
     with demo_record.Record(str(tmp_path)) as record:
-        for moment in demo.stream(
+        for moment in person_stream.stream(
             reconstructor, frames, reconstructor.initial_state(), ordered=False
         ):
             record.add(moment)

@@ -4,10 +4,9 @@ import types
 import numpy as np
 import pytest
 
-from seqface_jax import demo
 from seqface_jax.photos import video
 from seqface_jax.reconstruct import Face, Observation
-from seqface_jax.reconstruction import demo_record
+from seqface_jax.reconstruction import demo_record, person_stream
 from tests.helpers import small_fit
 
 _NAMES = ('jawOpen', 'eyeBlinkLeft')
@@ -20,7 +19,7 @@ def _moment(name, fit, scale=1.0):
     found = types.SimpleNamespace(box=np.array([10.0, 20.0, 30.0, 60.0]), found_by='a face')
     observation = Observation(found, np.zeros((8, 8, 3), np.uint8), 0.5, None)
     frame = video.Frame(name, small_fit.photo(), scale=scale)
-    return demo.Moment(frame, observation, None, face)
+    return person_stream.Moment(frame, observation, None, face)
 
 
 def _rows(output):

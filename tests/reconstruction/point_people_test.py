@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax import demo_people, samples
+from seqface_jax import demo, samples
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import point_people
@@ -118,7 +118,7 @@ def test_everybody_on_photos_gets_a_page_and_each_face_a_row(
     cv2.imwrite(str(folder / '1.png'), photo[..., ::-1])
     cv2.imwrite(str(folder / '2.png'), people[1][1][..., ::-1])
     output = tmp_path / 'out'
-    demo_people.run('all', None, str(folder), str(output), texture=False)
+    demo.run_people('all', None, str(folder), str(output), texture=False)
     rows = (output / 'people_frames.csv').read_text().splitlines()
     assert len(rows) == 1 + 3  # Two faces on the first photo, one on the second.
     page = (output / 'index.html').read_text()

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from seqface_jax import checkpoints, demo, reconstruct
 from seqface_jax.errors import UserError, check_choice
 from seqface_jax.photos import file_kinds, own_files, video
-from seqface_jax.reconstruction import people_page
+from seqface_jax.reconstruction import people_page, person_stream
 from seqface_jax.reconstruction.people_page import PersonRow
+from seqface_jax.reconstruction.photo_observation import Observation, Rejection
 
 WAYS = ('folders', 'all')  # Values of --people.
 SIGHTINGS = 'people_frames.csv'  # Each face of each frame, of 'all'.
@@ -28,7 +28,7 @@ class _Job(NamedTuple):
     count: int | None
 
 
-def run(way, workdir, source, output, checkpoint='best_validation', **options):
+def run(way, restore, source, output, options):
     """Reconstructs several people, each into a folder of its own below `output`.
 
     Writes people.csv, a row for each person, and index.html, a page that links theirs.
@@ -36,8 +36,10 @@ def run(way, workdir, source, output, checkpoint='best_validation', **options):
     Args:
         way: 'folders', each folder in `source` is a person; or 'all', everybody on the photos or
             the video `source` is told apart by shape, looks and, in a video, place.
-        workdir, source, output, checkpoint: as of demo.run.
-        options: of demo.DemoOptions.
+        restore: function without arguments that returns the run's Reconstructor, compiled.
+        source: as of video.open_source.
+        output: folder, made if missing.
+        options: person_stream.DemoOptions.
 
     Returns:
         list of str, what was done.
@@ -46,11 +48,9 @@ def run(way, workdir, source, output, checkpoint='best_validation', **options):
         UserError: no such run or source, or no face of anybody.
     """
     check_choice(way, WAYS, 'way of --people')
-    check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
-    options = demo.DemoOptions(**options)
     make = _folders if way == 'folders' else _everybody
-    with demo.stop_on_interrupt() as stop:
-        rows, lines = make(workdir, source, output, checkpoint, options, stop)
+    with person_stream.stop_on_interrupt() as stop:
+        rows, lines = make(restore, source, output, options, stop)
     lines += people_page.write(output, f'{len(rows)} people of {source}', rows)
     if not any(row.face is not None for row in rows):
         reasons = '; '.join(f'{row.name}: {row.detail}' for row in rows[:3])
@@ -97,10 +97,10 @@ def _only_video(folder):
     return videos[0] if len(videos) == 1 and not has_photo else None
 
 
-def _folders(workdir, source, output, checkpoint, options, stop):
+def _folders(restore, source, output, options, stop):
     """Returns a PersonRow for each folder, and what to tell."""
     found = jobs(source, output)
-    reconstructor = demo.restored(workdir, checkpoint)
+    reconstructor = restore()
     counts = [min(options.max_frames or job.count, job.count) for job in found if job.count]
     rows, lines = [], []
     with tqdm.tqdm(total=sum(counts), unit='frame') as bar:
@@ -122,9 +122,9 @@ def _folder(reconstructor, job, output, options, stop, bar):
         opened = video.open_source(job.path)
         with contextlib.closing(opened.frames):
             folder = os.path.join(output, job.name)
-            person = demo.PersonOutput(reconstructor, folder, opened, options)
+            person = person_stream.PersonOutput(reconstructor, folder, opened, options)
             state = reconstructor.initial_state()
-            demo.one_person(
+            person_stream.one_person(
                 reconstructor, person, opened, state, job.path, options.max_frames, stop, bar
             )
     except UserError as error:
@@ -135,11 +135,11 @@ def _folder(reconstructor, job, output, options, stop, bar):
     return people_page.row_of(row, person.record)
 
 
-def _everybody(workdir, source, output, checkpoint, options, stop):
+def _everybody(restore, source, output, options, stop):
     """Returns a PersonRow for everybody on the frames of one source, and what to tell."""
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), contextlib.ExitStack() as stack:
-        reconstructor = demo.restored(workdir, checkpoint)
+        reconstructor = restore()
         try:
             os.makedirs(output, exist_ok=True)
         except OSError as error:
@@ -148,7 +148,8 @@ def _everybody(workdir, source, output, checkpoint, options, stop):
             ) from error
         gathered = _Gathered(reconstructor, output, opened, options, stack)
         group, count = reconstructor.initial_people(), 0
-        with tqdm.tqdm(total=demo.num_frames(opened, options.max_frames), unit='frame') as bar:
+        total = person_stream.num_frames(opened, options.max_frames)
+        with tqdm.tqdm(total=total, unit='frame') as bar:
             for frame in opened.frames:
                 observations, faces = {}, {}
                 if frame.photo is not None:
@@ -185,13 +186,13 @@ class _Gathered:
     """The outputs of everybody, opened when they first appear, and the table of all faces.
 
     Attributes:
-        people: dict of demo.PersonOutput by number.
+        people: dict of person_stream.PersonOutput by number.
         num_unsure: faces so far that may be of two people.
     """
 
     def __init__(self, reconstructor, output, opened, options, stack):
         self.people, self.num_unsure = {}, 0
-        self._open = lambda name: demo.PersonOutput(
+        self._open = lambda name: person_stream.PersonOutput(
             reconstructor, os.path.join(output, name), opened, options
         )
         self._stack, self._is_video = stack, opened.kind != 'photos'
@@ -215,14 +216,14 @@ class _Gathered:
             if observation is None and frame.photo is not None:
                 if not self._is_video:
                     continue  # A photo of others says nothing of this person.
-                observation = reconstruct.Observation(None, None, 0.0, reconstruct.Rejection.ABSENT)
-            moment = demo.Moment(frame, observation, group.states[person], faces.get(person))
-            output.add(moment)
+                observation = Observation(None, None, 0.0, Rejection.ABSENT)
+            state, face = group.states[person], faces.get(person)
+            output.add(person_stream.Moment(frame, observation, state, face))
 
     def _tell(self, frame, person, observation, is_used):
         if observation.detection is None:
             return  # Somebody who was on the frame before and is not on this one.
-        unsure = observation.rejection is reconstruct.Rejection.UNSURE
+        unsure = observation.rejection is Rejection.UNSURE
         self.num_unsure += unsure
         box = np.asarray(observation.detection.box) / frame.scale
         name = _NOBODY if person < 0 or unsure else name_of(person)
