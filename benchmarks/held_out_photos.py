@@ -134,7 +134,8 @@ def photos_of(folder):
 
 def made_up(face_dir, kinds_file, num_people, size):
     """Yields names and lists of pictures of made-up people, each in light of its own."""
-    from data_prep.hard_pictures import sample_people, workers
+    from data_prep.hard_pictures import workers
+    from data_prep.package_files import sample_people
 
     world = workers.load_world(face_dir, workers.KINDS, kinds_file)
     for kind in workers.KINDS:

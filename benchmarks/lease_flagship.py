@@ -121,10 +121,15 @@ def measure(work):
     rest = [path for path in known if path not in learnt]
     # The packaged geometry begins with the arrays of a shape space.
     space = os.path.join(checkpoints.PRETRAINED, 'geometry.npz')
-    calibrate = ['-m', 'data_prep.hard_pictures.calibrate', f'--workdir={run}', f'--space={space}']
+    calibrate = ['-m', 'data_prep.package_files.calibrate', f'--workdir={run}', f'--space={space}']
     for flag, paths in (('sequences', learnt), ('test', rest)):
         calibrate += [f'--{flag}={",".join(paths)}'] if paths else []
-    package = ['-m', 'seqface_jax.package_run', f'--workdir={run}', f'--output={work}/packaged']
+    package = [
+        '-m',
+        'data_prep.package_files.package_run',
+        f'--workdir={run}',
+        f'--output={work}/packaged',
+    ]
     for arguments in (calibrate, package):
         subprocess.run([sys.executable, *arguments], cwd=race.ROOT, check=True)
 

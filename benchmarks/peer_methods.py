@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import landmark_model, mediapipe_mesh
-from data_prep.hard_pictures import calibrate
+from data_prep.package_files import calibrate
 from seqface_jax.geometry import alignment, surface
 from seqface_jax.reconstruction import flagship
 
@@ -96,7 +96,7 @@ def learn(kinds, people, run):
 def _with_worth(peer, kinds, people, arrays):
     """Returns the Peer with the tempering that is best for the people it learns from.
 
-    As data_prep.hard_pictures.calibrate finds the flagship's: of those that are as good to a
+    As data_prep.package_files.calibrate finds the flagship's: of those that are as good to a
     hundredth of the mean face's error, the most careful one.
     """
     errors_by = {}

@@ -53,6 +53,6 @@ def get_config():
     weights.local_seen = 1.0  # After the correction.
     weights.face = 1.0  # Whether the crop shows a face.
 
-    # `data_prep.hard_pictures.calibrate` evaluates the flagship, with flags of its own.
+    # `data_prep.package_files.calibrate` evaluates the flagship, with flags of its own.
     config.eval = ml_collections.ConfigDict()
     return config

@@ -208,7 +208,7 @@ def load_recurrent(workdir, which):
         raise UserError(
             f'{workdir} is a run of the flagship, whose network finds points on photos and is no '
             'face by itself: measure it with run_eval.py --real=FOLDER or with `python -m '
-            'data_prep.hard_pictures.calibrate`, use it with run_demo.py, or give the --workdir of '
+            'data_prep.package_files.calibrate`, use it with run_demo.py, or give the --workdir of '
             'another system'
         )
     return load(workdir, which)

@@ -1,7 +1,7 @@
 """Head pose at a glance: two linear regressions from oriented gradients; no landmarks.
 
 The first looks at a square around what a detector took for a face, the second at the square that
-the first has put about the head. data_prep/head_pose/first_look.py learns them.
+the first has put about the head. data_prep/package_files/head_pose.py learns them.
 
 Camera: a pinhole without distortion. Its frame is the canonical frame's for a frontal face: +x to
 the right of the photo, +y up, +z from the face to the camera, which sits at the origin and looks

@@ -30,7 +30,7 @@ _ODDS = os.path.join(os.path.dirname(__file__), 'people_odds.npz')
 
 
 class Odds(NamedTuple):
-    """What data_prep/hard_pictures/people_odds.py measured on made-up people.
+    """What data_prep/package_files/people_odds.py measured on made-up people.
 
     Attributes:
         weights: [3] of likeness of looks (a correlation), distance of shapes and 1 in the log odds

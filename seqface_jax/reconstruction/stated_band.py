@@ -1,7 +1,7 @@
 """The band that the flagship states around a face, as people are told of it.
 
 Nine of ten coordinates of the true face shall lie in it, once it is laid over the answer rigidly:
-data_prep/hard_pictures/calibrate.py widens the stated deviations until they do on made-up people.
+data_prep/package_files/calibrate.py widens the stated deviations until they do on made-up people.
 Photos do not tell the size of a head, so the doubt of it is part of the band.
 """
 

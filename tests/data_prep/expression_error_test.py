@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import expression_error
+from data_prep.package_files import expression_error
 
 
 def _movement(seed=0, count=50):

@@ -1,15 +1,8 @@
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import (
-    camera,
-    damage,
-    looks,
-    painter,
-    people,
-    sample_people,
-    things,
-)
+from data_prep.hard_pictures import camera, damage, looks, painter, people, things
+from data_prep.package_files import sample_people
 
 _NAMES = ('eyeBlink_L', 'eyeBlink_R', 'eyeWide_L', 'eyeWide_R', 'jawOpen', 'cheekPuff_L',
           'cheekPuff_R', 'mouthClose', 'mouthSmile_L', 'mouthSmile_R', 'browDown_L',

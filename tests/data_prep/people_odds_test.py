@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import people_odds
+from data_prep.package_files import people_odds
 from seqface_jax.reconstruction import people_assignment
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from data_prep.head_pose import refinement
+from data_prep.package_files import pose_refinement
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.photos import pose_regression
 from tests.helpers.posed_photo import pose_at
@@ -37,7 +37,7 @@ def test_the_package_s_refinements_find_the_turn_of_a_face_better(turned):
 
 
 def test_a_person_s_photos_give_crops_and_what_to_say_of_them():
-    crops, answers = refinement.examples(0, 3, None)
+    crops, answers = pose_refinement.examples(0, 3, None)
     assert crops.shape[1:] == (64, 64, 3) and answers.shape == (len(crops), 6)
     assert len(crops) >= 4  # Two of each photo; the detector may miss one.
     assert np.abs(answers[:, 3:5]).max() < 0.1 and np.abs(answers[:, 1]).max() > 0.05
@@ -53,13 +53,13 @@ def test_a_mirrored_face_is_turned_the_other_way(turned):
         for image in (gray, gray[:, :, ::-1])
     )
     # As far as the regression, which was not told so, is right about both.
-    np.testing.assert_allclose(mirrored, found * refinement._MIRRORED, atol=0.35)
+    np.testing.assert_allclose(mirrored, found * pose_refinement._MIRRORED, atol=0.35)
     assert np.sign(answers[:8, 1]).tolist() == np.sign(found[:, 1]).tolist()
 
 
 def test_each_regression_learns_what_those_before_it_leave(turned):
     crops, answers = turned
-    arrays, lines = refinement.learn(crops, answers, np.arange(60) >= 50, 2)
+    arrays, lines = pose_refinement.learn(crops, answers, np.arange(60) >= 50, 2)
     assert arrays['weights'].shape == (2, 2048, 6) and arrays['bias'].shape == (2, 6)
     assert np.isfinite(arrays['weights']).all() and np.abs(arrays['weights'][1]).max() > 0
     yaw = [float(line.split(': ')[1].split(', ')[1]) for line in lines]

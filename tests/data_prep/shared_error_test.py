@@ -1,6 +1,6 @@
 import numpy as np
 
-from data_prep.hard_pictures import shared_error
+from data_prep.package_files import shared_error
 
 
 def test_gain_mean_and_covariance_are_found_again():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from seqface_jax import package_run
+from data_prep.package_files import package_run
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import flagship
 from seqface_jax.reconstruction.flagship import Eyes

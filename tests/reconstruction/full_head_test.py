@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from data_prep.hard_pictures import template_head
+from data_prep.package_files import template_head
 from seqface_jax import checkpoints
 from seqface_jax.reconstruction import flagship, full_head, rigged_glb
 from seqface_jax.reconstruction.face import Face

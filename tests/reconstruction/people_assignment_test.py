@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import mean_looks
+from data_prep.package_files import mean_looks
 from seqface_jax import checkpoints
 from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, people_assignment

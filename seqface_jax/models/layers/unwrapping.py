@@ -5,7 +5,7 @@ a network that sees faces like this needs fewer people to learn from. The pose i
 linear regression says (pose_regression.py), here on the device and for whole batches; frames are
 cut out by face_detection, so that a frame is the square that the second regression looks at. It is
 a few degrees off, which the unwrapped face shows: further regressions read it there (Xiong and De
-la Torre, 2013, the supervised descent method; data_prep/head_pose/refinement.py).
+la Torre, 2013, the supervised descent method; data_prep/package_files/pose_refinement.py).
 """
 
 import os

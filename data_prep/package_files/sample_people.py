@@ -1,6 +1,6 @@
 """Pictures of one made-up person of each kind, to try the demo on.
 
-python -m data_prep.hard_pictures.sample_people --face_dir=FaceXModel --people=kinds.npz
+python -m data_prep.package_files.sample_people --face_dir=FaceXModel --people=kinds.npz
     --out_dir=seqface_jax/samples
 
 Nobody has these faces: skin, hair and light are drawn, and each folder says so.
@@ -24,7 +24,7 @@ _SOURCES = {
     'embedded': 'a head that is code of seqface_jax (MIT licence)',
 }
 _NOTE = """This person does not exist. The pictures are no photographs: they were drawn by
-data_prep/hard_pictures/sample_people.py from {source}.
+data_prep/package_files/sample_people.py from {source}.
 """
 
 

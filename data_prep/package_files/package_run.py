@@ -1,6 +1,7 @@
 """Makes a small copy of a flagship's run, as it comes with the package.
 
-python -m seqface_jax.package_run --workdir=runs/correspondence --output=seqface_jax/pretrained
+python -m data_prep.package_files.package_run --workdir=runs/correspondence
+    --output=seqface_jax/pretrained
 
 Parameters are rounded to 11 binary digits, which halves what they take and moves the points by
 less than a hundredth of a pixel; config.json and geometry.npz are copied, CARD.md is left alone.

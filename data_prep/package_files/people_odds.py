@@ -1,6 +1,6 @@
 """Sets the log odds that two faces are of one person, for people_assignment.py.
 
-python -m data_prep.hard_pictures.people_odds --workdir=RUN --face_dir=FaceXModel --people=kinds.npz
+python -m data_prep.package_files.people_odds --workdir=RUN --face_dir=FaceXModel --people=kinds.npz
     --out=seqface_jax/reconstruction/people_odds.npz
 
 Made-up people are drawn as on photos of their own: skin and hair stay, light, pose and expression
@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from absl import app, flags
 
-from data_prep.hard_pictures import calibrate, camera, people, picture, workers
+from data_prep.hard_pictures import camera, people, picture, workers
+from data_prep.package_files import calibrate
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line
 from seqface_jax.reconstruction import flagship, people_assignment, point_people

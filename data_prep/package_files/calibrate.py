@@ -1,6 +1,6 @@
 """Measures the flagship's errors on made-up people that it did not learn from.
 
-python -m data_prep.hard_pictures.calibrate --workdir=runs/correspondence --space=shape_space.npz
+python -m data_prep.package_files.calibrate --workdir=runs/correspondence --space=shape_space.npz
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
 From people of some kinds it learns how much a picture's points are worth, whose errors go together,
@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from data_prep.hard_pictures import expression_error, shared_error
+from data_prep.package_files import expression_error, shared_error
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line, compilation_cache
 from seqface_jax.correspondence.turned_crops import Crop

@@ -1,6 +1,6 @@
 """The mean head behind the template's face, for seqface_jax/reconstruction/full_head.py.
 
-python -m data_prep.hard_pictures.template_head --face_dir=FaceXModel --people=kinds.npz
+python -m data_prep.package_files.template_head --face_dir=FaceXModel --people=kinds.npz
     --out=seqface_jax/reconstruction/full_head.npz
 
 How far a head is off that is guessed from its face is measured on made-up people of all kinds.

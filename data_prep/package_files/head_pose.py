@@ -1,6 +1,6 @@
 """What the package knows beforehand of heads in photos: how they look on average, how they turn.
 
-python -m data_prep.head_pose.first_look --people=240 --photos=6 --ict_dir=ICT-FaceKit/FaceXModel
+python -m data_prep.package_files.head_pose --people=240 --photos=6 --ict_dir=ICT-FaceKit/FaceXModel
 
 writes seqface_jax/photos/head_pose.npz, which the package carries: `looks` and `points`, the mean
 brightness and shape of synthetic people in the position map's grid, and two linear regressions from

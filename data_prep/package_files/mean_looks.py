@@ -1,6 +1,6 @@
 """What the colours of all faces share at the network's points, for people_assignment.py.
 
-python -m data_prep.hard_pictures.mean_looks --sequences=ict.npz,makehuman.npz,embedded.npz
+python -m data_prep.package_files.mean_looks --sequences=ict.npz,makehuman.npz,embedded.npz
     --geometry=seqface_jax/pretrained/geometry.npz --out=seqface_jax/reconstruction/mean_looks.npz
 
 The mean over made-up people's pictures of what sequences.py wrote, where each point is known to be.

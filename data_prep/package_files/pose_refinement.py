@@ -1,6 +1,6 @@
 """What the package knows beforehand of how an unwrapped face looks whose pose is a little off.
 
-python -m data_prep.head_pose.refinement --ict_dir=ICT-FaceKit/FaceXModel
+python -m data_prep.package_files.pose_refinement --ict_dir=ICT-FaceKit/FaceXModel
 
 writes seqface_jax/models/layers/pose_refinement.npz: linear regressions, one after the other, from
 the oriented gradients of the mean face unwrapped at a pose to what that pose lacks
@@ -21,7 +21,7 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from data_prep.head_pose import first_look
+from data_prep.package_files import head_pose
 from data_prep.work.worker_pool import Workers
 from seqface_jax import errors
 from seqface_jax.commands import command_line
@@ -33,7 +33,7 @@ _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved a
 _LOST = 0.1  # Share of a crop's side: a crop that lies so far off shows something else.
 _RIDGE = 0.01  # Ridge as a share of the mean variance of a feature.
 _BATCH = 256
-_open_kinds = functools.cache(first_look.open_kinds)  # Once a process.
+_open_kinds = functools.cache(head_pose.open_kinds)  # Once a process.
 # A mirrored face nods as it did, turns and tilts the other way and stands on the other side.
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 
@@ -41,15 +41,15 @@ _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 def examples(number, count, ict_dir):
     """Returns crops [n, 64, 64, 3] uint8 of a person and what to say of them, [n, 6]."""
     cv2.setNumThreads(1)  # There is one process per core.
-    person, rng = first_look.draw_person(_FIRST + number, _open_kinds(ict_dir))
+    person, rng = head_pose.draw_person(_FIRST + number, _open_kinds(ict_dir))
     detector = face_detection.FaceDetector()
     pictures, answers = [], []
-    for photo, truth in first_look.photos(person, count, rng):
+    for photo, truth in head_pose.photos(person, count, rng):
         found = detector.find(photo)
         if found is None:
             continue
         square = crops.crop_box(found.box)
-        for box in (square, first_look.moved(square, _SHIFT_MM, _SCALE, rng).round()):
+        for box in (square, head_pose.moved(square, _SHIFT_MM, _SCALE, rng).round()):
             answer = pose_regression.answer_of(truth, np.float64(box))
             if np.abs(answer[3:5]).max() < _LOST:
                 pictures.append(crops.cut_out(photo, box, pose_regression.CROP_PX))
@@ -87,7 +87,7 @@ def learn(crops, answers, is_left_out, count):
         features = _in_batches(look, gray, found)
         own = features[learnt_from]
         penalty = _RIDGE * len(own) * own.var(axis=0).mean()
-        fitted = first_look.ridge(own, (answers - found)[learnt_from], penalty)
+        fitted = head_pose.ridge(own, (answers - found)[learnt_from], penalty)
         weights.append(fitted[0].astype(np.float16))  # Enough, and half the size.
         biases.append(fitted[1].astype(np.float32))
         found = found + features @ weights[-1].astype(np.float32) + biases[-1]

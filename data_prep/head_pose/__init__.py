@@ -1,1 +1,0 @@
-"""Learns the regressions of head pose that the package carries."""
