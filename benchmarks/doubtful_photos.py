@@ -19,7 +19,7 @@ from scipy import stats
 
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line, compilation_cache
-from seqface_jax.correspondence.turned_crops import Crop
+from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, point_reconstructor
 
 _WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence.sighting import Sighting
-from seqface_jax.correspondence.turned_crops import Crop
+from seqface_jax.photos.turned_crops import Crop
+from seqface_jax.reconstruction.sighting import Sighting
 
 NEIGHBOURS = 8  # Template points that a landmark may be a mixture of.
 NUM_COMMON = 16  # Layouts of error that the landmarks of a picture share.

@@ -9,9 +9,9 @@ import numpy as np
 
 from seqface_jax import files
 from seqface_jax.correspondence.frame_damage import damage
-from seqface_jax.correspondence.turned_crops import Crop, recentred
 from seqface_jax.models.correspondence_memory import look_with_features
 from seqface_jax.models.correspondence_network import Correspondence
+from seqface_jax.photos.turned_crops import Crop, recentred
 
 NUM_FRAMES = 7  # A sequence's; the shards hold so many pictures of each person.
 # Deviations of a crop from that about the true face: shift and log of the size (shares of the

@@ -20,9 +20,9 @@ from absl import app, flags
 from data_prep.package_files import expression_error, shared_error
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line, compilation_cache
-from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.geometric_filter import belief
 from seqface_jax.geometry import alignment
+from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import flagship
 
 _COUNTS = (1, 2, 4, 8, 16)

@@ -1,1 +1,1 @@
-"""Training of the correspondence network on hard pictures, and its use on photos."""
+"""Training of the correspondence network on hard pictures."""

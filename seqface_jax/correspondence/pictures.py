@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence import turned_crops
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import principal
+from seqface_jax.photos import turned_crops
 
 # The window that is cut out, in shares of the stored picture's side, and its turn and shift: that
 # of a first look, which does not know where the face is ...

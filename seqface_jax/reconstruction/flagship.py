@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence.sighting import FaceFinder
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
 from seqface_jax.reconstruction import eye_turns
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
+from seqface_jax.reconstruction.sighting import FaceFinder
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
 SIZE_DEVIATION = 0.04  # Relative standard deviation of the size of faces; photos do not tell it.

@@ -81,7 +81,7 @@ def looks_of(photo, sighting, points):
 
     Args:
         photo: [H, W, 3] uint8 RGB.
-        sighting: correspondence.sighting.Sighting on it.
+        sighting: sighting.Sighting on it.
         points: [P, 3] mm, where the points are on the mean face.
     """
     crop = sighting.crop.cut(photo, _CUT_PX)

@@ -7,11 +7,10 @@ import jax
 import numpy as np
 
 from seqface_jax import checkpoints
-from seqface_jax.correspondence.sighting import MIN_CONFIDENCE, Sighting
-from seqface_jax.correspondence.turned_crops import Crop
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
+from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import (
     flagship,
     full_head,
@@ -29,6 +28,7 @@ from seqface_jax.reconstruction.photo_observation import (
     State,
     check_photo,
 )
+from seqface_jax.reconstruction.sighting import MIN_CONFIDENCE, Sighting
 from seqface_jax.reconstruction.template_painter import TemplatePainter
 
 # A fit whose points are off by more than this share of the face's width is of something else.

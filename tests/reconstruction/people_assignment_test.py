@@ -3,7 +3,7 @@ import pytest
 
 from data_prep.package_files import mean_looks
 from seqface_jax import checkpoints
-from seqface_jax.correspondence.turned_crops import Crop
+from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import flagship, people_assignment
 from seqface_jax.reconstruction.people_assignment import Looks
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from seqface_jax.correspondence import turned_crops
-from seqface_jax.correspondence.turned_crops import Crop
+from seqface_jax.photos import turned_crops
+from seqface_jax.photos.turned_crops import Crop
 
 
 def test_a_place_goes_to_the_photo_and_back():

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence.turned_crops import Crop, recentred
 from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.photos import cascades
+from seqface_jax.photos.turned_crops import Crop, recentred
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,

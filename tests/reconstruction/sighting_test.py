@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from seqface_jax import checkpoints, models
-from seqface_jax.correspondence import sighting
-from seqface_jax.correspondence.turned_crops import Crop
+from seqface_jax.photos.turned_crops import Crop
+from seqface_jax.reconstruction import sighting
 from tests.helpers import small_pictures
 
 
