@@ -59,7 +59,7 @@ def main(argv):
     options = evaluate.EvaluationOptions(
         frames=_numbers(_FRAMES.value),
         splits=_SPLITS.value,
-        checkpoints=_checkpoints(_CHECKPOINTS.value),
+        checkpoints=_CHECKPOINTS.value,
         max_subjects=_SUBJECTS.value,
         data_dir=_DATA_DIR.value,
         data_name=_DATA_NAME.value,
@@ -75,15 +75,15 @@ def main(argv):
 
 def _score_on_scans():
     """Scores runs on scans of real people, through what a user's photos go through."""
-    from seqface_jax import checkpoints, evaluate
+    from seqface_jax import evaluate
     from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
     workdirs = _WORKDIR.value or [None]
-    folder = evaluate.output_folder(workdirs[0] or checkpoints.pretrained(), _OUTPUT.value)
+    folder = evaluate.output_folder(workdirs[0], _OUTPUT.value)
     options = {name: value for name, value in [('frames', _numbers(_FRAMES.value))] if value}
     if _CHECKPOINTS.value:
-        (options['checkpoint'],) = _checkpoints(_CHECKPOINTS.value[:1])
+        options['checkpoint'] = _CHECKPOINTS.value[0]
     for given, score in ((_REAL.value, _score_on_people), (_NOW.value, _score_on_now)):
         if given:
             sys.stdout.write(score(given, workdirs, folder, options))
@@ -115,17 +115,6 @@ def _numbers(values):
         return tuple(int(value) for value in values)
     except ValueError as error:
         raise errors.UserError(f'--frames takes whole numbers, such as 1,2,4: {error}') from error
-
-
-def _checkpoints(values):
-    from seqface_jax import checkpoints
-
-    for value in values or ():
-        if value not in checkpoints.WHICH:
-            raise errors.UserError(
-                f"there is no checkpoint '{value}': choose of {checkpoints.WHICH}"
-            )
-    return values
 
 
 if __name__ == '__main__':

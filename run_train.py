@@ -43,24 +43,16 @@ def main(argv):
     import cv2
 
     from seqface_jax import train
-    from seqface_jax.training import cpu_devices, distributed
 
     cv2.setNumThreads(1)  # The readers of records are threads already.
 
     path = flags.FLAGS['config'].config_filename.partition(':')[0]
     name = os.path.splitext(os.path.basename(path))[0]
     workdir = _WORKDIR.value or os.path.join('runs', name)
-    if _CONFIG.value.model.name == 'correspondence':
-        from seqface_jax.correspondence import network_training
-
-        network_training.train(_CONFIG.value, workdir)
-        return
-    if _COORDINATOR.value is None:
-        cpu_devices.set_up(_CONFIG.value)
-    with distributed.job(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value):
-        progress = train.train_and_evaluate(_CONFIG.value, workdir)
-        if distributed.is_first():
-            sys.stdout.write(f'{workdir}: {progress.sentence()}\n')
+    job = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    sentence = train.train(_CONFIG.value, workdir, *job)
+    if sentence is not None:
+        sys.stdout.write(f'{workdir}: {sentence}\n')
 
 
 if __name__ == '__main__':

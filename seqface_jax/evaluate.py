@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from seqface_jax import checkpoints
-from seqface_jax.errors import UserError
+from seqface_jax.errors import UserError, check_choice
 from seqface_jax.evaluation import (
     comparisons,
     now_challenge,
@@ -62,6 +62,8 @@ def evaluate(workdirs, options=None):
     from seqface_jax.evaluation import figures
 
     options = options or EvaluationOptions()
+    for name in options.checkpoints or ():
+        check_choice(name, checkpoints.WHICH, 'checkpoint')
     folder = output_folder(workdirs[0], options.output)
     _make(folder)
     loaded = runs.load(workdirs, options)
@@ -137,12 +139,13 @@ def output_folder(workdir, output=None):
     """Returns the folder of an evaluation.
 
     Args:
-        workdir: of the first run.
+        workdir: of the first run; None: that of the package.
         output: folder that a person has named; None: eval/ of the run, or of a folder in runs/
             where the run is not theirs: that of the package, or one that cannot be written to.
     """
     if output:
         return output
+    workdir = workdir or checkpoints.pretrained()
     name = os.path.basename(os.path.realpath(workdir))
     is_packaged = os.path.realpath(workdir) == os.path.realpath(checkpoints.PRETRAINED)
     if is_packaged or (os.path.isdir(workdir) and not os.access(workdir, os.W_OK)):
@@ -154,6 +157,7 @@ def _restore(workdirs, checkpoint):
     """Returns a dict of Reconstructors by the names of their runs."""
     from seqface_jax.reconstruct import Reconstructor
 
+    check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
     return {
         'packaged run' if workdir is None else os.path.basename(os.path.normpath(workdir)): (
             Reconstructor.restore(workdir, checkpoint)

@@ -10,9 +10,9 @@ import sys
 
 import jax
 
-from seqface_jax import models
+from seqface_jax import checkpoints, models
 from seqface_jax.data import input_pipeline
-from seqface_jax.training import distributed, objective, optimizers, steps, sums
+from seqface_jax.training import cpu_devices, distributed, objective, optimizers, steps, sums
 from seqface_jax.training.devices import AXIS, Devices
 from seqface_jax.training.progress_bar import progress_bar
 from seqface_jax.training.run_folder import RunFolder
@@ -24,6 +24,32 @@ from seqface_jax.training.validation import calibrate, mean_losses
 def is_due(count, every):
     """Whether something done `every` so many times is due at `count`; 0 turns it off."""
     return every > 0 and count % every == 0
+
+
+def train(config, workdir, coordinator=None, num_processes=None, process_id=None):
+    """Trains the network of a config: the flagship's on pictures, any other on records.
+
+    Args:
+        config, workdir: as of `train_and_evaluate`, or of network_training.train.
+        coordinator, num_processes, process_id: as of distributed.job; the flagship is trained by
+            one process.
+
+    Returns:
+        str, how far it came; None where another process, or the training itself, says it.
+
+    Raises:
+        UserError: as of `train_and_evaluate`, of network_training.train and of distributed.job.
+    """
+    if config.model.name == checkpoints.FLAGSHIP:
+        from seqface_jax.correspondence import network_training
+
+        network_training.train(config, workdir)
+        return None
+    if coordinator is None:
+        cpu_devices.set_up(config)
+    with distributed.job(coordinator, num_processes, process_id):
+        progress = train_and_evaluate(config, workdir)
+        return progress.sentence() if distributed.is_first() else None
 
 
 def train_and_evaluate(config, workdir):
