@@ -75,6 +75,7 @@ def main(argv):
 
 def _score_on_scans():
     """Scores runs on scans of real people, through what a user's photos go through."""
+    extras.require('train')
     from seqface_jax import evaluate
     from seqface_jax.commands import compilation_cache
 

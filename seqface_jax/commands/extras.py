@@ -21,7 +21,7 @@ class Extra(NamedTuple):
 EXTRAS = {
     'train': Extra(
         'training and evaluating',
-        ('optax', 'tensorflow_datasets', 'array_record', 'grain', 'tensorboardX'),
+        ('optax', 'tensorflow_datasets', 'array_record', 'grain', 'tensorboardX', 'igl'),
     ),
     'data': Extra('preparing raw scans', ('open3d', 'tensorflow_datasets', 'array_record')),
     'keras': Extra('importing a thesis checkpoint', ('h5py',)),

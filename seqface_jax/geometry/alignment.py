@@ -9,7 +9,6 @@ _SURFACE_ITERATIONS = 40
 _SURFACE_KEEP = 0.8  # Share of the matches that count: hair or a missing cheek must not pull.
 _SURFACE_TOLERANCE_MM = 1e-4  # Change of the kept matches' mean distance that ends the search.
 _SURFACE_SAMPLES = 1500  # Points that vote; the transform has six numbers.
-_SURFACE_FAR_MM = 5.0  # Beyond it a match may be a triangle off: trimming drops most of these.
 _LOST = 1.5  # Times the mean distance of all points at the start, plus 1 mm.
 _MIN_MATCHES = 12
 _SIMILARITY_ITERATIONS = 100
@@ -174,7 +173,7 @@ def align_to_surface(points, surface):
     transform, previous_mm, start_mm = RigidTransform.identity(), np.inf, None
     for _ in range(_SURFACE_ITERATIONS):
         moved = transform.apply(points)
-        hit = surface.closest(moved, far_mm=_SURFACE_FAR_MM)
+        hit = surface.closest(moved)
         start_mm = hit.distance.mean() if start_mm is None else start_mm
         if hit.distance.mean() > _LOST * start_mm + 1:
             return RigidTransform.identity()

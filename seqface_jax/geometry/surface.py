@@ -9,10 +9,6 @@ from seqface_jax.geometry import map_grid, vectors
 
 _MASK_SHARE = 0.25  # A map pixel is face if this share of the training scans has it.
 _LONG_EDGE = 6.0  # An unordered point's triangle edges end at this multiple of the median edge.
-FAR_MM = 10.0  # Distances beyond it need no exact closest point.
-_MAX_CANDIDATES = 512  # Parts of triangles tried per point; more lie near in a tangle only.
-_CHUNK = 2_000_000  # Query-triangle pairs looked at together.
-_MAX_SAMPLES_PER_TRIANGLE = 4  # On average; bounds the memory of the search tree.
 
 
 class Hits(NamedTuple):
@@ -121,12 +117,7 @@ def vertex_normals(vertices, triangles, *, smoothing=0):
 
 
 class Surface:
-    """A triangle mesh that answers `closest`.
-
-    Each triangle is represented by the middles of its parts: long ones are halved until a ball of
-    about the usual radius covers each part. A tree over these middles proposes triangles in order
-    of distance; a query is done when the next middle is farther than the best distance found plus
-    the largest ball, because no triangle beyond that can be nearer. Degenerate triangles are fine.
+    """A triangle mesh that answers `closest`, exactly; degenerate triangles are fine.
 
     Attributes:
         vertices: [V, 3] float64 mm.
@@ -135,75 +126,30 @@ class Surface:
     """
 
     def __init__(self, vertices, triangles):
-        self.vertices = np.asarray(vertices, np.float64)
+        import igl  # Comes with the extra `train`: whoever asks for no closest points needs none.
+
+        self.vertices = np.ascontiguousarray(vertices, np.float64)
         self.triangles = np.asarray(triangles)
         if len(self.triangles) == 0:
             raise ValueError('a surface needs at least one triangle')
         if not np.isfinite(self.vertices[self.triangles]).all():
             raise ValueError('a surface needs finite vertices')
-        corners = self.vertices[self.triangles]
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        self.normals = vectors.unit(normals)
-        # Flat components: gathers of [N] scalars are much faster than of [N, 3, 3] blocks.
-        self._corners = corners
+        self._corners = self.vertices[self.triangles]
+        a, b, c = np.moveaxis(self._corners, 1, 0)
+        self.normals = vectors.unit(np.cross(b - a, c - a))
         self._border_edges, self._border_vertices = _borders(self.triangles, len(self.vertices))
-        middles, self._owner, self._radius = _cover(corners)
-        self._tree = spatial.cKDTree(middles)
+        self._faces = np.ascontiguousarray(self.triangles, np.int64)
+        self._tree = igl.AABB()
+        self._tree.init(self.vertices, self._faces)
 
-    def closest(self, points, *, far_mm=FAR_MM):
-        """Finds the closest surface point of each of points [N, 3].
-
-        Exact for points nearer than `far_mm`; beyond it (from the middle of a round surface all
-        of it is equally near), and in a tangle where hundreds of triangles lie about as near, the
-        answer is a surface point at most a triangle's radius too far.
-
-        Returns:
-            Hits.
-        """
-        points = np.asarray(points, np.float64)
-        squared = np.full(len(points), np.inf)
-        triangle = np.zeros(len(points), np.int64)
-        pending, first, last = np.arange(len(points)), 0, 8
-        while len(pending):
-            last = min(last, self._tree.n)
-            rows = max(1, _CHUNK // last)
-            undone = [
-                self._refine(points, pending[start : start + rows], first, last, squared, triangle)
-                for start in range(0, len(pending), rows)
-            ]
-            pending = np.concatenate(undone)
-            pending = pending[squared[pending] < far_mm**2]
-            if last >= min(self._tree.n, _MAX_CANDIDATES):
-                break
-            first, last = last, 4 * last
+    def closest(self, points):
+        """Returns the Hits of points [N, 3]: the closest surface point of each."""
+        points = np.ascontiguousarray(points, np.float64)
+        _, triangle, _ = self._tree.squared_distance(self.vertices, self._faces, points)
         weights = _barycentric(points, self._corners[triangle])
         point = (weights[:, :, None] * self._corners[triangle]).sum(1)
         distance = np.linalg.norm(points - point, axis=1)
         return Hits(point, distance, triangle, self._on_border(triangle, weights))
-
-    def _refine(self, points, rows, first, last, squared, triangle):
-        """Tries the middles ranked first..last for points[rows]; returns the rows not yet sure."""
-        distance, index = self._tree.query(points[rows], k=np.arange(1, last + 1))
-        # A middle lies on the surface, so its distance bounds the answer from above.
-        bound = np.minimum(np.sqrt(squared[rows]), distance[:, 0]) + 1e-9
-        hopeful = distance[:, first:] - self._radius[index[:, first:]] <= bound[:, None]
-        row, column = np.nonzero(hopeful)
-        candidate = self._owner[index[row, first + column]]
-        query = points[rows[row]]
-        corners = self._corners[candidate]
-        nearest = (_barycentric(query, corners)[:, :, None] * corners).sum(1)
-        found = ((query - nearest) ** 2).sum(1)
-        if len(row):
-            starts = np.flatnonzero(np.r_[True, row[1:] != row[:-1]])
-            best = np.minimum.reduceat(found, starts)
-            # The first candidate of each row that reaches the row's best distance.
-            reached = np.flatnonzero(found == np.repeat(best, np.diff(np.r_[starts, len(row)])))
-            reached_row, where = np.unique(row[reached], return_index=True)
-            better = best < squared[rows[reached_row]]
-            squared[rows[reached_row[better]]] = best[better]
-            triangle[rows[reached_row[better]]] = candidate[reached[where[better]]]
-        sure = distance[:, -1] - self._radius.max() >= np.sqrt(squared[rows]) - 1e-9
-        return rows[~sure]
 
     def _on_border(self, triangle, weights):
         outside = weights < 1e-9  # [N, 3]: the edge opposite to this corner holds the point.
@@ -228,36 +174,6 @@ def _borders(triangles, num_vertices):
     vertices[start[border]] = True
     vertices[end[border]] = True
     return border, vertices
-
-
-def _cover(corners):
-    """Covers triangles [F, 3, 3] by balls: middles [M, 3], owners [M], radii [M]."""
-    owner = np.arange(len(corners))
-    limit = max(1.2 * np.median(_ball(corners)[1]), 1e-9)
-    budget = _MAX_SAMPLES_PER_TRIANGLE * len(corners) + 1000
-    while True:
-        middle, radius = _ball(corners)
-        large = radius > limit
-        if not large.any() or len(corners) + large.sum() > budget:
-            return middle, owner, radius
-        halves = _halve(corners[large])
-        corners = np.concatenate([corners[~large], halves])
-        owner = np.concatenate([owner[~large], np.repeat(owner[large], 2)])
-
-
-def _ball(corners):
-    middle = corners.mean(1)
-    return middle, np.linalg.norm(corners - middle[:, None], axis=-1).max(1)
-
-
-def _halve(corners):
-    """Cuts triangles [F, 3, 3] at the middle of their longest edge; returns [2 F, 3, 3]."""
-    length = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=-1)
-    order = (length.argmax(1)[:, None] + np.arange(3)) % 3  # The longest edge comes first.
-    a, b, c = np.moveaxis(np.take_along_axis(corners, order[:, :, None], axis=1), 1, 0)
-    middle = (a + b) / 2
-    halves = [np.stack([a, middle, c], axis=1), np.stack([middle, b, c], axis=1)]
-    return np.stack(halves, axis=1).reshape(-1, 3, 3)
 
 
 def _barycentric(points, corners):
