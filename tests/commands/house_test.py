@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ('seqface_jax', 'data_prep', 'configs')
@@ -29,6 +30,20 @@ def _imported(tree):
             for alias in node.names:
                 name = f'{node.module}.{alias.name}'
                 yield name if name in _sources() else node.module
+
+
+def _is_there(name):
+    """Returns whether a dotted name is a module, or what a module or its folder holds."""
+    while name.count('.'):
+        if name in _sources():
+            return True
+        name, _, last = name.rpartition('.')
+        if name in _sources():
+            nodes = [x for top in _sources()[name].body for x in ast.walk(top)]
+            defined = {x.name for x in nodes if isinstance(x, ast.FunctionDef | ast.ClassDef)}
+            defined |= {x.id for x in nodes if isinstance(x, ast.Name)}
+            return last in defined or (ROOT / name.replace('.', '/') / last).exists()
+    return True
 
 
 def test_one_module_alone_touches_orbax():
@@ -62,3 +77,17 @@ def test_commands_write_to_the_streams_and_nothing_prints():
         and node.func.id in ('print', 'exit', 'quit')
     ]
     assert not printing
+
+
+def test_every_module_that_a_text_names_is_there():
+    texts = [ROOT / 'README.md', *ROOT.glob('run_*.py')]
+    for folder in (*PACKAGES, 'benchmarks', 'docs'):
+        texts += [*(ROOT / folder).rglob('*.py'), *(ROOT / folder).rglob('*.md')]
+    absent = []
+    for path in texts:
+        text = path.read_text()
+        names = re.findall(r'(?<![\w./])(?:seqface_jax|data_prep)(?:\.\w+)+', text)
+        paths = re.findall(r'(?<![\w.])(?:seqface_jax|data_prep)/[a-z_/]+\.\w+', text)
+        absent += [f'{path}: {name}' for name in names if not _is_there(name)]
+        absent += [f'{path}: {name}' for name in paths if not (ROOT / name).exists()]
+    assert not absent
