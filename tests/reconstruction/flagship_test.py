@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from skimage import data
 
 from data_prep.package_files import package_run
+from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import flagship
 from seqface_jax.reconstruction.flagship import Eyes
@@ -40,3 +42,21 @@ def test_rounding_keeps_eleven_binary_digits_and_other_types():
     assert (kept.view(np.uint32) & 0x1FFF == 0).all()
     assert package_run.rounded(np.arange(3)).tolist() == [0, 1, 2]
     assert np.isfinite(package_run.rounded(np.float32([3.4e38]))).all()
+
+
+def test_a_stream_of_another_geometry_fits_by_it_and_leaves_the_first_as_it_was():
+    _, model, variables = checkpoints.load(checkpoints.PRETRAINED, 'best_validation')
+    geometry = flagship.read_geometry(flagship.geometry_path(checkpoints.PRETRAINED))
+    stream = flagship.Stream(model, variables, geometry)
+    photo = data.astronaut()
+    (sighting, *_) = stream.finder.find(photo)
+    first, _ = stream.fit(photo, sighting)
+    doubtful = geometry._replace(
+        settings=geometry.settings.replace(tempering=geometry.settings.tempering / 10)
+    )
+    other = stream.with_geometry(doubtful)
+    less, _ = other.fit(photo, sighting)
+    assert np.trace(less.information) < 0.5 * np.trace(first.information)
+    assert other.finder is stream.finder
+    again, _ = stream.fit(photo, sighting)
+    np.testing.assert_array_equal(again.information, first.information)
