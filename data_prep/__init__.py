@@ -1,1 +1,1 @@
-"""Raw scans and photos to TFDS records."""
+"""Raw scans and photos to TFDS records; made-up raw trees; people with scans to score on."""
