@@ -140,7 +140,7 @@ def _defaults(model_name):
 
     It is read by its path: where a person works there may be another package `configs`.
     """
-    name = 'correspondence.py' if model_name == FLAGSHIP else 'default.py'
+    name = 'cpu.py' if model_name == FLAGSHIP else 'default.py'
     return runpy.run_path(os.path.join(_CONFIGS, name))['get_config']()
 
 
