@@ -120,6 +120,13 @@ def read_config(workdir):
     return _complete_fusion(config)
 
 
+def record_options(data_dir, data_name):
+    """Returns a `data` section for records of that name, for a run that learned from none."""
+    data = _defaults(None).data
+    data.update(dir=data_dir, name=data_name)
+    return data
+
+
 def _with_changed_fields(content):
     """Returns the content of a config.json with _CHANGED_FIELDS said as this program does."""
     for place, translate in _CHANGED_FIELDS.items():
