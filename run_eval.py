@@ -13,7 +13,12 @@ from absl import app, flags, logging
 from seqface_jax import errors
 from seqface_jax.commands import command_line, extras
 
-_WORKDIR = flags.DEFINE_list('workdir', None, 'Runs to evaluate, on the same records.')
+_WORKDIR = flags.DEFINE_list(
+    'workdir',
+    None,
+    'Runs to evaluate, on the same records. A run of the flagship learned from none: name some by '
+    "--data_dir and --data_name or in the run's config.eval, or put a run of another system first.",
+)
 _OUTPUT = flags.DEFINE_string(
     'output',
     None,

@@ -3,8 +3,8 @@
 python run_train.py --config=configs/quickstart.py [--workdir=runs/quickstart]
     [--config.train.num_epochs=20]
 
-The options of a config, each with a comment, are in configs/default.py;
---config.SECTION.FIELD=VALUE sets one.
+The options of a config, each with a comment, are in configs/default.py, those of the flagship in
+configs/cpu.py; --config.SECTION.FIELD=VALUE sets one.
 
 On several machines, the same command on each, the workdir on the first one:
 

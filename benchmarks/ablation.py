@@ -1,7 +1,7 @@
 """Trains variants of the networks on the same records: what each part is worth.
 
 python -m benchmarks.ablation --data_dir=DATA [--data_name=bu4dfe] [--out_dir=runs/ablation]
-    --family=flagship: parts and recipe of configs/cpu.py, one changed at a time
+    --family=flagship: parts and recipe of configs/fusion_cpu.py, one changed at a time
     --family=memory: the thesis's network with ordered targets: where its ConvLSTMs are, how many,
         how its decoder enlarges
     --scale=tiny: seconds a variant, to see that all of it runs
@@ -22,8 +22,8 @@ from absl import app, flags, logging
 from seqface_jax import errors
 
 _GRADIENTS = {'kind': 'unwrapped_gradients', 'features': 8, 'stride': 8, 'refinements': 3}
-_FLAGSHIP = {  # What differs from configs/cpu.py.
-    'cpu.py': {},
+_FLAGSHIP = {  # What differs from configs/fusion_cpu.py.
+    'fusion_cpu.py': {},
     'gradients of the frame only': {
         'model.encoder': {'kind': 'oriented_gradients', 'features': 8, 'stride': 8},
         'model.pose_products': False,
@@ -116,9 +116,9 @@ def variant_config(family, name, scale='small'):
         name: a key of FAMILIES[family].
         scale: a name in SCALES.
     """
-    from configs import bu4dfe_thesis, cpu
+    from configs import bu4dfe_thesis, fusion_cpu
 
-    config = cpu.get_config()
+    config = fusion_cpu.get_config()
     changes = {}
     if family == 'memory':
         config.model = bu4dfe_thesis.get_config().model
@@ -243,9 +243,11 @@ def define_flags():
     flags.DEFINE_enum('family', 'flagship', list(FAMILIES), 'Whose variants.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
     flags.DEFINE_integer(
-        'epochs', None, 'Epochs of every variant, its decay in proportion; else as in cpu.py.'
+        'epochs',
+        None,
+        'Epochs of every variant, its decay in proportion; else as in fusion_cpu.py.',
     )
-    flags.DEFINE_integer('image_size', None, 'Pixels of the frames; else as in cpu.py.')
+    flags.DEFINE_integer('image_size', None, 'Pixels of the frames; else as in fusion_cpu.py.')
     flags.DEFINE_float('minutes', None, 'Training of a variant ends with the epoch that passes it.')
     flags.DEFINE_list('variants', None, 'Only these; all if left out.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')

@@ -34,10 +34,10 @@ _LAYOUT_SIZE = 0.02  # Size of the made-up layouts, crop sides.
 
 
 def make_config(batch_size, **model):
-    """Returns configs/correspondence.py with a batch size and other fields of the model."""
-    from configs import correspondence
+    """Returns configs/cpu.py with a batch size and other fields of the model."""
+    from configs import cpu
 
-    config = correspondence.get_config()
+    config = cpu.get_config()
     config.data.batch_size = batch_size
     config.model.update(model)
     return config
@@ -294,7 +294,7 @@ def check_installation(contestants):
 
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
-    flags.DEFINE_integer('batch_size', 32, 'Crops in a step; 32 in configs/correspondence.py.')
+    flags.DEFINE_integer('batch_size', 32, 'Crops in a step; 32 in configs/cpu.py.')
     flags.DEFINE_integer('repetitions', 7, 'Turns.')
     flags.DEFINE_list('contestants', list(DEFAULT_CONTESTANTS), f'Of {CONTESTANTS}.')
     flags.DEFINE_string('output', None, 'JSON file for the numbers; none if left out.')

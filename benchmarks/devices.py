@@ -1,7 +1,7 @@
 """A training step of a config on 1, 2, 4 devices: time, operations, share of the matmul rate.
 
-python -m benchmarks.devices --config=configs/bu4dfe.py                     # forced CPU devices
-JAX_PLATFORMS=cuda python -m benchmarks.devices --config=configs/bu4dfe.py --counts=1,2,4
+python -m benchmarks.devices --config=configs/fusion.py                     # forced CPU devices
+JAX_PLATFORMS=cuda python -m benchmarks.devices --config=configs/fusion.py --counts=1,2,4
 
 Each count is a process of its own, all asked in turn. Forced CPU devices share the cores, so that
 their efficiency says what splitting costs, not what more machines bring. Random frames and
@@ -137,7 +137,7 @@ def measure(arguments, counts, repetitions):
 
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
-    config_flags.DEFINE_config_file('config', 'configs/bu4dfe.py', 'Whose training step.')
+    config_flags.DEFINE_config_file('config', 'configs/fusion.py', 'Whose training step.')
     flags.DEFINE_list('counts', ['1', '2', '4'], 'Numbers of devices.')
     flags.DEFINE_integer('repetitions', 5, 'Turns.')
     flags.DEFINE_bool('worker', False, 'Internal: be one contestant.')

@@ -1,7 +1,7 @@
 """The input pipeline: start-up, decoding, shuffling, augmentation, and how long a step waits.
 
 python -m benchmarks.input --config=configs/quickstart.py --config.data.dir=DATA
-JAX_PLATFORMS=cuda python -m benchmarks.input --config=configs/bu4dfe.py --config.data.dir=DATA
+JAX_PLATFORMS=cuda python -m benchmarks.input --config=configs/fusion.py --config.data.dir=DATA
 
 Frames are decoded with the cache off, by one thread: frames a second and core. The plan of an
 epoch is timed at the size of BU-4DFE (101 people of 600 frames), with the share of neighbours in

@@ -185,11 +185,11 @@ def main(arguments):
     if part == 'draw':
         draw(rest[0], rest[1], float(rest[2]))
     elif part == 'train':
-        from configs import correspondence
+        from configs import cpu
         from seqface_jax.commands import compilation_cache
 
         compilation_cache.turn_on()  # The trial compiles for all of them.
-        config = correspondence.get_config()
+        config = cpu.get_config()
         config.data.dir = os.path.join(rest[0], 'pictures')
         train(config, os.path.join(rest[0], 'flagship'), float(rest[1]))
     elif part == 'measure':

@@ -27,7 +27,7 @@ IMPORTS = {
 }
 STREAM = """
 import time
-from seqface_jax.training import compilation_cache
+from seqface_jax.commands import compilation_cache
 from seqface_jax.reconstruct import Reconstructor
 compilation_cache.turn_on()
 reconstructor = Reconstructor.restore(WORKDIR)

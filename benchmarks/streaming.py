@@ -1,9 +1,9 @@
 """Streams frames through a Reconstructor; reports memory growth and latency, early and late.
 
 python -m benchmarks.streaming --num_frames=10000                              # CPU, packaged run
-python -m benchmarks.streaming --config=configs/bu4dfe.py --num_frames=10000   # 256 pixels
+python -m benchmarks.streaming --config=configs/fusion.py --num_frames=10000   # 256 pixels
 python -m benchmarks.streaming --record --photos=FOLDER                        # with colours
-JAX_PLATFORMS=cuda python -m benchmarks.streaming --config=configs/bu4dfe.py   # the same on a GPU
+JAX_PLATFORMS=cuda python -m benchmarks.streaming --config=configs/fusion.py   # the same on a GPU
 
 `--config` streams through the untrained network of a config: time and memory do not depend on the
 weights. `--record` also does what run_demo.py does with each frame: the head's pose, the face's

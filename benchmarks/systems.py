@@ -21,7 +21,7 @@ from seqface_jax import errors
 SCALES = ('tiny', 'small', 'short', 'full')
 # By name of the row: the config, and what differs from it at every scale.
 SYSTEMS = {
-    'flagship': ('bu4dfe', {}),
+    'fusion': ('fusion', {}),
     'bu4dfe_thesis': ('bu4dfe_thesis', {}),
     'prnet': ('prnet', {}),
     'front_side': ('front_side', {}),
@@ -60,9 +60,9 @@ _R2N2 = _GENTLE | {
     'optimizer.learning_rate': 1e-3,
     'train.num_epochs': 10,
 }
-_SMALL_CONFIGS = {'flagship': 'quickstart'}
+_SMALL_CONFIGS = {'fusion': 'quickstart'}
 _SMALL = {
-    'flagship': {'train.num_epochs': 10},
+    'fusion': {'train.num_epochs': 10},
     'bu4dfe_thesis': {'data.image_size': 64, 'train.num_epochs': 2},
     'prnet': _IMAGE | {'model.features': 6, 'train.num_epochs': 20},
     'front_side': _IMAGE | _PAIR,
@@ -80,7 +80,7 @@ _SHORT_RECIPE = _GENTLE | {
     'train.early_stop_epochs': 0,
 }
 _SHORT = {
-    'flagship': {'train.early_stop_epochs': 0},
+    'fusion': {'train.early_stop_epochs': 0},
     'bu4dfe_thesis': {'train.early_stop_epochs': 0},
     'prnet': _SHORT_RECIPE,
     'front_side': _SHORT_RECIPE,

@@ -1,14 +1,14 @@
-"""The flagship made small: minutes on two CPU cores, on the embedded synthetic faces.
+"""The former flagship made small: minutes on two CPU cores, on the embedded synthetic faces.
 
-`./setup.sh quickstart` makes the data, trains this and prints its table.
+`./setup.sh train` makes the data, trains this and prints its table.
 """
 
-from configs import bu4dfe
+from configs import fusion
 
 
 def get_config():
-    """Returns the flagship's options at 128 pixels, for about a hundred people."""
-    config = bu4dfe.get_config()
+    """Returns the options of fusion.py at 128 pixels, for about a hundred people."""
+    config = fusion.get_config()
 
     config.data.dir = 'data/quickstart'
     config.data.image_size = 128

@@ -1,4 +1,4 @@
-"""The flagship at its smallest: seconds on a CPU, for the tests. Its faces are of no use."""
+"""The former flagship at its smallest: seconds on a CPU, for the tests. Its faces are of no use."""
 
 from configs import quickstart
 

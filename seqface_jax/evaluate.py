@@ -66,7 +66,7 @@ def evaluate(workdirs, options=None):
         check_choice(name, checkpoints.WHICH, 'checkpoint')
     folder = output_folder(workdirs[0], options.output)
     _make(folder)
-    loaded = runs.load(workdirs, options)
+    loaded = runs.load(workdirs, options, _flagship_step)
     plan = _plan(next(iter(loaded.values())), options)
     scored, per_subject, shown = [], [], []
     for split in plan.splits:
@@ -80,7 +80,7 @@ def evaluate(workdirs, options=None):
         [own.row for own in scored],
         comparisons.over_frames(scored, seed=plan.seed),
         comparisons.between(scored, seed=plan.seed),
-        comparisons.seen_and_unseen(scored, seed=plan.seed),
+        comparisons.seen_and_unseen(_trained_here(scored, loaded), seed=plan.seed),
     )
     ced = tables.ced_rows(scored)
     tables.write(folder, found, per_subject, ced)
@@ -173,6 +173,22 @@ def _packaged_geometry():
     return flagship.read_geometry(flagship.geometry_path(checkpoints.pretrained()))
 
 
+def _flagship_step(workdir, checkpoint, says_frames):
+    """Returns the step of a run of the flagship; see map_answers.make_step."""
+    from seqface_jax.reconstruction import flagship, map_answers
+    from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
+
+    lens_of = flagship.crop_lens  # What lies around the face was cut off.
+    reconstructor = PointReconstructor.restore(workdir, checkpoint, lens_of=lens_of)
+    return map_answers.make_step(reconstructor, says_frames=says_frames)
+
+
+def _trained_here(scored, loaded):
+    """Returns rows.Scored but those of runs that have seen nobody of these records."""
+    strangers = {run.name for run in loaded.values() if run.foreign}
+    return [own for own in scored if own.row['model'] not in strangers]
+
+
 def _make(folder):
     try:
         os.makedirs(folder, exist_ok=True)
@@ -224,6 +240,8 @@ def _protocol(plan, workdirs, loaded):
         "where they have none, of the first run's own",
         'selection': 'rows on test are marked if the run chose its checkpoint, or was trained, on '
         'subjects of test',
+        'flagship': 'a run of the flagship is shown each frame as the middle of a photo, of the '
+        'size of the records, and finds the face itself; its mesh is cast to the position map',
         'crop': '95 mm around the nose tip of the scan',
         'alignment': 'rigid, no scale; the scan crop onto the predicted surface by trimmed '
         'point-to-plane ICP, started from the canonical frame, the same for every row',

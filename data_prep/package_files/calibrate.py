@@ -1,6 +1,6 @@
 """Measures the flagship's errors on made-up people that it did not learn from.
 
-python -m data_prep.package_files.calibrate --workdir=runs/correspondence --space=shape_space.npz
+python -m data_prep.package_files.calibrate --workdir=runs/cpu --space=shape_space.npz
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
 From people of some kinds it learns how much a picture's points are worth, whose errors go together,

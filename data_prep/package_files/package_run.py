@@ -1,6 +1,6 @@
 """Makes a small copy of a flagship's run, as it comes with the package.
 
-python -m data_prep.package_files.package_run --workdir=runs/correspondence
+python -m data_prep.package_files.package_run --workdir=runs/cpu
     --output=seqface_jax/pretrained
 
 Parameters are rounded to 11 binary digits, which halves what they take and moves the points by

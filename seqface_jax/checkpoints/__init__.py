@@ -23,6 +23,7 @@ from seqface_jax.checkpoints import backend, checksums
 from seqface_jax.checkpoints.config_file import FLAGSHIP as FLAGSHIP
 from seqface_jax.checkpoints.config_file import differing_fields as differing_fields
 from seqface_jax.checkpoints.config_file import read_config as read_config
+from seqface_jax.checkpoints.config_file import record_options as record_options
 from seqface_jax.checkpoints.config_file import write_config as write_config
 from seqface_jax.errors import UserError
 
@@ -207,9 +208,8 @@ def load_recurrent(workdir, which):
     if read_config(workdir).model.name == FLAGSHIP:
         raise UserError(
             f'{workdir} is a run of the flagship, whose network finds points on photos and is no '
-            'face by itself: measure it with run_eval.py --real=FOLDER or with `python -m '
-            'data_prep.package_files.calibrate`, use it with run_demo.py, or give the --workdir of '
-            'another system'
+            'face by itself: measure it with run_eval.py, use it with run_demo.py, or give the '
+            '--workdir of another system'
         )
     return load(workdir, which)
 

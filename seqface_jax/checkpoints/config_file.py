@@ -120,6 +120,13 @@ def read_config(workdir):
     return _complete_fusion(config)
 
 
+def record_options(data_dir, data_name):
+    """Returns a `data` section for records of that name, for a run that learned from none."""
+    data = _defaults(None).data
+    data.update(dir=data_dir, name=data_name)
+    return data
+
+
 def _with_changed_fields(content):
     """Returns the content of a config.json with _CHANGED_FIELDS said as this program does."""
     for place, translate in _CHANGED_FIELDS.items():
@@ -140,7 +147,7 @@ def _defaults(model_name):
 
     It is read by its path: where a person works there may be another package `configs`.
     """
-    name = 'correspondence.py' if model_name == FLAGSHIP else 'default.py'
+    name = 'cpu.py' if model_name == FLAGSHIP else 'default.py'
     return runpy.run_path(os.path.join(_CONFIGS, name))['get_config']()
 
 

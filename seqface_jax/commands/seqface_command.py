@@ -1,7 +1,7 @@
 """The command `seqface`: one name for the project's entry scripts.
 
 seqface demo --input=PHOTOS --output=OUT    a face from photos, a video or a camera
-seqface train --config=configs/cpu.py       trains a network on records
+seqface train --config=configs/cpu.py       trains a network on pictures or records
 seqface eval --workdir=RUN                  evaluates a run
 seqface prep DATASET ...                    raw data to records; writes made-up people
 seqface doctor                              says what works on this machine

@@ -134,7 +134,7 @@ def train(config, workdir, stop_after=None):
     """Trains until config.train.num_steps; goes on where it stopped.
 
     Args:
-        config: as of configs/correspondence.py.
+        config: as of configs/cpu.py.
         workdir: of the run.
         stop_after: a step after which to stop before the end, or None.
 

@@ -198,6 +198,16 @@ METRICS = (
         optional=True,
     ),
     Metric(
+        'unused_frames',
+        title='frames not used',
+        digits='.3f',
+        sentence='share of the frames shown in which a run that finds the face itself found none '
+        'that it could use: such a frame changes nothing, and before the first other one the '
+        'answer is the mean face of the run; null for networks that take every frame as it is',
+        function=lambda case: None if case.answer.unused is None else float(case.answer.unused),
+        optional=True,
+    ),
+    Metric(
         'order_spread',
         title='order spread',
         digits='.3f',

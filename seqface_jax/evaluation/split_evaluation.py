@@ -93,10 +93,9 @@ class SplitEvaluation:
         self._counts = _limit(plan.frames, first)
         self.subjects = scoring.load_subjects(first, self._draw)
         self._shown, self._timelines = {}, []
-        # The frames' own faces matter where a run says what they are.
-        maps = any(run.config.model.get('expression_size', 0) for run in runs.values())
-        maps_of = [split for split in self._splits.values() if maps and split.has_frame_maps]
-        self._maps_of = next(iter(maps_of), None)
+        # The frames' own faces matter where a run says what they are; runs.load has asked for them.
+        maps_of = (split for split in self._splits.values() if split.has_frame_maps)
+        self._maps_of = next(maps_of, None)
 
     def run(self):
         """Returns the split's list of rows.Scored; mean_face comes first."""
@@ -158,7 +157,7 @@ class SplitEvaluation:
     def _predict(self, run, checkpoint, step, variables, frames):
         selection = run.selection(checkpoint, self._name, self.subjects.ids)
         condition = streaming.Condition(run.name, checkpoint, self._name, None, selection)
-        reads = models.reads(run.config.model)
+        reads = run.reads
         counts = streaming.usable_counts(self._counts, models.MAX_FRAMES[reads])
         main = checkpoint == run.main_checkpoint
         spread_at, spread = None, None
@@ -289,7 +288,7 @@ class SplitEvaluation:
 
     def _drawn_for(self, run, split):
         """Returns the frames to show a run, one array per subject."""
-        reads = models.reads(run.config.model)
+        reads = run.reads
         if reads not in _CHOSEN_VIEWS:
             return self.subjects.drawn
         data, drawn = run.config.data, []

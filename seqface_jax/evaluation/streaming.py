@@ -30,6 +30,8 @@ class Answer(NamedTuple):
         voxels: models.Voxels of one subject, or None where the model gives none.
         frame_map: [S, S, 3] mm, the face with the expression of the last frame, pixel by pixel
             beside position_map, or None where the model gives none.
+        unused: share of the frames in which no face was found that could be used, or None where
+            the model takes every frame for one of a face.
     """
 
     vertices: np.ndarray
@@ -38,6 +40,7 @@ class Answer(NamedTuple):
     log_variance: np.ndarray | None = None
     voxels: Any = None
     frame_map: np.ndarray | None = None
+    unused: float | None = None
 
 
 class Condition(NamedTuple):
@@ -115,6 +118,7 @@ def to_answer(prediction, *, ordered, mask):
         prediction.log_variance,
         prediction.voxels,
         prediction.frame_map,
+        prediction.unused,
     )
 
 

@@ -86,8 +86,9 @@ def fragments(screen, depth, triangles, size):
     extent = high - low + 1
     found = []
     small = extent.max(1) <= _LARGE_PX
-    for dy in range(_LARGE_PX):
-        for dx in range(_LARGE_PX):
+    widest, highest = extent[small].max(0, initial=0)
+    for dy in range(highest):
+        for dx in range(widest):
             chosen = np.flatnonzero(small & (extent[:, 0] > dx) & (extent[:, 1] > dy))
             if len(chosen):
                 found.append(_inside(corners, chosen, low[chosen] + [dx, dy]))

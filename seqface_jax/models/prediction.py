@@ -32,6 +32,8 @@ class Prediction(NamedTuple):
             models/rotate_render.py.
         frame_map: [B, T, S, S, 3] mm, the face with the expression of each frame, pixel by pixel
             beside position_map, which is neutral.
+        unused: [B, T] share of the frames so far in which no face was found that could be used;
+            of what is shown photos and finds the face itself.
     """
 
     position_map: Any
@@ -40,3 +42,4 @@ class Prediction(NamedTuple):
     voxels: Any = None
     views: Any = None
     frame_map: Any = None
+    unused: Any = None

@@ -77,16 +77,28 @@ class PointReconstructor:
 
     face_mask = None
 
-    def __init__(self, config, model, variables, geometry, *, min_sharpness=MIN_SHARPNESS):
-        """Takes what `checkpoints.load` returns, and the run's flagship.Geometry."""
+    def __init__(
+        self,
+        config,
+        model,
+        variables,
+        geometry,
+        *,
+        min_sharpness=MIN_SHARPNESS,
+        lens_of=flagship.usual_lens,
+    ):
+        """Takes what `checkpoints.load` returns, and the run's flagship.Geometry.
+
+        `lens_of` is usual_lens for whole photos or crop_lens for squares cut out around a face.
+        """
         self.config, self.geometry = config, geometry
         self._variables = variables
-        self._stream = flagship.Stream(model, variables, geometry)
+        self._stream = flagship.Stream(model, variables, geometry, lens_of)
         self._min_sharpness = min_sharpness
         self._is_compiled = False
 
     @classmethod
-    def restore(cls, workdir, which, *, min_sharpness=MIN_SHARPNESS):
+    def restore(cls, workdir, which, *, min_sharpness=MIN_SHARPNESS, lens_of=flagship.usual_lens):
         """Reads a run's checkpoint, its config and its geometry.npz.
 
         Raises:
@@ -94,7 +106,7 @@ class PointReconstructor:
         """
         loaded = checkpoints.load(workdir, which)
         geometry = flagship.read_geometry(flagship.geometry_path(workdir))
-        return cls(*loaded, geometry, min_sharpness=min_sharpness)
+        return cls(*loaded, geometry, min_sharpness=min_sharpness, lens_of=lens_of)
 
     def initial_state(self):
         """Returns the State before the first photo."""
@@ -240,6 +252,10 @@ class PointReconstructor:
         _, fit, sighting = observation.outcome
         outcome = self._outcome(group.states[person].network, fit, sighting)
         return observation._replace(outcome=outcome)
+
+    def mean_face(self):
+        """Returns the Face before the first photo: the likeliest of all people."""
+        return self._face(self._stream.initial_state())
 
     def face(self, state):
         """Returns the Face that a state stands for, without a further photo.

@@ -32,7 +32,7 @@ def test_variants_of_the_memory_answer_with_maps_of_one_size(name):
 
 
 def test_a_shorter_training_decays_the_faster():
-    config = ablation.variant_config('flagship', 'cpu.py')
+    config = ablation.variant_config('flagship', 'fusion_cpu.py')
     every, epochs = config.optimizer.decay_every_epochs, config.train.num_epochs
     ablation.shorten(config, epochs // 2)
     assert config.train.num_epochs == epochs // 2

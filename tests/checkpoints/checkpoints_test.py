@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.torture import flip
-from configs import correspondence
+from configs import cpu
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from tests.helpers import toy_model
@@ -189,7 +189,7 @@ def test_the_loss_of_an_older_program_is_said_in_weights(workdir, config, older,
 
 
 def test_an_older_run_of_the_flagship_is_completed_with_its_own_options_and_goes_on(tmp_path):
-    config = correspondence.get_config()
+    config = cpu.get_config()
     content = json.loads(config.to_json())
     del content['train']['loss_weights']
     content['data']['normalization'] = 'unit'
@@ -199,6 +199,7 @@ def test_an_older_run_of_the_flagship_is_completed_with_its_own_options_and_goes
     completed = checkpoints.read_config(str(tmp_path))
     assert completed.train.loss_weights.distance == 0.05
     assert completed.data == config.data
+    assert completed.eval.num_frames == (1, 2) and completed.eval.data_name == ''
     checkpoints.write_config(str(tmp_path), config)
 
 

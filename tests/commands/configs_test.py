@@ -18,8 +18,8 @@ NAMES = sorted(
     os.path.splitext(os.path.basename(path))[0] for path in glob.glob(f'{ROOT}/configs/*.py')
 )
 NAMES.remove('default')
-# The correspondence network learns from pictures, not records: options of its own.
-RECORD_NAMES = [name for name in NAMES if name != 'correspondence']
+FLAGSHIPS = ['bu4dfe', 'cpu']  # They learn from pictures, not records: options of their own.
+RECORD_NAMES = [name for name in NAMES if name not in FLAGSHIPS]
 
 
 def get_config(name):
@@ -74,6 +74,13 @@ def test_a_config_builds_an_optimiser(name):
 @pytest.mark.parametrize('name', RECORD_NAMES)
 def test_a_config_adds_no_option_that_the_default_lacks(name):
     assert field_names(get_config(name)) == field_names(default.get_config())
+
+
+def test_the_flagships_are_one_network_with_the_options_of_every_evaluation():
+    large, small = map(get_config, FLAGSHIPS)
+    assert large.model == small.model and large.model.name == checkpoints.FLAGSHIP
+    assert field_names(large) == field_names(small)
+    assert set(default.get_config().eval) < set(small.eval)
 
 
 @pytest.mark.parametrize('name', NAMES)

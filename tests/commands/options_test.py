@@ -1,15 +1,16 @@
-"""Every option of default.py and correspondence.py is read by some part of the package."""
+"""Every option of default.py and cpu.py is read by some part of the package."""
 
 import jax
 import pytest
 
-from configs import correspondence, default
+from configs import cpu, default
 from seqface_jax import checkpoints, evaluate, train
 from seqface_jax.correspondence import network_training
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.evaluation import split_evaluation
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 from seqface_jax.training import cpu_devices
-from tests.helpers import config_reads, small_pictures, toy_model
+from tests.helpers import config_reads, grey_faces, small_pictures, toy_model
 
 
 class _EnoughSeen(Exception):
@@ -51,14 +52,22 @@ def test_every_option_is_read(config, tmp_path, monkeypatch):
     assert set(config_reads.leaves(default.get_config())) - found == set()
 
 
-def test_every_option_of_the_flagship_is_read(tmp_path, monkeypatch):
+def test_every_option_of_the_flagship_is_read(tiny_records, tmp_path, monkeypatch):
     small_pictures.write(tmp_path)
     config = small_pictures.config(tmp_path)
     config.train.num_steps = 4
+    config.eval.update(data_dir=str(tiny_records), data_name='tiny')
     found = config_reads.record(config, monkeypatch.setattr)
     network_training.train(config, str(tmp_path / 'run'), stop_after=1)
     checkpoints.load(str(tmp_path / 'run'), 'latest')
-    left = set(config_reads.leaves(correspondence.get_config())) - found
+
+    restored = grey_faces.GreyReconstructor()
+    monkeypatch.setattr(PointReconstructor, 'restore', lambda *given, lens_of: restored)
+    monkeypatch.setattr(split_evaluation.SplitEvaluation, 'run', _stop)
+    with pytest.raises(_EnoughSeen):
+        evaluate.evaluate([str(tmp_path / 'run')])
+
+    left = set(config_reads.leaves(cpu.get_config())) - found
     # The network refuses fields of its section that it does not have.
     assert {name for name in left if not name.startswith('model.')} == set()
 

@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import correspondence
+from configs import cpu
 from seqface_jax import checkpoints
 from seqface_jax.checkpoints import metrics_writer
 from seqface_jax.correspondence import network_training
@@ -36,7 +36,7 @@ def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
     rows = metrics_writer.read(tmp_path / 'run' / 'metrics.csv')
     own = [row for row in rows if row['kind'] == 'training']
     assert float(own[-1]['loss']) < 0.8 * float(own[0]['loss'])
-    weights = correspondence.get_config().train.loss_weights
+    weights = cpu.get_config().train.loss_weights
     for row in rows:
         terms = sum(weight * float(row[name]) for name, weight in weights.items())
         np.testing.assert_allclose(terms, float(row['loss']), rtol=1e-5)

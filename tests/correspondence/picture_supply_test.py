@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from configs import correspondence
+from configs import cpu
 from seqface_jax.correspondence import supply
 from seqface_jax.errors import UserError
 
@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 def _config():
-    config = correspondence.get_config()
+    config = cpu.get_config()
     config.data.image_size, config.data.batch_size, config.model.num_layouts = 16, 8, 4
     return config
 

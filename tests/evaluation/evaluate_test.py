@@ -81,7 +81,7 @@ def test_rows_hold_what_the_format_promises(evaluated):
     names |= {'scan_to_mesh_mm', 'mesh_to_scan_mm', 'coverage', 'vertex_mm', 'p_value'}
     names |= {'of', 'seconds_per_sequence', 'intervals', 'protocol', 'selection', 'p_metric'}
     names |= {'voxel_iou', 'voxel_ap', 'ced_auc', 'coverage_90', 'sigma_mm', 'coordinate_rms_mm'}
-    names |= {'frame_mm'}
+    names |= {'frame_mm', 'unused_frames'}
     names |= {'order_spread', 'region_vertex_mm', 'region_scan_to_mesh_mm', 'fewest_frames'}
     for row in _rows(evaluated):
         assert set(row) == names
@@ -163,7 +163,7 @@ def test_records_of_test_alone_are_scored_beside_the_mean_face_of_the_run_s_own(
     )
     found = evaluate.evaluate([str(tmp_path / 'run')], options)
     assert {row['model'] for row in found} >= {'mean_face', 'random_subject', 'run'}
-    (run,) = runs.load([str(tmp_path / 'run')], options).values()
+    (run,) = runs.load([str(tmp_path / 'run')], options, None).values()
     assert run.training_people().subject_ids == sorted(conftest.SPLITS['train'])
 
 

@@ -15,10 +15,10 @@ def test_maps_of_frames_are_read_where_a_run_says_expressions(
     options = evaluate.EvaluationOptions(
         checkpoints=('best_validation',), data_dir=str(tiny_records), data_name='tiny'
     )
-    (run,) = runs.load([workdir], options).values()
+    (run,) = runs.load([workdir], options, None).values()
     assert run.dataset.split('test').has_frame_maps == bool(expression_size)
     shutil.copytree(tiny_records, tmp_path / 'without')
     shutil.rmtree(tmp_path / 'without' / 'tiny' / 'frame_maps')
     options = evaluate.dataclasses.replace(options, data_dir=str(tmp_path / 'without'))
-    (run,) = runs.load([workdir], options).values()
+    (run,) = runs.load([workdir], options, None).values()
     assert not run.dataset.split('test').has_frame_maps

@@ -116,7 +116,7 @@ def evaluated(tmp_path_factory):
         frames=(1, 2, 4, 64), checkpoints=('best_validation',), splits=('train', 'test')
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, 'load', lambda workdirs, options: {workdirs[0]: run})
+        patch.setattr(runs, 'load', lambda workdirs, options, load_flagship: {workdirs[0]: run})
         evaluate.evaluate([workdir], evaluate.dataclasses.replace(options, permutations=4))
     return os.path.join(workdir, 'eval')
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from configs import correspondence
+from configs import cpu
 
 NUM_POINTS = 10
 
@@ -26,7 +26,7 @@ def write(folder, shards=3, count=16):
 
 def config(folder):
     """Returns the config of a tiny network on them."""
-    own = correspondence.get_config()
+    own = cpu.get_config()
     own.data.dir, own.data.image_size, own.data.batch_size = str(folder), 32, 8
     own.model.num_points, own.model.num_layouts = NUM_POINTS, 4
     own.model.widths, own.model.blocks = (8, 8, 8), (1, 1, 1)

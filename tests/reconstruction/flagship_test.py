@@ -35,6 +35,12 @@ def test_the_usual_lens_looks_through_the_middle_of_the_photo():
     assert np.exp(lens.log_focal) == pytest.approx(500)  # 45 mm on a 36 mm film.
 
 
+def test_a_square_cut_out_around_a_face_is_250_mm_wide_from_a_metre():
+    lens = flagship.crop_lens((256, 256))
+    np.testing.assert_allclose(lens.middle, [128, 128])
+    assert 256 / np.exp(lens.log_focal) * 1000 == pytest.approx(250)
+
+
 def test_rounding_keeps_eleven_binary_digits_and_other_types():
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32)
     kept = package_run.rounded(values)

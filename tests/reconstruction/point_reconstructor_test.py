@@ -6,8 +6,9 @@ import pytest
 from skimage import data
 
 from seqface_jax.errors import UserError
+from seqface_jax.geometry import map_casting
 from seqface_jax.reconstruct import Reconstructor, Rejection
-from seqface_jax.reconstruction import frame_fit
+from seqface_jax.reconstruction import frame_fit, map_answers
 
 _MIDDLE = np.array([222.0, 115.0])  # Middle of the astronaut's face, as a person sees it, px.
 
@@ -154,3 +155,17 @@ def test_states_are_saved_read_and_merged(reconstructor, photos, after_one, tmp_
 def test_there_is_no_face_before_the_first_photo(reconstructor):
     with pytest.raises(UserError, match='update the state with a photo'):
         reconstructor.face(reconstructor.initial_state())
+
+
+def test_a_step_of_the_tables_knows_what_photos_tell(reconstructor, photos, after_one):
+    _, face = after_one
+    step = map_answers.make_step(reconstructor, says_frames=True)
+    noise = np.random.default_rng(0).integers(0, 255, photos[0].shape).astype(np.uint8)
+    _, prediction = step({}, None, np.stack([photos[0], noise]))
+    own = map_answers.answer_of(face, says_frames=True)
+    np.testing.assert_allclose(prediction.position_map[0], own.position_map, atol=1e-3)
+    np.testing.assert_allclose(prediction.frame_map[0], own.frame_map, atol=1e-3)
+    mean = reconstructor.geometry.eyes.joined(np.asarray(reconstructor.geometry.basis.mean))
+    hits = map_casting.cast(mean, reconstructor.geometry.triangles)
+    np.testing.assert_allclose(prediction.position_map[1], hits.position_map(mean), atol=1e-3)
+    np.testing.assert_array_equal(prediction.unused, [0, 1])
