@@ -10,7 +10,7 @@ import numpy as np
 from seqface_jax import own_files
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures
-from seqface_jax.reconstruction import export, frame_fit, frame_tables
+from seqface_jax.reconstruction import export, frame_fit, frame_tables, view_coverage
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
@@ -25,7 +25,7 @@ _KEYFRAME_S = 0.25
 # Frames painted of each doubling of a long video: all of the first thousand, of the next thousand
 # every second, of the next two thousand every fourth. They say the same, and poses take time.
 _PAINTED = 500
-_PAINTED_FITTED = 120  # The same where the pose is known and only colours are gathered.
+_PAINTED_FITTED = 120  # The same of photos where the pose is known and only colours are gathered.
 
 
 class Record:
@@ -52,6 +52,7 @@ class Record:
         self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
         self._jitters = collections.deque(maxlen=30)
         self._painter, self._names = painter, tuple(blendshape_names)
+        self._coverage = view_coverage.ViewCoverage()
         self._columns = _COLUMNS
         if self._names:
             self._columns += _FIT_COLUMNS + frame_tables.weight_columns(self._names)
@@ -183,11 +184,16 @@ class Record:
         angles = None if fit is None else frame_fit.angles_deg(fit)
         if self._painter is None:
             return angles, 'no pose: the points of this network have no order'
-        most = _PAINTED if fit is None else _PAINTED_FITTED
-        every = 2 ** max(0, int(np.log2(self._num_used / most)))
-        if self._num_used % every:
-            return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         box = moment.observation.detection.box
+        if fit is not None and self.ordered:
+            size_px = np.sqrt(np.prod(np.subtract(box[2:], box[:2])))
+            if not self._coverage.adds(angles, moment.observation.sharpness * size_px):
+                return angles, ''
+        else:
+            most = _PAINTED if fit is None else _PAINTED_FITTED
+            every = 2 ** max(0, int(np.log2(self._num_used / most)))
+            if self._num_used % every:
+                return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         pose = self._painter.add(moment.frame.photo, box, moment.face)
         self._num_sought += 1
         self._num_posed += pose is not None
