@@ -7,10 +7,15 @@ import os
 
 import numpy as np
 
-from seqface_jax import own_files
+from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import figures
-from seqface_jax.reconstruction import export, frame_fit, frame_tables, view_coverage
+from seqface_jax.reconstruction import (
+    export,
+    face_picture,
+    frame_fit,
+    frame_tables,
+    view_coverage,
+)
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
@@ -244,7 +249,8 @@ class Record:
         for path in paths:
             self.face.save(path)
         picture = self._path('face.png')
-        figures.save(figures.demo(self._shown, self.face, num_frames=self._num_used), picture)
+        drawn = face_picture.draw(self._shown, self.face, num_frames=self._num_used)
+        files.write_atomically(picture, lambda file: file.write(export.png(drawn)))
         paths += [picture, self._path(own_files.STATE), self._path(own_files.TABLE)]
         if self._keyframes is not None:
             paths.append(self._path('face_animated.glb'))
