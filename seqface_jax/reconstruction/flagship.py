@@ -256,17 +256,19 @@ class Stream:
             crop = sighting.crop
             again = sighting.view, np.float32(crop.matrix), np.float32(crop.center - lens.middle)
         known = own.points, own.shared, own.settings
-        fit = self._fitted(self.finder.variables, *known, observation, again)
+        fit, root = self._fitted(self.finder.variables, *known, observation, again)
         if refits:
-            used = jax.device_get(fit.observation)
-            factor = np.asarray(point_fit.upper_root(used.precision))
+            used, factor = jax.device_get((fit.observation, root))
             places = used.places + lens.middle
             sighting = sighting._replace(places=places, factor=factor, seen=used.weights)
         return fit, sighting
 
     @functools.cached_property
     def _fitted(self):
-        """The compiled fit of a frame: one program for both looks, so that nothing is fetched."""
+        """The compiled fit of a frame: one program for both looks, so that nothing is fetched.
+
+        Returns a point_fit.PointFit, and point_fit.upper_root of the precision that it used.
+        """
 
         def fitted(variables, model, shared, settings, observation, again):
             if again is None:
@@ -286,7 +288,11 @@ class Stream:
 
             return belief.fit_alone(model, shared, observation, settings, look_again)
 
-        return jax.jit(fitted)
+        def with_root(*arguments):
+            fit = fitted(*arguments)
+            return fit, point_fit.upper_root(fit.observation.precision)
+
+        return jax.jit(with_root)
 
     def add(self, state, fit):
         """Adds what a PointFit says; returns belief.Belief and the PointFit at what it knows."""
