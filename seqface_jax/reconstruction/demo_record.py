@@ -10,6 +10,7 @@ import numpy as np
 from seqface_jax import files, own_files
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import (
+    background_tasks,
     export,
     face_picture,
     frame_fit,
@@ -21,6 +22,7 @@ _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; 
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
 _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
 _FIT_COLUMNS = tuple(name for name in frame_tables.FIT_COLUMNS if name not in _COLUMNS)
+_PICTURE = 'face.png'
 _DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
 _PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
@@ -246,12 +248,11 @@ class Record:
         self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
         lines = self._colour()
         paths = [self._path(name) for name in ('face.ply', 'face.obj', 'face.glb')]
-        for path in paths:
-            self.face.save(path)
-        picture = self._path('face.png')
-        drawn = face_picture.draw(self._shown, self.face, num_frames=self._num_used)
-        files.write_atomically(picture, lambda file: file.write(export.png(drawn)))
-        paths += [picture, self._path(own_files.STATE), self._path(own_files.TABLE)]
+        with background_tasks.BackgroundTasks() as tasks:
+            tasks.add(self._write_picture)  # It takes as long as all the others.
+            for path in paths:
+                self.face.save(path)
+        paths += [self._path(name) for name in (_PICTURE, own_files.STATE, own_files.TABLE)]
         if self._keyframes is not None:
             paths.append(self._path('face_animated.glb'))
             self.face.save(paths[-1], self._animation())
@@ -263,6 +264,10 @@ class Record:
             self.face.save(paths[-1], export.Animation(moving, seconds))
         self._remove_old(paths)
         return lines + [f'wrote {path}' for path in paths]
+
+    def _write_picture(self):
+        drawn = face_picture.draw(self._shown, self.face, num_frames=self._num_used)
+        files.write_atomically(self._path(_PICTURE), lambda file: file.write(export.png(drawn)))
 
     def _remove_old(self, paths):
         """Removes what an earlier run made of its face and this run has not written again."""
