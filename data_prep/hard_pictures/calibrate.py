@@ -287,13 +287,14 @@ def main(argv):
     advice = '`python -m data_prep.hard_pictures.shape_space` writes it'
     arrays = files.read_arrays(flags.FLAGS.space, advice)
 
-    def stream_of(own):
-        return flagship.Stream(model, variables, flagship.geometry_of(own))
+    first = flagship.Stream(model, variables, flagship.geometry_of(arrays))
 
-    finder = stream_of(arrays).finder
+    def stream_of(own):
+        return first.with_geometry(flagship.geometry_of(own))
+
     advice = '`python -m data_prep.hard_pictures.sequences` writes it'
     measured = {
-        pathlib.Path(path).stem: see(finder, files.read_arrays(path, advice))
+        pathlib.Path(path).stem: see(first.finder, files.read_arrays(path, advice))
         for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():

@@ -1,5 +1,6 @@
 """The flagship as photos go in: correspondence network, geometric filter, one state."""
 
+import copy
 import functools
 import os
 from typing import Any, NamedTuple
@@ -218,6 +219,14 @@ class Stream:
         """Takes a CorrespondenceNetwork, its variables and a Geometry."""
         self.finder = FaceFinder(model, variables, geometry.point_mirror)
         self.geometry = geometry
+        self._fitted = jax.jit(self._fit_with_root)
+
+    def with_geometry(self, geometry):
+        """Returns a Stream of another Geometry of the same points; nothing is compiled again."""
+        other = copy.copy(self)
+        other.geometry = geometry
+        other.__dict__.pop('_expressions', None)
+        return other
 
     def initial_state(self):
         """Returns the belief.Belief before the first photo."""
@@ -263,36 +272,29 @@ class Stream:
             sighting = sighting._replace(places=places, factor=factor, seen=used.weights)
         return fit, sighting
 
-    @functools.cached_property
-    def _fitted(self):
-        """The compiled fit of a frame: one program for both looks, so that nothing is fetched.
+    def _fit_with_root(self, *arguments):
+        """The fit of a frame, and the point_fit.upper_root of the precision that it used."""
+        fit = self._fit_frame(*arguments)
+        return fit, point_fit.upper_root(fit.observation.precision)
 
-        Returns a point_fit.PointFit, and point_fit.upper_root of the precision that it used.
-        """
+    def _fit_frame(self, variables, model, shared, settings, observation, again):
+        """The fit of a frame: one program for both looks, so that nothing is fetched between."""
+        if again is None:
+            return belief.fit_alone(model, shared, observation, settings)
+        view, matrix, middle = again
+        inverse = jnp.linalg.inv(matrix)
 
-        def fitted(variables, model, shared, settings, observation, again):
-            if again is None:
-                return belief.fit_alone(model, shared, observation, settings)
-            view, matrix, middle = again
-            inverse = jnp.linalg.inv(matrix)
+        def look_again(places):
+            start = (places - middle) @ inverse.T + 0.5
+            answer = self.finder.look_again(variables, view, start)
+            factor = answer.factor[0] @ inverse
+            return observation._replace(
+                places=(answer.places[0] - 0.5) @ matrix.T + middle,
+                precision=jnp.swapaxes(factor, -1, -2) @ factor,
+                weights=jax.nn.sigmoid(answer.seen[0]),
+            )
 
-            def look_again(places):
-                start = (places - middle) @ inverse.T + 0.5
-                answer = self.finder.look_again(variables, view, start)
-                factor = answer.factor[0] @ inverse
-                return observation._replace(
-                    places=(answer.places[0] - 0.5) @ matrix.T + middle,
-                    precision=jnp.swapaxes(factor, -1, -2) @ factor,
-                    weights=jax.nn.sigmoid(answer.seen[0]),
-                )
-
-            return belief.fit_alone(model, shared, observation, settings, look_again)
-
-        def with_root(*arguments):
-            fit = fitted(*arguments)
-            return fit, point_fit.upper_root(fit.observation.precision)
-
-        return jax.jit(with_root)
+        return belief.fit_alone(model, shared, observation, settings, look_again)
 
     def add(self, state, fit):
         """Adds what a PointFit says; returns belief.Belief and the PointFit at what it knows."""
