@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import sys
 
 import tqdm
@@ -106,10 +107,23 @@ def keep_page(page):
 
 def _restore(workdir, checkpoint):
     """Returns the compiled Reconstructor of a run."""
-    reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
-    _say('compiling the network: once per machine where the cache can be kept')
-    reconstructor.compile()
+    with _without_collection():
+        reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
+        _say('compiling the network: once per machine where the cache can be kept')
+        reconstructor.compile()
     return reconstructor
+
+
+@contextlib.contextmanager
+def _without_collection():
+    """Pauses the search for garbage: it finds none among the many objects of a program to come."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _say(line):

@@ -14,7 +14,7 @@ from seqface_jax.evaluation import calibration, metrics
 from seqface_jax.geometry import rendering
 from seqface_jax.photos import own_files
 
-VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
+_VIEWS_RAD = (0.0, np.radians(40))  # From the front and from the subject's left.
 _RENDER_SIZE = 320
 _MAX_FRAMES = 8
 
@@ -189,39 +189,11 @@ def predictions(subjects, frames, answers):
     return picture
 
 
-def demo(frames, face, *, num_frames=None):
-    """Draws the input frames and below them the face from two views, also in its texture if any.
-
-    Args:
-        frames: list of uint8 [H, W, 3]; of more than eight, eight evenly spread are drawn.
-        face: reconstruct.Face.
-        num_frames: of the face, where `frames` are but some of them.
-
-    Returns:
-        A matplotlib Figure.
-    """
-    paints = [{}] if face.texture is None else [{}, {'uv': face.uv, 'texture': face.texture}]
-    shown = rendering.whole(face.vertices)
-    images = [
-        rendering.render(shown, face.triangles, azimuth_rad=view, size=480, **paint)
-        for paint in paints
-        for view in VIEWS_RAD
-    ]
-    ratio = 6 / len(images)  # Height of the faces over that of the frames.
-    picture = figure.Figure(figsize=(10, 1.75 * (1 + ratio)), layout='constrained')
-    top, bottom = picture.subfigures(2, 1, height_ratios=[1, ratio])
-    chosen = [frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
-    top.suptitle(f'{num_frames or len(frames)} input frames', fontsize=9)
-    _draw_images(top, chosen, [''] * len(chosen), _MAX_FRAMES)
-    _draw_images(bottom, images, ['front', 'three-quarter'] * len(paints), len(images))
-    return picture
-
-
 def views(vertices, triangles):
     """Returns the face seen from the front, and below that from three quarters."""
     images = [
         rendering.render(vertices, triangles, azimuth_rad=view, size=_RENDER_SIZE)
-        for view in VIEWS_RAD
+        for view in _VIEWS_RAD
     ]
     return np.concatenate(images, axis=0)
 

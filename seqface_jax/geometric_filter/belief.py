@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqface_jax.geometric_filter import information, point_fit, projection
 
@@ -63,17 +64,18 @@ class Belief(NamedTuple):
 def initial_state(num_shape, num_points):
     """Returns the Belief before the first frame, of K coefficients and P points."""
     num_items = NUM_VIEWS + NUM_RECENT
+    # NumPy's arrays: JAX would compile a program for each of them.
     return Belief(
-        information=jnp.zeros((num_items, num_shape, num_shape)),
-        vector=jnp.zeros((num_items, num_shape)),
-        count=jnp.zeros(num_items),
-        view=jnp.arange(num_items, dtype=jnp.int32) % NUM_VIEWS,
-        agreement=jnp.ones(num_items),
-        kept_places=jnp.zeros((NUM_KEPT, num_points, 2)),
-        kept_weights=jnp.zeros((NUM_KEPT, num_points)),
-        kept_serial=jnp.zeros(NUM_KEPT, jnp.int32),
-        next_slot=jnp.zeros((), jnp.int32),
-        num_frames=jnp.zeros((), jnp.int32),
+        information=np.zeros((num_items, num_shape, num_shape), np.float32),
+        vector=np.zeros((num_items, num_shape), np.float32),
+        count=np.zeros(num_items, np.float32),
+        view=np.arange(num_items, dtype=np.int32) % NUM_VIEWS,
+        agreement=np.ones(num_items, np.float32),
+        kept_places=np.zeros((NUM_KEPT, num_points, 2), np.float32),
+        kept_weights=np.zeros((NUM_KEPT, num_points), np.float32),
+        kept_serial=np.zeros(NUM_KEPT, np.int32),
+        next_slot=np.zeros((), np.int32),
+        num_frames=np.zeros((), np.int32),
     )
 
 

@@ -17,7 +17,7 @@ _INSIDE = (64, 40, 38)  # What is seen through a hole of the mesh, such as betwe
 _FRAME_MM = 210.0  # Height and width of the picture in the scene.
 _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view turns.
 _WHOLE_MM = 190.0  # Largest side of what is shown as a whole.
-_LARGE_PX = 24  # Triangles with a wider box are drawn one by one.
+_CHUNK_PX = 1_000_000  # Pixels in boxes of triangles that are looked at together, about.
 
 
 def whole(vertices):
@@ -83,21 +83,13 @@ def fragments(screen, depth, triangles, size):
     corners = screen[triangles]
     low = np.clip(np.ceil(corners.min(1) - 0.5), 0, size).astype(np.int64)
     high = np.clip(np.floor(corners.max(1) - 0.5), -1, size - 1).astype(np.int64)
-    extent = high - low + 1
-    found = []
-    small = extent.max(1) <= _LARGE_PX
-    widest, highest = extent[small].max(0, initial=0)
-    for dy in range(highest):
-        for dx in range(widest):
-            chosen = np.flatnonzero(small & (extent[:, 0] > dx) & (extent[:, 1] > dy))
-            if len(chosen):
-                found.append(_inside(corners, chosen, low[chosen] + [dx, dy]))
-    for index in np.flatnonzero(~small & (extent.min(1) > 0)):
-        grid = np.stack(np.meshgrid(*[np.arange(extent[index, k]) for k in range(2)]), axis=-1)
-        place = low[index] + grid.reshape(-1, 2)
-        found.append(_inside(corners, np.full(len(place), index), place))
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))
+    extent = np.maximum(high - low + 1, 0)
+    last = np.cumsum(extent.prod(1))
+    chunks = np.searchsorted(last, np.arange(_CHUNK_PX, last[-1:].sum(), _CHUNK_PX))
+    found = [
+        _inside(corners[chunk], low[chunk], extent[chunk], chunk)
+        for chunk in np.split(np.arange(len(triangles)), chunks)
+    ]
     place, triangle, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
     pixel = place[:, 1] * size + place[:, 0]
     z = (depth[triangles[triangle]] * weights).sum(1)
@@ -106,18 +98,32 @@ def fragments(screen, depth, triangles, size):
     return pixel[nearest], triangle[nearest], weights[nearest]
 
 
-def _inside(corners, index, place):
-    """Keeps the pixels [N, 2] whose middles lie in their triangle; with barycentric weights."""
-    a, b, c = np.moveaxis(corners[index], 1, 0)
-    middle = place + 0.5
-    area = _cross(b - a, c - a)
+def _inside(corners, low, extent, number):
+    """Returns the pixels whose middles lie in triangles, and where in them.
+
+    Args:
+        corners: [K, 3, 2] px.
+        low: [K, 2] the first pixel of each triangle's box; extent: [K, 2] its width and height.
+        number: [K] of each triangle.
+
+    Returns:
+        place [N, 2], the triangle's number [N] and the barycentric weights [N, 3].
+    """
+    counts = extent.prod(1)
+    start, first, second = corners[:, 0], *(corners[:, k] - corners[:, 0] for k in (1, 2))
     with np.errstate(divide='ignore', invalid='ignore'):
-        weights = np.stack([_cross(b - middle, c - middle), _cross(c - middle, a - middle)], axis=1)
-        weights = weights / area[:, None]
-    weights = np.concatenate([weights, 1 - weights.sum(1, keepdims=True)], axis=1)
-    keep = (weights >= -1e-9).all(1)  # NaN, from triangles seen edge on, is dropped here.
-    return place[keep], index[keep], weights[keep]
-
-
-def _cross(x, y):
-    return x[:, 0] * y[:, 1] - x[:, 1] * y[:, 0]
+        area = (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])[:, None]
+        constants = np.concatenate([low - start + 0.5, first / area, second / area], 1)
+        index = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        y, x = np.divmod(index, np.repeat(extent[:, 0], counts))
+        left, top, first_x, first_y, second_x, second_y = np.repeat(constants.T, counts, axis=1)
+        left, top = left + x, top + y
+        by_first = left * second_y - top * second_x
+        by_second = first_x * top - first_y * left
+        by_start = 1 - by_first - by_second
+        keep = (by_start >= -1e-9) & (by_first >= -1e-9) & (by_second >= -1e-9)
+    # NaN, from triangles seen edge on, is dropped here.
+    keep = np.flatnonzero(keep)
+    own = np.repeat(np.arange(len(counts)), counts)[keep]
+    place = low[own] + np.stack([x[keep], y[keep]], 1)
+    return place, number[own], np.stack([by_start, by_first, by_second], 1)[keep]

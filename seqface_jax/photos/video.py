@@ -160,7 +160,7 @@ def _photos(paths, count):
         for path in paths:
             yield _photo(path)
 
-    return FrameSource('photos', count, frames())
+    return FrameSource('photos', count, _ahead(frames()))
 
 
 def _photo(path):
@@ -244,7 +244,7 @@ def _read_on(capture, image, count, geometry, times):
 def _ahead(frames):
     """Yields what a generator yields; a thread makes the next one meanwhile.
 
-    To decode and shrink a large frame takes as long as to find the face on a small one.
+    To decode a large photo or frame and shrink it takes as long as to find the face on a small one.
     """
     end = object()
     try:

@@ -1,10 +1,10 @@
 """Overlays as pictures for a person: captioned tiles and one sheet of them all."""
 
 import functools
+import importlib.util
 import os
 
 import cv2
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -83,7 +83,7 @@ def sheet(title, tiles, num_frames=None):
     pen = ImageDraw.Draw(page)
     total = num_frames or len(tiles)
     some = f' ({len(tiles)} of {total} frames are shown)' if total > len(tiles) else ''
-    pen.text((_GAP_PX, 14), title + some, _INK, _font(20))
+    pen.text((_GAP_PX, 14), title + some, _INK, font(20))
     _legend(pen, (_GAP_PX, 50))
     for place, (picture, lines, is_used) in enumerate(tiles):
         x = _GAP_PX + place % columns * step
@@ -93,7 +93,7 @@ def sheet(title, tiles, num_frames=None):
         page.paste(Image.fromarray(picture), (x, y))
         for row, line in enumerate(lines[:2]):
             color = _INK if row == 0 else _SOFT if is_used else _WARNING
-            pen.text((x, y + TILE_PX + 5 + 20 * row), _shorten(line, TILE_PX), color, _font())
+            pen.text((x, y + TILE_PX + 5 + 20 * row), _shorten(line, TILE_PX), color, font())
     return np.asarray(page)
 
 
@@ -109,24 +109,25 @@ def _legend(pen, place):
     )
     for text, color in names:
         pen.rectangle((x, y + 5, x + 12, y + 13), fill=color)
-        pen.text((x + 18, y), text, _SOFT, _font())
-        x += 36 + int(_font().getlength(text))
+        pen.text((x + 18, y), text, _SOFT, font())
+        x += 36 + int(font().getlength(text))
 
 
 def _shorten(text, width_px):
     """Returns the text, its beginning left out where it is too wide: a path ends in its name."""
-    if _font().getlength(text) <= width_px:
+    if font().getlength(text) <= width_px:
         return text
-    while text and _font().getlength('…' + text) > width_px:
+    while text and font().getlength('…' + text) > width_px:
         text = text[1:]
     return '…' + text
 
 
 @functools.cache
-def _font(size=_TEXT_PX):
-    # Matplotlib's own: it has the letters of most alphabets that file names are written in.
-    path = os.path.join(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf')
-    return ImageFont.truetype(path, size)
+def font(size=_TEXT_PX):
+    """Returns the font of pictures: it has the letters of most alphabets of file names."""
+    # Matplotlib's own, found without importing matplotlib: that takes longer than to draw a sheet.
+    (folder,) = importlib.util.find_spec('matplotlib').submodule_search_locations
+    return ImageFont.truetype(f'{folder}/mpl-data/fonts/ttf/DejaVuSans.ttf', size)
 
 
 def save_picture(path, picture):

@@ -7,15 +7,23 @@ import os
 
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import figures
 from seqface_jax.photos import own_files
-from seqface_jax.reconstruction import export, frame_fit, frame_tables
+from seqface_jax.reconstruction import (
+    background_tasks,
+    export,
+    face_picture,
+    frame_fit,
+    frame_tables,
+    view_coverage,
+)
 
 _SHOWN_FRAMES = 8  # At least so many, evenly spread, are kept for the picture; at most twice.
 _COLUMNS = ('photo', 'result', 'detail', 'sharpness', 'x0', 'y0', 'x1', 'y1')
 _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll_deg')
 _FIT_COLUMNS = tuple(name for name in frame_tables.FIT_COLUMNS if name not in _COLUMNS)
+_PICTURE = 'face.png'
 _DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
 _PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
@@ -25,7 +33,7 @@ _KEYFRAME_S = 0.25
 # Frames painted of each doubling of a long video: all of the first thousand, of the next thousand
 # every second, of the next two thousand every fourth. They say the same, and poses take time.
 _PAINTED = 500
-_PAINTED_FITTED = 120  # The same where the pose is known and only colours are gathered.
+_PAINTED_FITTED = 120  # The same of photos where the pose is known and only colours are gathered.
 
 
 class Record:
@@ -52,6 +60,7 @@ class Record:
         self._last = collections.deque(maxlen=3)  # Faces, for the jitter.
         self._jitters = collections.deque(maxlen=30)
         self._painter, self._names = painter, tuple(blendshape_names)
+        self._coverage = view_coverage.ViewCoverage()
         self._columns = _COLUMNS
         if self._names:
             self._columns += _FIT_COLUMNS + frame_tables.weight_columns(self._names)
@@ -183,11 +192,16 @@ class Record:
         angles = None if fit is None else frame_fit.angles_deg(fit)
         if self._painter is None:
             return angles, 'no pose: the points of this network have no order'
-        most = _PAINTED if fit is None else _PAINTED_FITTED
-        every = 2 ** max(0, int(np.log2(self._num_used / most)))
-        if self._num_used % every:
-            return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         box = moment.observation.detection.box
+        if fit is not None and self.ordered:
+            size_px = np.sqrt(np.prod(np.subtract(box[2:], box[:2])))
+            if not self._coverage.adds(angles, moment.observation.sharpness * size_px):
+                return angles, ''
+        else:
+            most = _PAINTED if fit is None else _PAINTED_FITTED
+            every = 2 ** max(0, int(np.log2(self._num_used / most)))
+            if self._num_used % every:
+                return angles, f'no pose: of a video this long it is sought in one frame of {every}'
         pose = self._painter.add(moment.frame.photo, box, moment.face)
         self._num_sought += 1
         self._num_posed += pose is not None
@@ -235,11 +249,11 @@ class Record:
         self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
         lines = self._colour()
         paths = [self._path(name) for name in ('face.ply', 'face.obj', 'face.glb')]
-        for path in paths:
-            self.face.save(path)
-        picture = self._path('face.png')
-        figures.save(figures.demo(self._shown, self.face, num_frames=self._num_used), picture)
-        paths += [picture, self._path(own_files.STATE), self._path(own_files.TABLE)]
+        with background_tasks.BackgroundTasks() as tasks:
+            tasks.add(self._write_picture)  # It takes as long as all the others.
+            for path in paths:
+                self.face.save(path)
+        paths += [self._path(name) for name in (_PICTURE, own_files.STATE, own_files.TABLE)]
         if self._keyframes is not None:
             paths.append(self._path('face_animated.glb'))
             self.face.save(paths[-1], self._animation())
@@ -251,6 +265,10 @@ class Record:
             self.face.save(paths[-1], export.Animation(moving, seconds))
         self._remove_old(paths)
         return lines + [f'wrote {path}' for path in paths]
+
+    def _write_picture(self):
+        drawn = face_picture.draw(self._shown, self.face, num_frames=self._num_used)
+        files.write_atomically(self._path(_PICTURE), lambda file: file.write(export.png(drawn)))
 
     def _remove_old(self, paths):
         """Removes what an earlier run made of its face and this run has not written again."""

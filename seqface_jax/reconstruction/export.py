@@ -6,7 +6,9 @@ right-handed, +x to the subject's left, +y up, +z out of the face, which is glTF
 """
 
 import io
+import json
 import os
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +26,8 @@ MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
 _SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
 # Arrays of an NPZ file.
 _ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')
-_FLOAT, _LINEAR = 5126, 'LINEAR'  # glTF's names of float32 and of interpolation.
+# glTF's names of float32, uint32 and of interpolation.
+_FLOAT, _UNSIGNED_INT, _LINEAR = 5126, 5125, 'LINEAR'
 
 
 class Animation(NamedTuple):
@@ -183,7 +186,7 @@ def _write_obj(path, mesh):
     lines = [f'# {note}' for note in _notes(mesh)]
     if mesh.texture is not None:
         # The files that the OBJ names come first, so that a whole OBJ names whole files.
-        _write_bytes(f'{stem}_texture.png', _png(mesh.texture, mesh.texture_light))
+        _write_bytes(f'{stem}_texture.png', png(mesh.texture, mesh.texture_light))
         material = ['newmtl face', 'Ka 1 1 1', 'Kd 1 1 1', 'Ks 0 0 0', 'illum 1']
         material.append(f'map_Kd {name}_texture.png\n')
         _write_bytes(f'{stem}.mtl', '\n'.join(material).encode())
@@ -204,7 +207,13 @@ def _rows(template, array):
     return [template % tuple(row) for row in array.tolist()]
 
 
-def _png(image, light):
+def png(image, light=None):
+    """Returns the bytes of a PNG of [H, W, 3] uint8 RGB with this program's mark.
+
+    Args:
+        image: the picture.
+        light: what became of the photos' light in a texture; None for other pictures.
+    """
     from PIL import Image, PngImagePlugin
 
     mark = PngImagePlugin.PngInfo()
@@ -232,45 +241,102 @@ def _write_glb(path, mesh):
 
 
 def glb(mesh, add=None):
-    """Returns the bytes of a GLB.
+    """Returns the bytes of a GLB (glTF 2.0, section 4.4).
 
     Args:
         mesh: what the writers take, see `save`.
         add: None, or a function of buffers (name -> bytes, in the order of the buffer views), tree
-            (the glTF as plain values) and mesh that adds to both.
+            (the glTF as plain values, accessors a dict by name) and mesh that adds to both.
     """
-    # Imported here: reading and writing PLY needs neither, and start-up stays short.
-    import trimesh
-    from PIL import Image
+    buffers, tree = {}, _scene(mesh)
 
-    material = trimesh.visual.material.PBRMaterial(
-        metallicFactor=0.0, roughnessFactor=0.8, doubleSided=True, name='face'
-    )
+    def attribute(name, array, kind):
+        return add_accessor(buffers, tree, name, array, kind)
+
+    attributes = {
+        'POSITION': attribute('position', mesh.vertices / MM_PER_UNIT, 'VEC3'),
+        'NORMAL': attribute('normal', mesh.normals, 'VEC3'),
+        '_CONFIDENCE': attribute('confidence', mesh.confidence, 'SCALAR'),
+    }
+    if mesh.uv is not None:  # The texture's first row is at 0.
+        flipped = mesh.uv * np.float32([1, -1]) + np.float32([0, 1])
+        attributes['TEXCOORD_0'] = attribute('uv', flipped, 'VEC2')
+    indices = attribute('indices', mesh.triangles.reshape(-1), 'SCALAR')
+    primitive = {'attributes': attributes, 'indices': indices, 'material': 0}
+    tree['meshes'] = [{'name': 'face', 'primitives': [primitive]}]
+    if mesh.texture is not None:
+        buffers['texture'] = png(mesh.texture, mesh.texture_light)
+        tree['images'] = [{'bufferView': len(buffers) - 1, 'mimeType': 'image/png'}]
+        tree['textures'] = [{'source': 0}]
+    if add is not None:
+        add(buffers, tree, mesh)
+    return _packed(buffers, tree)
+
+
+def _scene(mesh):
+    """Returns the glTF of a face without its arrays."""
+    extras = {'unit': 'metre', 'mm_per_unit': MM_PER_UNIT}
+    for name in ('topology', 'texture_light'):
+        if getattr(mesh, name):
+            extras[name] = getattr(mesh, name)
+    look = {'metallicFactor': 0.0, 'roughnessFactor': 0.8}
     if mesh.texture is None:
-        material.baseColorFactor = np.array(_SKIN)
+        look['baseColorFactor'] = list(_SKIN)
     else:
-        material.baseColorTexture = Image.fromarray(mesh.texture)
-    model = trimesh.Trimesh(
-        vertices=mesh.vertices.astype(np.float64) / MM_PER_UNIT,
-        faces=mesh.triangles,
-        vertex_normals=mesh.normals,
-        visual=trimesh.visual.TextureVisuals(uv=mesh.uv, material=material),
-        vertex_attributes={'_CONFIDENCE': mesh.confidence},
-        process=False,  # Else vertices are merged and renumbered.
-    )
+        look['baseColorTexture'] = {'index': 0}
+    return {
+        'asset': {'version': '2.0', 'generator': own_files.SOFTWARE, 'extras': extras},
+        'scene': 0,
+        'scenes': [{'nodes': [0]}],
+        'nodes': [{'name': 'face', 'mesh': 0}],
+        'materials': [{'name': 'face', 'doubleSided': True, 'pbrMetallicRoughness': look}],
+        'accessors': {},
+    }
 
-    def finish(buffers, tree):
-        tree['asset']['extras'] = {'unit': 'metre', 'mm_per_unit': MM_PER_UNIT}
-        for name in ('topology', 'texture_light'):
-            if getattr(mesh, name):
-                tree['asset']['extras'][name] = getattr(mesh, name)
-        if add is not None:
-            add(buffers, tree, mesh)
 
-    scene = trimesh.Scene({'face': model})
-    return trimesh.exchange.gltf.export_glb(
-        scene, include_normals=True, buffer_postprocessor=finish
-    )
+def add_accessor(buffers, tree, name, array, kind):
+    """Adds an array [N] or [N, ...] to buffers and tree, see `glb`; returns its accessor's index.
+
+    Args:
+        buffers, tree: as of `glb`.
+        name: of the accessor.
+        array: integers are stored as uint32, other numbers as float32.
+        kind: glTF's name of what an entry is, 'SCALAR' or 'VEC3'.
+    """
+    is_whole = np.issubdtype(array.dtype, np.integer)
+    data = np.ascontiguousarray(array, '<u4' if is_whole else '<f4')
+    buffers[name] = data.tobytes()
+    flat = data.reshape(len(data), -1)
+    tree['accessors'][name] = {
+        'bufferView': len(buffers) - 1,
+        'componentType': _UNSIGNED_INT if is_whole else _FLOAT,
+        'count': len(data),
+        'type': kind,
+        'min': flat.min(0).tolist(),
+        'max': flat.max(0).tolist(),
+    }
+    return len(tree['accessors']) - 1
+
+
+def _packed(buffers, tree):
+    """Returns the bytes of the GLB of buffers and tree, see `glb`."""
+    views, parts, size = [], [], 0
+    for data in buffers.values():
+        views.append({'buffer': 0, 'byteOffset': size, 'byteLength': len(data)})
+        parts.append(data + bytes(-len(data) % 4))
+        size += len(parts[-1])
+    tree = tree | {
+        'accessors': list(tree['accessors'].values()),
+        'bufferViews': views,
+        'buffers': [{'byteLength': size}],
+    }
+    text = json.dumps(tree, allow_nan=False, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 4)
+    whole = 12 + 8 + len(text) + 8 + size
+    chunks = [struct.pack('<4sII', b'glTF', 2, whole)]
+    chunks += [struct.pack('<I4s', len(text), b'JSON'), text]
+    chunks += [struct.pack('<I4s', size, b'BIN\0'), *parts]
+    return b''.join(chunks)
 
 
 def _add_animation(buffers, tree, mesh):
@@ -286,18 +352,7 @@ def _add_animation(buffers, tree, mesh):
     vertices, seconds = vertices[chosen], seconds[chosen]
 
     def accessor(name, array, kind):
-        data = np.ascontiguousarray(array, '<f4')
-        buffers[name] = data.tobytes()
-        flat = data.reshape(len(data), -1)
-        tree['accessors'][name] = {
-            'bufferView': len(buffers) - 1,
-            'componentType': _FLOAT,
-            'count': len(data),
-            'type': kind,
-            'min': flat.min(0).tolist(),
-            'max': flat.max(0).tolist(),
-        }
-        return len(tree['accessors']) - 1
+        return add_accessor(buffers, tree, name, array, kind)
 
     targets = []
     for k, moved in enumerate(vertices):

@@ -236,7 +236,7 @@ class Stream:
         """
         self.finder = FaceFinder(model, variables, geometry.point_mirror)
         self.geometry, self._lens_of = geometry, lens_of
-        self._fitted = jax.jit(self._fit_frame)
+        self._fitted = jax.jit(self._fit_with_root)
 
     def with_geometry(self, geometry):
         """Returns a Stream of another Geometry of the same points; nothing is compiled again."""
@@ -282,13 +282,17 @@ class Stream:
             crop = sighting.crop
             again = sighting.view, np.float32(crop.matrix), np.float32(crop.center - lens.middle)
         known = own.points, own.shared, own.settings
-        fit = self._fitted(self.finder.variables, *known, observation, again)
+        fit, root = self._fitted(self.finder.variables, *known, observation, again)
         if refits:
-            used = jax.device_get(fit.observation)
-            factor = np.asarray(point_fit.upper_root(used.precision))
+            used, factor = jax.device_get((fit.observation, root))
             places = used.places + lens.middle
             sighting = sighting._replace(places=places, factor=factor, seen=used.weights)
         return fit, sighting
+
+    def _fit_with_root(self, *arguments):
+        """The fit of a frame, and the point_fit.upper_root of the precision that it used."""
+        fit = self._fit_frame(*arguments)
+        return fit, point_fit.upper_root(fit.observation.precision)
 
     def _fit_frame(self, variables, model, shared, settings, observation, again):
         """The fit of a frame: one program for both looks, so that nothing is fetched between."""

@@ -51,7 +51,12 @@ class MeshOverlay:
         """
         self.triangles = np.asarray(triangles)
         self.landmark_indices = landmark_indices
-        self._edges = polygon_edges(self.triangles if quads is None else np.asarray(quads))
+        edges = polygon_edges(self.triangles if quads is None else np.asarray(quads))
+        self._edge_begins, self._edge_ends = np.ascontiguousarray(edges.T)
+        trails = edge_trails(edges)
+        self._trail = np.concatenate(trails)  # The vertices of all, one after the other,
+        self._goes_on = np.ones(len(self._trail) - 1, bool)  # and whether an edge follows each.
+        self._goes_on[np.cumsum([len(trail) for trail in trails])[:-1] - 1] = False
 
     def draw(self, picture, fit):
         """Draws the face of a fit.
@@ -64,31 +69,35 @@ class MeshOverlay:
             [H, W, 3] uint8 RGB, a new picture.
         """
         places = frame_fit.project(fit, fit.vertices)
-        visible = self.visible(fit, places)
-        edges = places[self._edges[visible[self._edges].all(1)]]
+        lengths = self._edge_lengths(places)
+        visible = self._visible(fit, places, lengths)
         width = max(1, round(max(picture.shape[:2]) / 900))
         lines = np.ascontiguousarray(picture).copy()
-        _draw_lines(lines, edges, EDGE_COLOR, width)
-        strength = min(_EDGE_STRENGTH_PER_PX * _typical_length(edges) / width, _MAX_EDGE_STRENGTH)
+        _draw_lines(lines, self._visible_trails(_fixed(places), visible), EDGE_COLOR, width)
+        lengths = lengths[visible[self._edge_begins] & visible[self._edge_ends]]
+        strength = min(_EDGE_STRENGTH_PER_PX * _typical(lengths) / width, _MAX_EDGE_STRENGTH)
         drawn = cv2.addWeighted(lines, strength, picture, 1 - strength, 0)
         if self.landmark_indices is not None:
             self._draw_landmarks(drawn, places, visible, width)
         self._draw_axes(drawn, fit, 2 * width)
         return drawn
 
-    def visible(self, fit, places=None):
+    def visible(self, fit):
         """Returns which vertices face the camera and lie behind no other part, [V] bool.
 
         A coarse depth grid decides; a vertex near the silhouette may be taken for hidden.
         """
-        places = frame_fit.project(fit, fit.vertices) if places is None else places
+        places = frame_fit.project(fit, fit.vertices)
+        return self._visible(fit, places, self._edge_lengths(places))
+
+    def _visible(self, fit, places, lengths):
         seen = frame_fit.camera_points(fit, fit.vertices)
         normals = surface.vertex_normals(np.asarray(fit.vertices, np.float64), self.triangles)
         normals = normals @ np.asarray(fit.rotation).T
         towards = -seen / np.linalg.norm(seen, axis=1, keepdims=True)
         facing = (normals * towards).sum(1) > _MIN_FACING
         facing &= seen[:, 2] > 0
-        cell = _CELL_EDGES * _typical_length(places[self._edges])
+        cell = _CELL_EDGES * _typical(lengths)
         grid = np.floor((places - places.min(0)) / max(cell, 1e-6)).astype(np.int64)
         number = grid[:, 1] * (grid[:, 0].max() + 1) + grid[:, 0]
         _, number = np.unique(number, return_inverse=True)
@@ -96,14 +105,25 @@ class MeshOverlay:
         np.minimum.at(nearest, number[facing], seen[facing, 2])
         return facing & (seen[:, 2] < nearest[number] + _BEHIND_MM)
 
+    def _edge_lengths(self, places):
+        x, y = places.T
+        begins, ends = self._edge_begins, self._edge_ends
+        return np.hypot(x[begins] - x[ends], y[begins] - y[ends])
+
+    def _visible_trails(self, places, visible):
+        """Returns the parts of all trails whose vertices are visible, a list of [N, 2] places."""
+        seen = visible[self._trail]
+        runs = np.pad((seen[:-1] & seen[1:] & self._goes_on).astype(np.int8), 1)
+        begins, ends = (np.flatnonzero(np.diff(runs) == step) for step in (1, -1))
+        along = places[self._trail]
+        return [along[begin : end + 1] for begin, end in zip(begins, ends, strict=True)]
+
     def _draw_landmarks(self, picture, places, visible, width):
-        landmarks = places[self.landmark_indices]
+        landmarks = _fixed(places[self.landmark_indices])
         is_seen = visible[self.landmark_indices]
-        for chain in CHAINS:
-            chain = np.array(chain)
-            pairs = np.stack([chain[:-1], chain[1:]], axis=1)
-            _draw_lines(picture, landmarks[pairs], LANDMARK_COLOR, width)
-        for place, seen in zip(_fixed(landmarks), is_seen, strict=True):
+        chains = [landmarks[list(chain)] for chain in CHAINS]
+        _draw_lines(picture, chains, LANDMARK_COLOR, width)
+        for place, seen in zip(landmarks, is_seen, strict=True):
             color = LANDMARK_COLOR if seen else HIDDEN_COLOR
             radius = int((1.6 if seen else 1.2) * width * 2**_FRACTION_BITS)
             cv2.circle(picture, place, radius, color, -1, cv2.LINE_AA, _FRACTION_BITS)
@@ -112,15 +132,46 @@ class MeshOverlay:
         indices = self.landmark_indices
         start = fit.vertices.mean(0) if indices is None else fit.vertices[indices[NOSE_TIP]]
         ends = start + _AXIS_MM * np.eye(3)
-        places = frame_fit.project(fit, np.concatenate([[start], ends]))
+        places = _fixed(frame_fit.project(fit, np.concatenate([[start], ends])))
         for place, color in zip(places[1:], AXIS_COLORS, strict=True):
-            _draw_lines(picture, np.stack([places[0], place])[None], color, width)
+            _draw_lines(picture, [np.stack([places[0], place])], color, width)
 
 
 def polygon_edges(polygons):
     """Returns the edges [E, 2] of polygons [F, K], each once."""
     pairs = np.stack([polygons, np.roll(polygons, -1, axis=1)], axis=-1).reshape(-1, 2)
     return np.unique(np.sort(pairs, axis=1), axis=0)
+
+
+def edge_trails(edges):
+    """Joins edges to lines of many edges, of which OpenCV draws far more in the same time.
+
+    Args:
+        edges: [E, 2] vertices, each edge once.
+
+    Returns:
+        list of [N], the vertices of each line in order; each edge is in one of them, once.
+    """
+    vertex = edges.ravel()  # Edge e begins at number 2 e and ends at 2 e + 1.
+    order = np.argsort(vertex, kind='stable')
+    first = np.searchsorted(vertex[order], vertex[order])
+    is_even = (np.arange(len(order)) - first) % 2 == 0
+    meets = is_even[:-1] & (vertex[order[:-1]] == vertex[order[1:]])  # Two of one vertex each.
+    next_of = np.full(len(vertex), -1)
+    next_of[order[:-1][meets]], next_of[order[1:][meets]] = order[1:][meets], order[:-1][meets]
+    starts = np.argsort(next_of >= 0, kind='stable').tolist()  # The ends of lines come first.
+    vertex, next_of = vertex.tolist(), next_of.tolist()
+    is_used, trails = bytearray(len(edges)), []
+    for at in starts:
+        if is_used[at >> 1]:
+            continue
+        trail = [vertex[at]]
+        while at >= 0 and not is_used[at >> 1]:
+            is_used[at >> 1] = True
+            trail.append(vertex[at ^ 1])  # The other end of this edge.
+            at = next_of[at ^ 1]
+        trails.append(np.array(trail))
+    return trails
 
 
 def face_square(fit):
@@ -170,16 +221,14 @@ def whole(photo, fit, longest_px):
     return picture, frame_fit.in_crop(fit, square, size[0])
 
 
-def _typical_length(lines):
-    """Returns the median length of lines [N, 2, 2]; 0 if there are none."""
-    return (
-        float(np.median(np.linalg.norm(lines[:, 0] - lines[:, 1], axis=1))) if len(lines) else 0.0
-    )
+def _typical(lengths):
+    """Returns the median; 0 if there is none."""
+    return float(np.median(lengths)) if len(lengths) else 0.0
 
 
 def _draw_lines(picture, lines, color, width):
-    """Draws lines [N, 2, 2] px into a picture."""
-    cv2.polylines(picture, list(_fixed(lines)), False, color, width, cv2.LINE_AA, _FRACTION_BITS)
+    """Draws lines, each [N, 2] in OpenCV's fixed-point numbers, into a picture."""
+    cv2.polylines(picture, lines, False, color, width, cv2.LINE_AA, _FRACTION_BITS)
 
 
 def _fixed(places):

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 # Log odds against the next best assignment of known people, or of anybody in a video, from which
 # a face is sure. On photos, Odds.doubt is the margin against somebody new.
@@ -229,4 +228,6 @@ def _with_new(odds, new):
 
 def _solve(table):
     """Returns the columns [F] that maximise the sum."""
+    from scipy.optimize import linear_sum_assignment  # Here: one person's photos need it not.
+
     return linear_sum_assignment(table, maximize=True)[1]

@@ -1,6 +1,7 @@
 """The frames of one person, streamed through a Reconstructor into the person's files."""
 
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -10,7 +11,13 @@ from typing import Any, NamedTuple
 from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import crops, video
-from seqface_jax.reconstruction import demo_record, full_head, overlay, viewer
+from seqface_jax.reconstruction import (
+    background_tasks,
+    demo_record,
+    full_head,
+    overlay,
+    viewer,
+)
 from seqface_jax.reconstruction.photo_observation import State
 
 
@@ -70,7 +77,11 @@ class DemoOptions(NamedTuple):
 
 
 class PersonOutput:
-    """One person's files, collected while frames come; a context that closes them."""
+    """One person's files, collected while frames come; a context that closes them.
+
+    Colours are gathered and overlays drawn on a thread of their own, frame by frame in order: the
+    face is found on the next frame meanwhile.
+    """
 
     def __init__(self, reconstructor, output, opened, options):
         """Begins without a frame.
@@ -95,12 +106,14 @@ class PersonOutput:
             keep_keyframes=options.animate,
         )
         self._results = reconstructor.result_files(output, opened.kind, opened.rate)
+        self._tasks = background_tasks.BackgroundTasks()
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.record)
             if self._results is not None:
                 stack.enter_context(self._results)
+            stack.enter_context(self._tasks)  # Left first: the files stay open for it.
             self._stack = stack.pop_all()
         return self
 
@@ -108,10 +121,21 @@ class PersonOutput:
         return self._stack.__exit__(*error)
 
     def add(self, moment):
-        """Takes note of a Moment."""
+        """Takes note of a Moment, soon.
+
+        Raises:
+            UserError: a file could not be written, of this Moment or of one before.
+        """
+        self._tasks.add(functools.partial(self._add, moment))
+
+    def _add(self, moment):
         self.record.add(moment)
         if self._results is not None:
             _show(self._results, moment)
+
+    def finish(self):
+        """Waits until `record` and the files know all Moments; may raise what `add` does."""
+        self._tasks.finish()
 
     def write(self, source, *, stopped=False):
         """Writes what there is of the person; returns a list of str, what was done.
@@ -120,6 +144,7 @@ class PersonOutput:
             source: str, what the frames are of, for the page's title.
             stopped: whether a person ended the stream.
         """
+        self.finish()
         record = self.record
         lines = record.lines(stopped) + record.write(self._reconstructor)
         if self._results is not None:
@@ -165,14 +190,16 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
         UserError: no face in any frame.
     """
     with person:
-        record = person.record
+        record, count = person.record, 0
         for moment in stream(reconstructor, opened.frames, state, ordered=record.ordered):
             person.add(moment)
+            count += moment.frame.is_photo
             if page is not None and moment.face is not None:
                 page.add(*_close_up(moment), reconstructor.mesh_overlay)
             bar.update(moment.frame.is_photo)
-            if stop.is_set() or 0 < max_frames <= record.num_frames:
+            if stop.is_set() or 0 < max_frames <= count:
                 break
+        person.finish()
         if record.face is None:
             raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())
         if page is not None:

@@ -91,13 +91,14 @@ def _target(buffers, tree, mesh, shift):
 
 def _sparse(buffers, tree, array, chosen):
     """Adds an accessor of [V, 3] that is zero but at the `chosen` vertices; returns its index."""
-    kept = np.where(chosen[:, None], array, 0).astype('<f4')
+    kept = array[chosen].astype('<f4')
+    all_values = kept if chosen.all() else np.concatenate([kept, np.zeros((1, 3), '<f4')])
     accessor = {
         'componentType': _FLOAT,
         'count': len(array),
         'type': 'VEC3',
-        'min': kept.min(0).tolist(),
-        'max': kept.max(0).tolist(),
+        'min': all_values.min(0).tolist(),
+        'max': all_values.max(0).tolist(),
     }
     if chosen.any():
         accessor['sparse'] = {
@@ -106,7 +107,7 @@ def _sparse(buffers, tree, array, chosen):
                 'bufferView': _view(buffers, np.flatnonzero(chosen).astype('<u4')),
                 'componentType': _UNSIGNED_INT,
             },
-            'values': {'bufferView': _view(buffers, kept[chosen])},
+            'values': {'bufferView': _view(buffers, kept)},
         }
     return _accessor(tree, accessor)
 

@@ -33,7 +33,7 @@ class SeenCrop(NamedTuple):
 
     Attributes:
         features: [B, M, M, C] of the crop and, with a mirror, of its mirror image.
-        seen: [P] logits of the first answer.
+        seen: [1, P] logits of the first answer.
     """
 
     features: jax.Array
@@ -142,7 +142,7 @@ class FaceFinder:
                 if not _is_usable(crop, photo):
                     return _sighting(crop, first, first)._replace(score=0.0)
         features, first, corrected = self._look_twice(self._variables, frame[None])
-        view = SeenCrop(features, first.seen[0])
+        view = SeenCrop(features, first.seen)
         return _sighting(crop, *jax.device_get((first, corrected)))._replace(view=view)
 
     def look_again(self, variables, view, start):

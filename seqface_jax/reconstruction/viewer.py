@@ -16,7 +16,6 @@ import time
 from typing import Any, NamedTuple
 
 import cv2
-import matplotlib
 import numpy as np
 
 from seqface_jax.errors import UserError
@@ -32,7 +31,6 @@ OVERLAY_LEGEND = (
     'Over the frame: the fitted mesh in cyan; the 68 landmarks in yellow, dark where hidden; the '
     "head's axes: red to the person's left, green up, blue out of the face."
 )
-_COLORS = matplotlib.colormaps['viridis']
 # A texture holds the light of the photos already: more than half of it shines by itself.
 _SHADED, _GLOW = (0.4, 0.4, 0.4, 1.0), (0.65, 0.65, 0.65)
 _CAMERA_AT = (150.0, 40.0, 640.0)  # mm; from the subject's left, in front.
@@ -272,7 +270,9 @@ def confidence_colors(confidence):
     """Returns the colour of each confidence [V], [V, 4] uint8: from dark blue (least) to yellow."""
     low, high = float(np.min(confidence)), float(np.max(confidence))
     share = (np.asarray(confidence) - low) / max(high - low, 1e-6)
-    return (255 * _COLORS(share)).astype(np.uint8)
+    import matplotlib  # Here: only who looks at the page waits for it.
+
+    return (255 * matplotlib.colormaps['viridis'](share)).astype(np.uint8)
 
 
 def legend(confidence):

@@ -172,6 +172,37 @@ def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_second_ctrl_c_leaves_a_whole_table_and_no_drafts(restored, film, tmp_path, monkeypatch):
+    opened = video.open_source(film)
+
+    def frames():
+        for frame in opened.frames:
+            for _ in range(2 * (frame.name == '3')):
+                os.kill(os.getpid(), signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr(video, 'open_source', lambda source: opened._replace(frames=frames()))
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    names = [row['photo'] for row in _rows(tmp_path / 'out')]
+    assert names == ['0', '1', '2'][: len(names)]
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['frames.csv']
+
+
+def test_what_goes_wrong_beside_the_main_thread_is_told(restored, film, tmp_path, monkeypatch):
+    add = demo_record.Record.add
+
+    def fail(record, moment):
+        if moment.frame.name == '4':
+            raise UserError('the disk is full')
+        add(record, moment)
+
+    monkeypatch.setattr(demo_record.Record, 'add', fail)
+    with pytest.raises(UserError, match='the disk is full'):
+        demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    assert [row['photo'] for row in _rows(tmp_path / 'out')] == ['0', '1', '2', '3']
+
+
 @pytest.mark.parametrize('score', [1.0, 0.0])
 def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
     restored, film, tmp_path, monkeypatch, score

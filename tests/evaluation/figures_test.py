@@ -1,9 +1,8 @@
 import cv2
 import numpy as np
 
-from seqface_jax import models, reconstruct
+from seqface_jax import models
 from seqface_jax.evaluation import figures, metrics, scoring, streaming
-from seqface_jax.geometry import surface
 from tests.helpers import bumpy_face
 
 
@@ -59,7 +58,7 @@ def test_the_loss_curve_shows_the_epochs_of_both_kinds():
     np.testing.assert_array_equal(validation.get_ydata(), [5])
 
 
-def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
+def test_pictures_of_predictions_are_written(tmp_path):
     face = bumpy_face.position_map_of(0)
     mask = bumpy_face.mask_of(face)
     subjects = scoring.Subjects(['F001'], [bumpy_face.scan_of(face)], None, None, None, None)
@@ -69,19 +68,3 @@ def test_pictures_of_predictions_and_of_the_demo_are_written(tmp_path):
     path = str(tmp_path / 'predictions.png')
     figures.save(figures.predictions(subjects, frames, answers), path)
     assert cv2.imread(path).std() > 10
-    demo = str(tmp_path / 'demo.png')
-    one = reconstruct.Face(face[mask], np.array([[0, 1, 2]]), np.ones(mask.sum()))
-    figures.save(figures.demo(list(frames[0]), one), demo)
-    assert cv2.imread(demo) is not None
-
-
-def test_the_picture_of_the_demo_shows_the_texture_beside_the_shape():
-    face = bumpy_face.position_map_of(0)
-    vertices, triangles = surface.from_prediction(face, ordered=True, mask=bumpy_face.mask_of(face))
-    frames, green = [np.full((32, 32, 3), 90, np.uint8)], np.full((8, 8, 3), (0, 200, 0), np.uint8)
-    uv = np.full((len(vertices), 2), 0.5)
-    one = reconstruct.Face(vertices, triangles, np.ones(len(vertices)), uv, green)
-    picture = figures.demo(frames, one)
-    shown = [axes.images[0].get_array() for axes in picture.subfigs[1].axes]
-    is_green = [(image == (0, 200, 0)).all(-1).any() for image in shown]
-    assert is_green == [False, False, True, True]

@@ -65,6 +65,18 @@ def test_every_used_frame_of_a_long_video_has_a_pose_or_the_reason_why_not(tmp_p
     assert {row['yaw_deg'] for row in fitted} == {'20.0'}  # The fit has told it already.
 
 
+def test_of_a_video_only_some_frames_of_one_view_are_painted_and_of_photos_all(tmp_path):
+    counts = []
+    for ordered in (True, False):
+        painter, folder = _Painter(), tmp_path / str(ordered)
+        with demo_record.Record(str(folder), painter=painter, ordered=ordered) as record:
+            for number in range(12):
+                record.add(_moment(str(number), small_fit.make(yaw_deg=2)))
+        counts.append(painter.count)
+        assert {row['yaw_deg'] for row in _rows(folder)} == {'2.0'}
+    assert counts == [3, 12]
+
+
 def test_a_network_without_order_says_why_there_is_no_pose(tmp_path):
     with demo_record.Record(str(tmp_path)) as record:
         record.add(_moment('0', None))

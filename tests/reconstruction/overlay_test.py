@@ -18,6 +18,32 @@ def test_the_diagonal_of_a_quad_is_no_edge():
     assert [0, 2] not in overlay.polygon_edges(np.array([[0, 1, 2, 3]])).tolist()
 
 
+def _pairs(vertices):
+    return {tuple(sorted(pair)) for pair in zip(vertices[:-1], vertices[1:], strict=True)}
+
+
+def test_trails_hold_each_edge_once_and_are_far_fewer():
+    edges = overlay.polygon_edges(small_fit.mesh()[1])
+    trails = [trail.tolist() for trail in overlay.edge_trails(edges)]
+    assert sum(len(trail) - 1 for trail in trails) == len(edges) > 8 * len(trails)
+    assert set().union(*map(_pairs, trails)) == {tuple(edge) for edge in edges.tolist()}
+
+
+def test_exactly_the_edges_between_visible_vertices_are_drawn(monkeypatch):
+    fit, drawn = small_fit.make(yaw_deg=40), []
+    monkeypatch.setattr(overlay, '_fixed', lambda places: np.round(places, 6))
+    monkeypatch.setattr(overlay, '_draw_lines', lambda picture, lines, *_: drawn.append(lines))
+    shown = overlay.MeshOverlay(small_fit.mesh()[1])
+    shown.draw(small_fit.photo(), fit)
+    edges = overlay.polygon_edges(small_fit.mesh()[1])
+    places = np.round(frame_fit.project(fit, fit.vertices), 6)
+    seen = places[edges[shown.visible(fit)[edges].all(1)]]
+    expected = {tuple(sorted(map(tuple, edge))) for edge in seen.tolist()}
+    assert (
+        set().union(*(_pairs([tuple(p) for p in line.tolist()]) for line in drawn[0])) == expected
+    )
+
+
 def test_the_drawing_stays_within_the_face_and_leaves_the_photo_alone():
     photo, fit = small_fit.photo(), small_fit.make()
     drawn = _overlay().draw(photo, fit)

@@ -1,5 +1,6 @@
 import base64
 import csv
+import functools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import contact_sheet, overlay, result_files
+from seqface_jax.reconstruction.background_tasks import BackgroundTasks
 from tests.helpers import small_fit
 
 _NAMES = ['jawOpen', 'eyeBlinkLeft']
@@ -105,6 +107,18 @@ def test_a_video_gets_an_overlay_video_of_all_its_frames(tmp_path):
     assert not (tmp_path / 'overlay').exists()
     rows = list(csv.reader((tmp_path / 'expression.csv').read_text().splitlines()))
     assert [row[0] for row in rows[1:]] == ['0.0000', '0.2000']
+
+
+def test_frames_given_to_a_thread_stand_in_the_video_in_order(tmp_path):
+    levels = range(40, 240, 20)
+    with _files(tmp_path, frames_per_second=10.0) as files, BackgroundTasks() as tasks:
+        for level in levels:
+            photo = np.full_like(small_fit.photo(), level)
+            tasks.add(functools.partial(files.use, str(level), photo, small_fit.make()))
+    capture, found = cv2.VideoCapture(str(tmp_path / 'overlay.mp4')), []
+    while (read := capture.read())[0]:
+        found.append(read[1][:20, :20].mean())
+    np.testing.assert_allclose(found, levels, atol=8)
 
 
 def test_a_long_run_keeps_a_bounded_number_of_pictures(tmp_path, monkeypatch):
