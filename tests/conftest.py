@@ -135,3 +135,11 @@ def tiny_records(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp('records')
     write_records(data_dir)
     return data_dir
+
+
+@pytest.fixture(scope='session')
+def packaged():
+    """Returns the packaged run's Reconstructor, which takes seconds to trace."""
+    from seqface_jax.reconstruct import Reconstructor
+
+    return Reconstructor.restore()
