@@ -38,8 +38,8 @@ def make_person(subject):
         'position_map': face,
         'mask': mask,
         'points': face.reshape(-1, 3)[:NUM_POINTS],
-        'scan_vertices': face.reshape(-1, 3),
-        'scan_triangles': map_grid.grid_triangles(mask),
+        'scan_vertices': face[::4, ::4].reshape(-1, 3),  # Coarse: scores look at every vertex.
+        'scan_triangles': map_grid.grid_triangles(mask[::4, ::4]),
         'neutral_path': f'{subject}/Angry/000.wrl',
         'has_truth': True,
         'true_position_map': face,
@@ -135,3 +135,11 @@ def tiny_records(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp('records')
     write_records(data_dir)
     return data_dir
+
+
+@pytest.fixture(scope='session')
+def packaged():
+    """Returns the packaged run's Reconstructor, which takes seconds to trace."""
+    from seqface_jax.reconstruct import Reconstructor
+
+    return Reconstructor.restore()

@@ -7,7 +7,6 @@ import pytest
 from benchmarks import held_out_photos
 from seqface_jax import samples
 from seqface_jax.photos import photo_file
-from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import photo_light
 from tests.helpers import small_fit
 
@@ -43,9 +42,9 @@ def test_a_photo_in_another_light_is_met_by_the_harmonics_and_not_by_its_brightn
 
 
 @pytest.mark.slow
-def test_a_textured_face_meets_a_held_out_picture_better_than_one_of_one_colour():
+def test_a_textured_face_meets_a_held_out_picture_better_than_one_of_one_colour(packaged):
     folder = pathlib.Path(samples.FOLDER) / 'made_up_ict'
     photos = [photo_file.read(str(path)) for path in sorted(folder.glob('*.jpg'))]
-    (rows,) = held_out_photos.scores(Reconstructor.restore(), photos)
+    (rows,) = held_out_photos.scores(packaged, photos)
     plain, baked, delit = rows.T
     assert baked[0] > plain[0] + 1.0 and (delit > plain + 1.0).all()

@@ -3,20 +3,13 @@
 import os
 
 import numpy as np
-import pytest
 from skimage import data
 
 from seqface_jax import checkpoints
-from seqface_jax.reconstruct import Reconstructor
 
 
-@pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor.restore()
-
-
-def test_it_finds_a_plausible_face_in_a_real_photograph(reconstructor):
-    state, face = reconstructor.update(reconstructor.initial_state(), data.astronaut())
+def test_it_finds_a_plausible_face_in_a_real_photograph(packaged):
+    state, face = packaged.update(packaged.initial_state(), data.astronaut())
     assert state.num_frames == 1
     width, height, depth = np.ptp(face.vertices, axis=0)
     assert 130 < width < 210 and 200 < height < 330 and 100 < depth < 230  # mm, with ears and neck.
@@ -26,9 +19,9 @@ def test_it_finds_a_plausible_face_in_a_real_photograph(reconstructor):
     assert face.frame.score > 0.9
 
 
-def test_more_frames_make_it_surer(reconstructor):
-    state, first = reconstructor.update(reconstructor.initial_state(), data.astronaut())
-    _, second = reconstructor.update(state, np.ascontiguousarray(data.astronaut()[:, ::-1]))
+def test_more_frames_make_it_surer(packaged):
+    state, first = packaged.update(packaged.initial_state(), data.astronaut())
+    _, second = packaged.update(state, np.ascontiguousarray(data.astronaut()[:, ::-1]))
     assert second.confidence.mean() > first.confidence.mean()
 
 

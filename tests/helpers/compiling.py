@@ -7,6 +7,7 @@ with it. A test of the compiled program itself compiles `as_shipped`.
 
 Where the release has them, XLA's older emitters of code are used: they compile the gradient of a
 small network in a third of the time of the newer ones, which set up a compiler for every fusion.
+Nor is a program cut into parts that are compiled side by side: each one costs something.
 """
 
 import contextlib
@@ -27,8 +28,9 @@ _KEEP_ALL = {
     'jax_persistent_cache_min_entry_size_bytes': -1,
 }
 _EMITTERS = 'xla_cpu_use_fusion_emitters'
-# The release of jaxlib, the last for Python 3.11, that is known to have this setting; 0.12.0.1 has
-# it no more, and XLA ends a program at an unknown one.
+_PARTS = 'xla_cpu_parallel_codegen_split_count'
+# The release of jaxlib, the last for Python 3.11, that is known to have these settings; 0.12.0.1
+# has the emitters' no more, and XLA ends a program at an unknown one.
 _KNOWING_RELEASE = '0.10.2'
 _LARGEST_BYTES = 2**30  # A folder that has grown larger is emptied before a run.
 
@@ -49,7 +51,7 @@ def set_up(folder=None):
         os.environ[name.upper()] = str(value)
     flags = os.environ.get('XLA_FLAGS', '')
     if importlib.metadata.version('jaxlib') == _KNOWING_RELEASE and _EMITTERS not in flags:
-        os.environ['XLA_FLAGS'] = f'{flags} --{_EMITTERS}=false'.strip()
+        os.environ['XLA_FLAGS'] = f'{flags} --{_EMITTERS}=false --{_PARTS}=1'.strip()
 
 
 def empty_if_large(folder):

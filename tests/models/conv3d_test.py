@@ -1,26 +1,32 @@
-import jax
 import numpy as np
 
 from seqface_jax.models import r2n2
 from seqface_jax.models.layers import conv3d
+from tests.helpers.compiling import quick_jit
 
 
 def _grid_and_kernel(size=3):
-    grid = jax.random.normal(jax.random.key(0), (2, size, size, size, 4))
-    return grid, jax.random.normal(jax.random.key(1), (3, 3, 3, 4, 5))
+    rng = np.random.default_rng(0)
+    grid, kernel = rng.normal(size=(2, size, size, size, 4)), rng.normal(size=(3, 3, 3, 4, 5))
+    return grid.astype(np.float32), kernel.astype(np.float32)
+
+
+def _convolve(grid, kernel):
+    return quick_jit(lambda *arrays: conv3d.convolve(*arrays))(grid, kernel)  # Traced each time.
 
 
 def test_the_matrix_product_equals_the_convolution(monkeypatch):
     grid, kernel = _grid_and_kernel()
-    product = conv3d.convolve(grid, kernel)
+    product = _convolve(grid, kernel)
     monkeypatch.setattr(conv3d, 'MAX_MATMUL_CELLS', 0)
-    np.testing.assert_allclose(product, conv3d.convolve(grid, kernel), atol=1e-4)
+    np.testing.assert_allclose(product, _convolve(grid, kernel), atol=1e-4)
 
 
 def test_enlarging_without_the_zeros_equals_convolving_the_zeros():
     grid, kernel = _grid_and_kernel()
-    expected = conv3d.convolve(r2n2.insert_zeros(grid), kernel)
-    np.testing.assert_allclose(conv3d.convolve_enlarged(grid, kernel), expected, atol=1e-4)
+    expected = quick_jit(lambda g, k: conv3d.convolve(r2n2.insert_zeros(g), k))(grid, kernel)
+    found = quick_jit(conv3d.convolve_enlarged)(grid, kernel)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_zeros_come_after_every_cell():

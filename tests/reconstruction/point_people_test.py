@@ -15,8 +15,8 @@ _KINDS = ('ict', 'embedded')
 
 
 @pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor.restore()
+def reconstructor(packaged):
+    return packaged
 
 
 @pytest.fixture(scope='module')

@@ -7,15 +7,15 @@ from skimage import data
 
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import map_casting
-from seqface_jax.reconstruct import Reconstructor, Rejection
+from seqface_jax.reconstruct import Rejection
 from seqface_jax.reconstruction import frame_fit, map_answers
 
 _MIDDLE = np.array([222.0, 115.0])  # Middle of the astronaut's face, as a person sees it, px.
 
 
 @pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor.restore()
+def reconstructor(packaged):
+    return packaged
 
 
 @pytest.fixture(scope='module')
