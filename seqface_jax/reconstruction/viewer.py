@@ -268,10 +268,10 @@ class Viewer:
 
 def confidence_colors(confidence):
     """Returns the colour of each confidence [V], [V, 4] uint8: from dark blue (least) to yellow."""
-    low, high = float(np.min(confidence)), float(np.max(confidence))
-    share = (np.asarray(confidence) - low) / max(high - low, 1e-6)
     import matplotlib  # Here: only who looks at the page waits for it.
 
+    low, high = float(np.min(confidence)), float(np.max(confidence))
+    share = (np.asarray(confidence) - low) / max(high - low, 1e-6)
     return (255 * matplotlib.colormaps['viridis'](share)).astype(np.uint8)
 
 

@@ -306,6 +306,14 @@ def test_a_file_before_the_first_photo_does_not_end_the_run(restored, photos, tm
     assert [row['result'] for row in _rows(tmp_path / 'out')].count('used') == 2
 
 
+def test_what_photos_do_not_need_is_not_imported():
+    code = 'import sys; from seqface_jax import demo, demo_people; print(*sys.modules)'
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True, check=True
+    )
+    assert not {'matplotlib', 'trimesh', 'scipy.optimize', 'viser'} & set(done.stdout.split())
+
+
 def test_an_unknown_choice_is_refused(photos, tmp_path):
     with pytest.raises(UserError, match='there is no .*: choose of'):
         demo.run(None, photos, str(tmp_path / 'out'), 'best')
