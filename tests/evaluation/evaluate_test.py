@@ -13,7 +13,7 @@ from configs import tiny
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.data import input_pipeline, normalization
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import reported_metrics, runs, streaming
+from seqface_jax.evaluation import figures, reported_metrics, runs, split_evaluation, streaming
 from seqface_jax.models.network import make_step
 from tests import conftest
 
@@ -39,8 +39,16 @@ def evaluated(tiny_records, tmp_path_factory):
     """Returns a run's workdir, evaluated on train and test."""
     workdir = tmp_path_factory.mktemp('runs') / 'small'
     make_run(workdir, tiny_records)
-    evaluate.evaluate([str(workdir)], evaluate.EvaluationOptions(max_subjects=2))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(split_evaluation, '_SHOWN_SUBJECTS', 1)  # Pictures of two take twice as long.
+        evaluate.evaluate([str(workdir)], evaluate.EvaluationOptions(max_subjects=2))
     return workdir
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leaves the pictures out of an evaluation, which take as long as all the rest of it."""
+    monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
 
 
 def _rows(workdir):
@@ -123,7 +131,7 @@ def test_the_tables_and_pictures_are_there(evaluated):
 
 
 def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_them(
-    evaluated, tiny_records, tmp_path
+    evaluated, tiny_records, no_figures, tmp_path
 ):
     both = {'validation_split': 'validation+test', 'test_split': 'validation+test'}
     make_run(tmp_path / 'old', tiny_records, seed=1, target='points', **both)
@@ -152,7 +160,7 @@ def test_only_records(tmp_path_factory):
 
 
 def test_records_of_test_alone_are_scored_beside_the_mean_face_of_the_run_s_own(
-    tiny_records, test_only_records, tmp_path
+    tiny_records, test_only_records, no_figures, tmp_path
 ):
     make_run(tmp_path / 'run', tiny_records, frame_maps=True)
     options = evaluate.EvaluationOptions(
