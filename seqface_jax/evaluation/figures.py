@@ -48,7 +48,7 @@ def write(folder, rows, ced, shown, workdirs):
 
 
 def loss_curve(rows, title):
-    """Draws the mean training and validation loss of each epoch.
+    """Draws the mean training and validation losses, over epochs, or steps where there are none.
 
     Args:
         rows: of metrics.csv; those of kind 'training' and 'validation' are drawn.
@@ -58,11 +58,13 @@ def loss_curve(rows, title):
         A matplotlib Figure.
     """
     picture, axes = _axes((6, 4))
+    rows = [row for row in rows if row['kind'] in ('training', 'validation') and row.get('loss')]
+    unit = 'epoch' if all(row.get('epoch') for row in rows) else 'step'
     for kind in ('training', 'validation'):
-        own = [row for row in rows if row['kind'] == kind and row['loss']]
-        epochs = [int(row['epoch']) for row in own]
-        axes.plot(epochs, [float(row['loss']) for row in own], label=kind, marker='.')
-    axes.set(xlabel='epoch', ylabel='loss', title=title, yscale='log')
+        own = [row for row in rows if row['kind'] == kind]
+        places = [int(row[unit]) for row in own]
+        axes.plot(places, [float(row['loss']) for row in own], label=kind, marker='.')
+    axes.set(xlabel=unit, ylabel='loss', title=title, yscale='log')
     _legend_below(picture, [(axes, None)])
     return picture
 

@@ -58,6 +58,17 @@ def test_the_loss_curve_shows_the_epochs_of_both_kinds():
     np.testing.assert_array_equal(validation.get_ydata(), [5])
 
 
+def test_the_loss_curve_of_a_flagship_which_has_no_epochs_is_over_its_steps():
+    rows = [
+        {'step': '25', 'epoch': '', 'kind': 'training', 'loss': '4'},
+        {'step': '250', 'epoch': '', 'kind': 'training', 'loss': '3'},
+        {'step': '250', 'epoch': '', 'kind': 'validation', 'loss': '5'},
+    ]
+    (axes,) = figures.loss_curve(rows, 'run').axes
+    assert axes.get_xlabel() == 'step'
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [25, 250])
+
+
 def test_pictures_of_predictions_are_written(tmp_path):
     face = bumpy_face.position_map_of(0)
     mask = bumpy_face.mask_of(face)
