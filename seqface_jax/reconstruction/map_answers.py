@@ -1,7 +1,7 @@
 """The flagship as the tables of records are made: frames in, position maps out.
 
-Every frame goes in as a photo of a user's would; of the face that comes out the tables need what
-the other networks answer with, so it is cast to the position map.
+A frame goes in as a photo of a user does. The face that comes out is cast to the position map,
+which is what the other networks answer with.
 """
 
 from typing import Any, NamedTuple
