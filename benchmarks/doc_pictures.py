@@ -96,7 +96,7 @@ def reconstructed(reconstructor, photos):
         dict of caption to picture.
     """
     state, face = reconstructor.initial_state(), None
-    shown = overlay.MeshOverlay(reconstructor.geometry.triangles, reconstructor.geometry.landmarks)
+    shown = reconstructor.mesh_overlay
     painter = reconstructor.painter(paints=True)
     for photo in photos:
         state, new = reconstructor.update(state, photo)

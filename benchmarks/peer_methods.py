@@ -119,9 +119,7 @@ def _with_worth(peer, kinds, people, arrays):
 
 
 def _with_geometry(peer, geometry):
-    stream = flagship.Stream.__new__(flagship.Stream)  # The network and the cascades stay.
-    stream.finder, stream.geometry = peer.stream.finder, geometry
-    return peer._replace(stream=stream)
+    return peer._replace(stream=peer.stream.with_geometry(geometry))
 
 
 def lens_of(arrays, person, number):

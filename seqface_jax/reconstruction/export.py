@@ -15,7 +15,7 @@ import numpy as np
 
 from seqface_jax.errors import UserError
 from seqface_jax.files import write_atomically
-from seqface_jax.geometry import surface
+from seqface_jax.geometry import quadrilaterals, surface
 from seqface_jax.geometry.sampling import sample_texture
 from seqface_jax.photos import own_files
 
@@ -82,7 +82,8 @@ def save(
         texture: [H, W, 3] uint8 RGB, for which uv is needed; a PLY gets its colours per vertex.
         animation: Animation, written by GLB only, as morph targets. More than MAX_KEYFRAMES
             are thinned evenly; the first and the last stay.
-        quads: [Q, 4] int, the polygons that `triangles` halve; OBJ and NPZ hold them.
+        quads: [Q, 4] int, polygons that `triangles` holds the halves of, see quadrilaterals.py;
+            OBJ and NPZ hold them, and the OBJ the triangles that are no halves.
         topology: str, the name of the vertices' order, written into every file.
         texture_light: str, what became of the photos' light in the texture, written likewise.
 
@@ -197,9 +198,12 @@ def _write_obj(path, mesh):
     lines += _rows('vn %.5f %.5f %.5f', mesh.normals)
     corner = '%d//%d' if mesh.uv is None else '%d/%d/%d'
     repeats = 2 if mesh.uv is None else 3
-    polygons = mesh.triangles if mesh.quads is None else mesh.quads
-    corners = ' '.join([corner] * polygons.shape[1])
-    lines += _rows(f'f {corners}', np.repeat(polygons + 1, repeats, axis=1))
+    polygons = [mesh.triangles]
+    if mesh.quads is not None:
+        polygons = [mesh.quads, quadrilaterals.without(mesh.triangles, mesh.quads)]
+    for some in polygons:
+        corners = ' '.join([corner] * some.shape[1])
+        lines += _rows(f'f {corners}', np.repeat(some + 1, repeats, axis=1))
     _write_bytes(path, ('\n'.join(lines) + '\n').encode())
 
 

@@ -40,6 +40,8 @@ class Face:
         uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
         texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
         texture_light: str, what became of the photos' light in it, one of texture.LIGHTS; or None.
+        quads: [Q, 4] int32, the polygons of which `triangles` holds the halves; or None.
+        topology: str, the name of the vertices' order; or None.
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
             vertex beside the neutral one; None from a network that does not say it, or from a state
             alone.
@@ -53,6 +55,8 @@ class Face:
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     texture_light: str | None = None
+    quads: np.ndarray | None = None
+    topology: str | None = None
     frame_vertices: np.ndarray | None = None
     frame: Any = None
 
@@ -77,4 +81,6 @@ class Face:
             texture=self.texture,
             animation=animation,
             texture_light=self.texture_light,
+            quads=self.quads,
+            topology=self.topology,
         )

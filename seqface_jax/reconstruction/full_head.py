@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqface_jax.geometry import alignment
+from seqface_jax.geometry import alignment, quadrilaterals
 from seqface_jax.reconstruction import export, rigged_glb
 
 NUM_FACE = 9409  # Vertices of the template's face, which come first in every mesh.
@@ -134,6 +134,7 @@ def save(folder, face, names, shifts, seconds=(), weights=()):
     arrays = (whole.vertices, whole.triangles, whole.confidence)
     more = {
         'uv': whole.uv,
+        'quads': quadrilaterals.joined(whole.triangles),
         'texture': whole.texture,
         'topology': TOPOLOGY + guessed,
         'texture_light': whole.texture_light,

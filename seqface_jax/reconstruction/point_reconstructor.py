@@ -9,6 +9,7 @@ import numpy as np
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief
+from seqface_jax.geometry import quadrilaterals
 from seqface_jax.photos.sharpness import MIN_SHARPNESS, sharpness
 from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import (
@@ -95,6 +96,7 @@ class PointReconstructor:
         self._variables = variables
         self._stream = flagship.Stream(model, variables, geometry, lens_of)
         self._min_sharpness = min_sharpness
+        self._quads = quadrilaterals.joined(geometry.triangles).astype(np.int32)
         self._is_compiled = False
 
     @classmethod
@@ -301,7 +303,8 @@ class PointReconstructor:
     @functools.cached_property
     def mesh_overlay(self):
         """The overlay.MeshOverlay that lays this run's meshes over photos."""
-        return overlay.MeshOverlay(self.geometry.triangles, self.geometry.landmarks)
+        own = self.geometry
+        return overlay.MeshOverlay(own.triangles, own.landmarks, self._quads)
 
     def result_files(self, output, kind, rate=None):
         """Returns the ResultFiles of a source of kind 'photos', 'video' or 'camera'.
@@ -324,7 +327,7 @@ class PointReconstructor:
             uv=face.uv,
             texture=face.texture,
             texture_light=face.texture_light,
-            topology=full_head.TOPOLOGY,
+            topology=face.topology,
         )
 
     def _network(self, state):
@@ -358,6 +361,8 @@ class PointReconstructor:
             own.triangles,
             lambda: (1 / (1 + self._stream.deviation(posterior))).astype(np.float32),
             uv=own.uv,
+            quads=self._quads,
+            topology=full_head.TOPOLOGY,
             frame_vertices=moved,
             frame=frame,
         )

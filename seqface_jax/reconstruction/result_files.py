@@ -40,7 +40,6 @@ class FinalFace:
         triangles: [F, 3], counter-clockwise from outside.
         confidence: [V] in (0, 1], 1 / (1 + standard deviation in mm).
         shifts: [E, V, 3] mm, what a weight of 1 of each blendshape adds to this face.
-        quads: [Q, 4] that the triangles halve, or None.
         uv: [V, 2] in [0, 1], v up; or None.
         texture: [H, W, 3] uint8 RGB, or None; texture_light: as of face.Face.
         topology: str, the name of the vertices' order.
@@ -50,7 +49,6 @@ class FinalFace:
     triangles: np.ndarray
     confidence: np.ndarray
     shifts: np.ndarray
-    quads: np.ndarray | None = None
     uv: np.ndarray | None = None
     texture: np.ndarray | None = None
     texture_light: str | None = None
@@ -228,7 +226,6 @@ class ResultFiles:
             face.confidence,
             uv=face.uv,
             texture=face.texture,
-            quads=face.quads,
             topology=face.topology,
             texture_light=face.texture_light,
         )
