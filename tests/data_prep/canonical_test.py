@@ -98,9 +98,14 @@ def _group():
     return scans, [canonical.register(scan, template())[0] for scan in scans]
 
 
+@functools.cache
+def _refined():
+    return groupwise.refine(*_group(), template(), rounds=2)
+
+
 def test_refining_a_group_does_not_depend_on_its_order():
     scans, transforms = _group()
-    refined, mean = groupwise.refine(scans, transforms, template(), rounds=2)
+    refined, mean = _refined()
     order = [2, 0, 1]
     again, again_mean = groupwise.refine(
         [scans[i] for i in order], [transforms[i] for i in order], template(), rounds=2
@@ -115,7 +120,7 @@ def test_refining_a_group_keeps_the_frame_of_the_template():
     scans, transforms = _group()
     # The whole group is turned by 3 degrees: the mean surface goes back to the template.
     turn = ScanMotion(Rotation.from_rotvec([0, np.radians(3), 0]).as_matrix(), np.zeros(3))
-    refined, _ = groupwise.refine(scans, transforms, template(), rounds=2)
+    refined, _ = _refined()
     turned = [turn.compose(transform) for transform in transforms]
     again, _ = groupwise.refine(scans, turned, template(), rounds=2)
     for first, second in zip(refined, again, strict=True):
