@@ -25,6 +25,7 @@ from seqface_jax.reconstruction import contact_sheet, overlay
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'
 _TILE_PX, _GAP_PX, _TEXT_PX = 208, 10, 26
+_LARGE_PX = 2 * _TILE_PX + _TEXT_PX + _GAP_PX  # As high as two rows of tiles.
 _GOOD = ('front', 'to one side', 'to the other side', 'another expression')
 _CREDIT = 'Eileen Collins; NASA, public domain.'
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
@@ -54,26 +55,33 @@ def spoilt(photo):
     }
 
 
-def grid(rows, note=_NOTE):
+def grid(rows, note=_NOTE, large=None):
     """Puts captioned tiles in rows and a note below them.
 
     Args:
         rows: list of dicts of caption to picture [H, W, 3] uint8 RGB.
         note: str.
+        large: a dict of one caption and a picture, which stands at the left of two rows; or None.
 
     Returns:
         [H, W, 3] uint8 RGB.
     """
     across, down = _TILE_PX + _GAP_PX, _TILE_PX + _TEXT_PX + _GAP_PX
-    width = max(map(len, rows)) * across + _GAP_PX
+    left = _LARGE_PX + 2 * _GAP_PX if large else _GAP_PX
+    width = max(map(len, rows)) * across + left
     sheet = Image.new('RGB', (width, len(rows) * down + _TEXT_PX + _GAP_PX), 'white')
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+
+    def put(caption, picture, x, y, side):
+        tile = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
+        sheet.paste(Image.fromarray(tile), (x, y))
+        pen.text((x, y + side + 3), caption, 'black', font)
+
+    for caption, picture in (large or {}).items():
+        put(caption, picture, _GAP_PX, _GAP_PX, _LARGE_PX)
     for row, tiles in enumerate(rows):
         for column, (caption, picture) in enumerate(tiles.items()):
-            place = _GAP_PX + column * across, _GAP_PX + row * down
-            tile = cv2.resize(picture, (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
-            sheet.paste(Image.fromarray(tile), place)
-            pen.text((place[0], place[1] + _TILE_PX + 3), caption, 'black', font)
+            put(caption, picture, left + column * across, _GAP_PX + row * down, _TILE_PX)
     pen.text((_GAP_PX, len(rows) * down + _GAP_PX // 2), note, (93, 107, 122), font)
     return np.asarray(sheet)
 
@@ -93,7 +101,7 @@ def reconstructed(reconstructor, photos):
         photos: list of [H, W, 3] uint8 RGB.
 
     Returns:
-        dict of caption to picture.
+        two dicts of caption to picture: the mesh over the photo, and the face.
     """
     state, face = reconstructor.initial_state(), None
     shown = reconstructor.mesh_overlay
@@ -101,7 +109,7 @@ def reconstructed(reconstructor, photos):
     for photo in photos:
         state, new = reconstructor.update(state, photo)
         if new is not None:
-            face, drawn = new, shown.draw(*overlay.close_up(photo, new.frame, _TILE_PX))
+            face, drawn = new, shown.draw(*overlay.close_up(photo, new.frame, _LARGE_PX))
             painter.add(photo, None, new)
     painted = painter.paint(face)
     paint = {'uv': painted.uv, 'texture': painted.texture}
@@ -110,20 +118,22 @@ def reconstructed(reconstructor, photos):
         for turn, own in ((0.0, {}), (0.7, {}), (0.7, paint))
     ]
     made = dict(zip(('its face', 'from its left', 'with its colours'), views, strict=True))
-    return {'the mesh over the last' if len(photos) > 1 else 'the mesh over it': drawn} | made
+    return {f'the mesh over the {"last picture" if len(photos) > 1 else "photograph"}': drawn}, made
 
 
 def astronaut(reconstructor):
     """Returns scikit-image's photograph of an astronaut and the face that it gives."""
     photo = data.astronaut()
-    made = reconstructed(reconstructor, [photo])
-    return grid([{'a photograph': photo[:320, 60:380]} | made], _CREDIT)
+    drawn, made = reconstructed(reconstructor, [photo])
+    tiles = list(({'the photograph': photo[:320, 60:380]} | made).items())
+    return grid([dict(tiles[:2]), dict(tiles[2:])], _CREDIT, drawn)
 
 
 def made_up(reconstructor, photos):
     """Returns a made-up person's pictures, the last one's overlay, and the face of all of them."""
     top = {f'picture {number}': photo for number, photo in enumerate(photos, start=1)}
-    return grid([top, reconstructed(reconstructor, photos)])
+    drawn, made = reconstructed(reconstructor, photos)
+    return grid([top, made], large=drawn)
 
 
 def main(argv):

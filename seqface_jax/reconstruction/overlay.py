@@ -25,7 +25,7 @@ AXIS_COLORS = ((224, 49, 49), (47, 158, 68), (34, 110, 240))  # x, y, z: RGB.
 LANDMARK_COLOR, HIDDEN_COLOR = (255, 214, 10), (150, 130, 60)
 EDGE_COLOR = (60, 230, 235)
 # Share of the edges' colour in the picture, for each pixel between edges; a fine mesh stays clear.
-_EDGE_STRENGTH_PER_PX, _MAX_EDGE_STRENGTH = 0.07, 0.5
+_EDGE_STRENGTH_PER_PX, _MAX_EDGE_STRENGTH = 0.1, 0.5
 _AXIS_MM = 45.0
 _MIN_FACING = 0.05  # Cosine between normal and view, below which a vertex is hidden.
 _CELL_EDGES = 3.0  # Width of a cell of the depth grid, in median edges of the mesh.
