@@ -104,6 +104,7 @@ def add(state, model, shared, fit, settings):
     Returns:
         Belief, and the PointFit with pose and expression at the shape that is then known.
     """
+    state = jax.tree.map(jnp.asarray, state)  # NumPy's, where nothing is compiled.
     with jax.default_matmul_precision('highest'):
         places, weights = _normalised(fit.observation)
         distance = _nearest_distance(state, places, weights)
@@ -163,6 +164,7 @@ def observed(state, shared, settings):
 @jax.jit
 def merge(first, second, shared, settings):
     """Adds two Beliefs that share no frame; the newest frames of both stay items of their own."""
+    first, second = jax.tree.map(jnp.asarray, (first, second))  # As in `add`.
     agreement = jnp.concatenate([first.agreement[NUM_VIEWS:], second.agreement[NUM_VIEWS:]])
     count = jnp.concatenate([first.count[NUM_VIEWS:], second.count[NUM_VIEWS:]])
     view = jnp.concatenate([first.view[NUM_VIEWS:], second.view[NUM_VIEWS:]])

@@ -307,7 +307,7 @@ def test_a_file_before_the_first_photo_does_not_end_the_run(restored, photos, tm
 
 
 def test_what_photos_do_not_need_is_not_imported():
-    code = 'import sys; from seqface_jax import demo, demo_people; print(*sys.modules)'
+    code = 'import sys; from seqface_jax import demo; print(*sys.modules)'
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True, check=True
     )
