@@ -54,6 +54,13 @@ def measure(load, make, count):
     return DrawingTimes(count / max(sum(taken), 1e-9), start, p90, race.peak_mb())
 
 
+def draw(world, rng):
+    """Draws a person and a picture of theirs."""
+    from data_prep.hard_pictures import people, picture
+
+    return picture.make(world.of_person(*people.sample(world.kinds, rng)), rng)
+
+
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
@@ -68,7 +75,7 @@ def main(argv):
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     import cv2
 
-    from data_prep.hard_pictures import picture, workers
+    from data_prep.hard_pictures import workers
 
     cv2.setNumThreads(1)
     values = flags.FLAGS
@@ -77,7 +84,7 @@ def main(argv):
     def load():
         return workers.load_world(values.face_dir, kinds, values.people)
 
-    drawn = measure(load, picture.make, values.num_pictures)
+    drawn = measure(load, draw, values.num_pictures)
     sys.stdout.write(json.dumps(drawn._asdict(), indent=2) + '\n')
 
 

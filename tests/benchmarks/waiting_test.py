@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import drawing, waiting
+from data_prep.hard_pictures import people, picture
 from seqface_jax.errors import UserError
 
 _BUSY = "import time; sum(range(3_000_000)); x = b'x' * 300 * 2**20; time.sleep(0.3)"
@@ -65,3 +66,13 @@ def test_pictures_are_counted_by_cpu_seconds_after_the_start():
     assert len(set(made)) == 5
     assert 10 < drawn.pictures_a_cpu_second < 100_000
     assert drawn.peak_mb > 10
+
+
+def test_each_picture_that_is_timed_is_of_a_person_drawn_anew(monkeypatch):
+    kinds = people.Kinds(None, np.zeros((1, 3)), {}, np.zeros((1, 3)))
+    monkeypatch.setattr(people, 'sample', lambda kinds, rng: ('ict', rng.random((2, 3))))
+    monkeypatch.setattr(picture, 'make', lambda world, rng: world.kinds.fixed)
+    world, rng = picture.World(kinds, None, None), np.random.default_rng(0)
+    first, second = (drawing.draw(world, rng) for _ in range(2))
+    assert first[0] == 'ict'
+    assert (first[1] != second[1]).all()
