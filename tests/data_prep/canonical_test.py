@@ -19,7 +19,7 @@ _NOSE = np.array([0.0, 0.0, 90.0])
 
 def _register(face, motion, rng, **kinds):
     """Returns the motion head frame -> canonical frame that registration finds."""
-    scan = motion.apply_to_scan(scan_of(face, rng, **kinds))
+    scan = motion.apply_to_scan(scan_of(face, rng, side=100, **kinds))
     return canonical.register(scan, template())[0].compose(motion)
 
 
@@ -33,7 +33,7 @@ def _untouched(seed):
     return _register(true_face(seed), IDENTITY, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize('seed', [11, 12, 13])
+@pytest.mark.parametrize('seed', [11, 12])
 @pytest.mark.parametrize(
     'kinds',
     [{}, {'hair': True}, {'collar': True}, {'holes': 12}, {'noise_mm': 0.3}],
@@ -59,19 +59,18 @@ def test_size_is_kept():
     assert np.linalg.det(transform.rotation) > 0
 
 
-def _sphere():
-    face = template()
+def _sphere(face):
     unit = face.vertices / np.linalg.norm(face.vertices, axis=1, keepdims=True)
     return Scan(90 * unit, face.triangles)
 
 
 def test_what_is_no_face_is_an_error():
-    face = template()
+    face = scan_of(template(), np.random.default_rng(0), side=60)
     half = face.triangles[face.vertices[face.triangles].mean(axis=1)[:, 0] < 0]
     flat = Scan((face.vertices * [1, 1, 0]).astype(np.float32), face.triangles)
     metres = Scan(face.vertices / 1000, face.triangles)
     inside_out = Scan(face.vertices, face.triangles[:, ::-1])
-    for scan in (_sphere(), cleaning.compact(face, half), flat, metres, inside_out):
+    for scan in (_sphere(face), cleaning.compact(face, half), flat, metres, inside_out):
         with pytest.raises(RegistrationError, match='face'):
             canonical.register(scan, template())
     assert issubclass(RegistrationError, UserError)
@@ -94,13 +93,13 @@ def test_a_quarter_turn_is_90_degrees():
 @functools.cache
 def _group():
     rng = np.random.default_rng(3)
-    scans = [scan_of(true_face(seed), rng, side=110) for seed in (21, 22, 23)]
+    scans = [scan_of(true_face(seed), rng, side=80) for seed in (21, 22, 23)]
     return scans, [canonical.register(scan, template())[0] for scan in scans]
 
 
 @functools.cache
 def _refined():
-    return groupwise.refine(*_group(), template(), rounds=2)
+    return groupwise.refine(*_group(), template(), rounds=1)
 
 
 def test_refining_a_group_does_not_depend_on_its_order():
@@ -108,7 +107,7 @@ def test_refining_a_group_does_not_depend_on_its_order():
     refined, mean = _refined()
     order = [2, 0, 1]
     again, again_mean = groupwise.refine(
-        [scans[i] for i in order], [transforms[i] for i in order], template(), rounds=2
+        [scans[i] for i in order], [transforms[i] for i in order], template(), rounds=1
     )
     np.testing.assert_array_equal(mean.vertices, again_mean.vertices)
     for place, i in enumerate(order):
@@ -122,7 +121,7 @@ def test_refining_a_group_keeps_the_frame_of_the_template():
     turn = ScanMotion(Rotation.from_rotvec([0, np.radians(3), 0]).as_matrix(), np.zeros(3))
     refined, _ = _refined()
     turned = [turn.compose(transform) for transform in transforms]
-    again, _ = groupwise.refine(scans, turned, template(), rounds=2)
+    again, _ = groupwise.refine(scans, turned, template(), rounds=1)
     for first, second in zip(refined, again, strict=True):
         _assert_same(first, second)
 
@@ -145,7 +144,7 @@ def test_workers_can_run_it():
 @functools.cache
 def _upright():
     """Returns a scan, and its ScanMotion to the canonical frame."""
-    scan = scan_of(true_face(14), np.random.default_rng(14), side=100)
+    scan = scan_of(true_face(14), np.random.default_rng(14), side=80)
     return scan, canonical.register(scan, template())[0]
 
 
