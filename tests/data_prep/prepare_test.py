@@ -48,10 +48,22 @@ def _digest(data_dir):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def one_round():
-    """Refines the common frame once, not three times: its accuracy is not tested here."""
+def quick_registration():
+    """Refines the common frame once, and registers each scan once, however many tests prepare it.
+
+    Neither's accuracy is tested here. Processes of their own register anew.
+    """
+    register, found = canonical.register, {}
+
+    def register_once(scan, template):
+        key = scan.vertices.tobytes(), scan.triangles.tobytes()
+        if key not in found:
+            found[key] = register(scan, template)
+        return found[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, '_ROUNDS', 1)
+        patch.setattr(canonical, 'register', register_once)
         yield
 
 
