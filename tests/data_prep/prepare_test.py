@@ -453,8 +453,9 @@ def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_t
 
 
 def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
-    tree, tmp_path, monkeypatch
+    prepared, tree, tmp_path, monkeypatch
 ):
+    shutil.copytree(prepared[0], tmp_path / 'alone')  # Photos and scans need no new reading.
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
     turn = scan_motion.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject.read
