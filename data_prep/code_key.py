@@ -1,6 +1,7 @@
 """A digest of the code behind a work file: the modules it imports and the files that those read."""
 
 import ast
+import functools
 import importlib.util
 import os
 
@@ -40,10 +41,10 @@ def files_of(*names):
             continue
         seen.add(name)
         with open(path, 'rb') as file:
-            tree = ast.parse(file.read(), path)
+            imports, strings = _read(file.read())
         package = name if os.path.basename(path) == '__init__.py' else name.rpartition('.')[0]
-        todo += [name.rpartition('.')[0], *_imported(tree, package)]
-        paths |= {path, *_named_files(tree, os.path.dirname(path))}
+        todo += [name.rpartition('.')[0], *_absolute(imports, package)]
+        paths |= {path, *_named_files(strings, os.path.dirname(path))}
     return sorted(paths)
 
 
@@ -58,23 +59,34 @@ def _path_of(name):
     return found.origin if found else None
 
 
-def _imported(tree, package):
+@functools.cache  # Parsing is slow, and the keys of one preparation share most modules.
+def _read(source):
+    """Returns the import statements of a module and the strings in it, each a tuple.
+
+    Args:
+        source: bytes of the module.
+    """
+    nodes = list(ast.walk(ast.parse(source)))
+    imports = tuple(node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom)))
+    constants = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return imports, tuple(value for value in constants if isinstance(value, str))
+
+
+def _absolute(imports, package):
     """Yields the names that a module of `package` may import, its functions too."""
-    for node in ast.walk(tree):
+    for node in imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             parent = package.rsplit('.', node.level - 1)[0] if node.level else ''
             base = '.'.join(filter(None, (parent, node.module)))
             yield base
             yield from (f'{base}.{alias.name}' for alias in node.names)
 
 
-def _named_files(tree, folder):
-    """Yields the paths of the files in `folder`, and in folders there, that a module names."""
-    there = set(os.listdir(folder))
-    strings = (node.value for node in ast.walk(tree) if isinstance(node, ast.Constant))
-    for name in there.intersection(value for value in strings if isinstance(value, str)):
+def _named_files(strings, folder):
+    """Yields the paths of the files in `folder`, and in folders there, that `strings` name."""
+    for name in set(os.listdir(folder)).intersection(strings):
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             yield path

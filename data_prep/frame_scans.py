@@ -5,6 +5,7 @@ Where a point lies in the photo is what its texture coordinate says (BU-4DFE: pi
 v)). The photo's camera is taken to look along the scan's -z axis, as in BU-4DFE.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -194,9 +195,8 @@ def _register(scan, neutral, before):
     Raises:
         UserError: the scan does not fit the neutral face.
     """
-    upper = _upper(neutral)
     directions = map_grid.ray_directions(_CHECKED_SIZE)
-    expected = ray_casting.cast_radius(upper, directions)
+    upper, expected = _upper(neutral)
     best, best_mm = None, np.inf
     for start in _starts(scan, before):
         transform = canonical.refine(scan, start, upper)
@@ -224,11 +224,13 @@ def _starts(scan, before):
         yield ScanMotion(rotation, np.zeros(3)).compose(located)
 
 
+@functools.lru_cache(maxsize=1)  # All frames of a sequence are fitted to one neutral face.
 def _upper(neutral):
-    """Returns the part of a canonical Scan above the mouth."""
+    """Returns the part of a canonical Scan above the mouth, and its radius in _register's map."""
     lowest = ray_casting.nose_tip(neutral)[1] - _BELOW_NOSE_MM
     inside = neutral.vertices[:, 1] > lowest
-    return cleaning.compact(neutral, neutral.triangles[inside[neutral.triangles].all(axis=1)])
+    upper = cleaning.compact(neutral, neutral.triangles[inside[neutral.triangles].all(axis=1)])
+    return upper, ray_casting.cast_radius(upper, map_grid.ray_directions(_CHECKED_SIZE))
 
 
 def _photo_size(frame, scan):

@@ -6,6 +6,8 @@ surface (`groupwise`). All of it is a pure function of its inputs and independen
 subjects.
 """
 
+import functools
+
 import numpy as np
 
 from data_prep.registration import icp, pose_search, ray_casting
@@ -132,11 +134,8 @@ def nose_likeness(scan, template):
     The relief is the radius without its best quadratic in the angles; the likeness is the
     correlation of both, 1 for the same nose, about 0 where there is none.
     """
-    directions = map_grid.ray_directions(64)
-    towards = ray_casting.nose_tip(template)
-    near = directions @ (towards / np.linalg.norm(towards)) > np.cos(_NOSE_CONE_RAD)
-    directions = directions[near]
-    radii = [ray_casting.cast_radius(one, directions) for one in (scan, template)]
+    directions, template_radius = _nose_of(template)
+    radii = [ray_casting.cast_radius(scan, directions), template_radius]
     known = np.isfinite(radii).all(axis=0)
     if known.sum() < 0.5 * len(known):
         return 0.0
@@ -147,3 +146,12 @@ def nose_likeness(scan, template):
         for radius in radii
     ]
     return float(np.corrcoef(reliefs)[0, 1]) if min(np.ptp(r) for r in reliefs) > 0 else 0.0
+
+
+@functools.lru_cache(maxsize=2)
+def _nose_of(template):
+    """Returns the directions [N, 3] around the template's nose, and its radius there [N], mm."""
+    directions = map_grid.ray_directions(64)
+    towards = ray_casting.nose_tip(template)
+    near = directions @ (towards / np.linalg.norm(towards)) > np.cos(_NOSE_CONE_RAD)
+    return directions[near], ray_casting.cast_radius(template, directions[near])

@@ -26,8 +26,9 @@ _SCAN_VOXEL_MM = 5.0  # Spacing of the scan points of the first stages.
 
 class TemplatePoints(NamedTuple):
     """Template points: places and unit normals [N, 3], weights of the three uses [N], core [N]
-    bool (near the nose), and their graph."""
+    bool (near the nose), and their graph; nose is the tip [3]."""
 
+    nose: np.ndarray
     positions: np.ndarray
     normals: np.ndarray
     start_weights: np.ndarray
@@ -63,7 +64,8 @@ def sample_template(template, voxel_mm):
         for base, gain in zip((total, place, place), _NOSE_GAINS, strict=True)
     )
     core = distance < _CORE_MM
-    return TemplatePoints(positions, normals[first], start, middle, last, core, *_graph(positions))
+    weights = (start, middle, last)
+    return TemplatePoints(nose, positions, normals[first], *weights, core, *_graph(positions))
 
 
 def _place_weights(positions, nose):

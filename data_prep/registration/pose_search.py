@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from data_prep.registration import icp, matched_points, ray_casting
+from data_prep.registration import icp, matched_points
 from data_prep.registration.scan_motion import IDENTITY, ScanMotion
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import vectors
@@ -36,11 +36,11 @@ def first_poses(target, template, count, *, turned):
     if target.coarse_points is None or len(target.coarse_points) < 30:
         raise RegistrationError('the scan is too small to be a face; is its unit mm?')
     coarse = matched_points.sample_template(template, _VOXEL_MM)
-    starts, costs, best = _starts(target, template, turned=turned), np.zeros(0), []
+    starts, costs, best = _starts(target, coarse.nose, turned=turned), np.zeros(0), []
     for kept, iterations in ((48, 0), (12, 6), (count, 10)):
         if len(starts[0]):
             found, costs = icp.icp_from_all(starts, coarse, target, iterations)
-            best = _distinct(found, costs, template)[:kept]
+            best = _distinct(found, costs, coarse.nose)[:kept]
             starts = (found[0][best], found[1][best])
     transforms = [ScanMotion(*start).inverse() for start in zip(*starts, strict=True)]
     return transforms, list(costs[best])
@@ -67,16 +67,15 @@ def _nose_candidates(target):
     return points[chosen], patch_normals[chosen]
 
 
-def _starts(target, template, *, turned):
+def _starts(target, nose, *, turned):
     """Returns poses template -> scan, rotations [M, 3, 3] and translations [M, 3].
 
     The template's nose tip goes to each candidate, its z axis along the normal of the patch
     there, turned about it by every roll and tilted by every pitch. Of these poses the upright
-    ones are returned, or all others.
+    ones are returned, or all others. `nose` is the tip, [3].
     """
     tips, forward = _nose_candidates(target)
     rolls = np.arange(_ROLLS) * (2 * np.pi / _ROLLS)
-    nose = ray_casting.nose_tip(template)
     rotations, translations = [], []
     for tip, z in zip(tips, forward, strict=True):
         x = vectors.unit(np.cross(np.eye(3)[np.argmin(np.abs(z))], z))
@@ -94,10 +93,10 @@ def _starts(target, template, *, turned):
     return rotations[wanted], translations[wanted]
 
 
-def _distinct(poses, costs, template):
+def _distinct(poses, costs, nose):
     """Returns the indices of poses by cost, without those that are nearly a better one."""
     rotations, translations = poses
-    tips = rotations @ ray_casting.nose_tip(template) + translations
+    tips = rotations @ nose + translations
     chosen = []
     for i in np.argsort(costs, kind='stable'):
         apart = np.linalg.norm(tips[chosen] - tips[i], axis=1) > 6.0

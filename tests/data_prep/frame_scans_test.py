@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep import frame_scans, preparation_report, prepare, records, subject
+from data_prep import frame_scans, preparation_report, prepare, records, stages, subject
 from data_prep.registration import ray_casting
 from data_prep.registration.scan_motion import ScanMotion
 from data_prep.scans.scan import Scan
@@ -23,7 +23,9 @@ def made(tmp_path_factory):
         for path in (raw_dir / 'F001' / sequence).iterdir():
             path.unlink()
     (raw_dir / 'F001' / 'Happy' / '002.wrl').write_text('#VRML V2.0 utf8 cut short')
-    prepare.prepare('bu4dfe', str(raw_dir), str(data_dir), with_maps=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, '_ROUNDS', 1)  # Nobody else's frame is to be met.
+        prepare.prepare('bu4dfe', str(raw_dir), str(data_dir), with_maps=True)
     return raw_dir, data_dir
 
 

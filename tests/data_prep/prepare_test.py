@@ -48,10 +48,22 @@ def _digest(data_dir):
 
 
 @pytest.fixture(scope='module', autouse=True)
-def one_round():
-    """Refines the common frame once, not three times: its accuracy is not tested here."""
+def quick_registration():
+    """Refines the common frame once, and registers each scan once, however many tests prepare it.
+
+    Neither's accuracy is tested here. Processes of their own register anew.
+    """
+    register, found = canonical.register, {}
+
+    def register_once(scan, template):
+        key = scan.vertices.tobytes(), scan.triangles.tobytes()
+        if key not in found:
+            found[key] = register(scan, template)
+        return found[key]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, '_ROUNDS', 1)
+        patch.setattr(canonical, 'register', register_once)
         yield
 
 
@@ -441,8 +453,9 @@ def test_hostile_names_and_links_in_a_tree_do_not_stop_its_preparation(copy_of_t
 
 
 def test_a_subject_whose_scan_is_posed_wrongly_is_listed_and_moves_no_other(
-    tree, tmp_path, monkeypatch
+    prepared, tree, tmp_path, monkeypatch
 ):
+    shutil.copytree(prepared[0], tmp_path / 'alone')  # Photos and scans need no new reading.
     alone, _ = _prepare(tree, tmp_path / 'alone', subject_ids=['F001', 'F004'])
     turn = scan_motion.ScanMotion(Rotation.from_rotvec([0.6, 0, 0]).as_matrix(), np.zeros(3))
     register, read = canonical.register, subject.read

@@ -129,12 +129,14 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
     assert distance[seen].mean() < 0.3
 
 
-def test_the_tree_is_the_same_for_any_number_of_workers(tree, tmp_path):
-    synthetic_raw.write(tmp_path, 2, 2, _SETTINGS)
-    assert _contents(tmp_path) == _contents(tree)
+def test_the_tree_is_the_same_for_any_number_of_workers(tmp_path):
+    settings = dataclasses.replace(_SETTINGS, frames=2, sequences=2, photo_height=100)
+    for workers in (1, 2):
+        synthetic_raw.write(tmp_path / str(workers), 2, workers, settings)
+    assert _contents(tmp_path / '1') == _contents(tmp_path / '2')
     for name in ('F001', 'M001'):
-        with np.load(tree / 'truth' / f'{name}.npz') as one:
-            with np.load(tmp_path / 'truth' / f'{name}.npz') as two:
+        with np.load(tmp_path / '1' / 'truth' / f'{name}.npz') as one:
+            with np.load(tmp_path / '2' / 'truth' / f'{name}.npz') as two:
                 for key in one.files:
                     np.testing.assert_array_equal(one[key], two[key])
 
