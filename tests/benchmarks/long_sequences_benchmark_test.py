@@ -8,10 +8,7 @@ def small_config():
     config = bu4dfe_thesis.get_config()
     config.data.image_size = 32
     config.model.norm = 'group'
-    config.model.encoder = (
-        {'kind': 'conv_lstm', 'features': 8, 'stride': 2},
-        {'kind': 'conv', 'features': 8, 'stride': 2},
-    )
+    config.model.encoder = ({'kind': 'conv_lstm', 'features': 8, 'stride': 4},)
     config.model.decoder = ({'kind': 'resize_conv', 'features': 3, 'stride': 2},)
     return config
 

@@ -33,23 +33,32 @@ def float64():
         keras.config.set_floatx('float32')
 
 
-def build(image_size, num_frames):
-    """Returns the keras.Model: frames [B, T, H, W, 3] to points [B, N, 3]."""
+def build(image_size, num_frames, share=1):
+    """Returns the keras.Model: frames [B, T, H, W, 3] to points [B, N, 3].
+
+    Args:
+        image_size: side of the frames, pixels.
+        num_frames: T.
+        share: one in so many of the channels is left.
+    """
     inputs = layers.Input((num_frames, image_size, image_size, 3))
-    x = _conv_lstm(inputs, 32, 2)
-    x = _inverted_residual(x, num_frames, 16, expansion=1, stride=1, repeats=1)
-    x = _conv_lstm(x, 24, 2)
-    x = _conv_lstm(x, 32, 2)
-    x = _conv_lstm(x, 64, 2)
-    x = _conv_lstm(x, 96, 1)
-    x = _inverted_residual(x, num_frames, 160, expansion=6, stride=2, repeats=2)
-    x = _inverted_residual(x, num_frames, 320, expansion=6, stride=1, repeats=1)
-    x = _conv_lstm(x, 512, 1)
-    x = _conv_lstm(x, 512, 1, return_sequences=False)
+    x = _conv_lstm(inputs, 32 // share, 2)
+    x = _inverted_residual(x, num_frames, 16 // share, expansion=1, stride=1, repeats=1)
+    for features, stride in ((24, 2), (32, 2), (64, 2), (96, 1)):
+        x = _conv_lstm(x, features // share, stride)
+    x = _inverted_residual(x, num_frames, 160 // share, expansion=6, stride=2, repeats=2)
+    x = _inverted_residual(x, num_frames, 320 // share, expansion=6, stride=1, repeats=1)
+    x = _conv_lstm(x, 512 // share, 1)
+    x = _conv_lstm(x, 512 // share, 1, return_sequences=False)
     strides = (1, 2, 2, 2, 2, 1, 1)
     for features, stride in zip((512, 256, 128, 64, 32, 16, 8), strides, strict=True):
         x = layers.Conv2DTranspose(
-            features, 4, stride, padding='same', activation='relu', kernel_initializer='zeros'
+            features // share,
+            4,
+            stride,
+            padding='same',
+            activation='relu',
+            kernel_initializer='zeros',
         )(x)
     x = layers.Conv2DTranspose(
         3, 4, 1, padding='same', activation='tanh', kernel_initializer='zeros'
