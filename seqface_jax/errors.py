@@ -1,5 +1,6 @@
 """Errors a person can mend: one sentence that says what, where and what to do."""
 
+import contextlib
 import errno
 import functools
 import sys
@@ -40,6 +41,17 @@ def check_choice(name, choices, what):
     """Raises UserError unless `name` is one of `choices`; `what` says what they are."""
     if name not in choices:
         raise UserError(f"there is no {what} '{name}': choose of {', '.join(choices)}")
+
+
+@contextlib.contextmanager
+def writing_to(output):
+    """Raises UserError where the block cannot write to `output`, the folder of --output."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f'cannot write to {output} ({error.strerror}): choose another --output'
+        ) from error
 
 
 def exit_on_user_error(main):

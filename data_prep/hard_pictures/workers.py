@@ -11,8 +11,8 @@ from seqface_jax import files
 from seqface_jax.errors import UserError
 
 PEOPLE_ADVICE = '`python -m data_prep.synthetic.template_kinds` writes the file of --people'
-# Names of each kind's arrays in that file, after the kind's own.
 KINDS = ('ict', 'makehuman', 'embedded')  # All kinds of people; the last is only tested on.
+# Names of each kind's arrays in that file, after the kind's own.
 _ARRAYS = {
     'makehuman': ('mean', 'deltas', 'names', 'mean_weights'),
     'embedded': ('mean', 'identity'),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import tqdm
 
-from seqface_jax.errors import UserError, check_choice
+from seqface_jax.errors import UserError, check_choice, writing_to
 from seqface_jax.photos import file_kinds, own_files, video
 from seqface_jax.reconstruction import people_page, person_stream
 from seqface_jax.reconstruction.people_page import PersonRow
@@ -140,12 +140,8 @@ def _everybody(restore, source, output, options, stop):
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), contextlib.ExitStack() as stack:
         reconstructor = restore()
-        try:
+        with writing_to(output):
             os.makedirs(output, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f'cannot write to {output} ({error.strerror}): choose another --output'
-            ) from error
         gathered = _Gathered(reconstructor, output, opened, options, stack)
         group, count = reconstructor.initial_people(), 0
         total = person_stream.num_frames(opened, options.max_frames)

@@ -8,7 +8,7 @@ import os
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.errors import UserError
+from seqface_jax.errors import writing_to
 from seqface_jax.photos import own_files
 from seqface_jax.reconstruction import (
     background_tasks,
@@ -72,15 +72,10 @@ class Record:
 
     def __enter__(self):
         self._files = contextlib.ExitStack()
-        try:
+        with writing_to(self._output):
             os.makedirs(self._output, exist_ok=True)
             table = open(self._path(_DRAFT), 'w', newline='', encoding='utf-8')
-            self._table = self._files.enter_context(table)
-        except OSError as error:
-            self._files.close()
-            raise UserError(
-                f'cannot write to {self._output} ({error.strerror}): choose another --output'
-            ) from error
+        self._table = self._files.enter_context(table)
         self._rows = csv.writer(self._table, lineterminator='\n')
         self._rows.writerow(self._columns)
         return self

@@ -10,7 +10,7 @@ import shutil
 
 import numpy as np
 
-from seqface_jax.errors import UserError
+from seqface_jax.errors import writing_to
 from seqface_jax.files import write_text
 from seqface_jax.photos import own_files
 from seqface_jax.reconstruction import (
@@ -78,15 +78,11 @@ class ResultFiles:
         self._rate = frames_per_second
         self._frames, self._entries, self._expressions = [], [], []
         self._kept, self._keep_every = [], 1  # Places in `_frames` of those with a picture.
-        try:
+        with writing_to(output):
             os.makedirs(output, exist_ok=True)
             if frames_per_second is None:
                 shutil.rmtree(self._draft, ignore_errors=True)  # A killed run left it.
                 os.makedirs(self._draft)
-        except OSError as error:
-            raise UserError(
-                f'cannot write to {output} ({error.strerror}): choose another --output'
-            ) from error
         self._video = overlay_video.VideoWriter(
             self._path('overlay.mp4'), frames_per_second or PHOTOS_PER_SECOND
         )

@@ -9,7 +9,7 @@ import shutil
 
 import cv2
 
-from seqface_jax.errors import UserError
+from seqface_jax.errors import writing_to
 
 FOLDER = os.path.dirname(__file__)
 
@@ -28,7 +28,7 @@ def write(output):
     """
     from skimage import data
 
-    try:
+    with writing_to(output):
         folders = [os.path.join(output, 'astronaut')]
         os.makedirs(folders[0], exist_ok=True)
         picture = cv2.imencode('.png', data.astronaut()[..., ::-1])[1].tobytes()
@@ -38,8 +38,4 @@ def write(output):
             if os.path.isdir(os.path.join(FOLDER, name)) and not name.startswith('_'):
                 folders.append(os.path.join(output, name))
                 shutil.copytree(os.path.join(FOLDER, name), folders[-1], dirs_exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f'cannot write to {output} ({error.strerror}): choose another --output'
-        ) from error
     return folders
