@@ -4,7 +4,7 @@ import dataclasses
 import os
 
 from seqface_jax import checkpoints
-from seqface_jax.errors import UserError, check_choice
+from seqface_jax.errors import UserError, check_choice, writing_to
 from seqface_jax.evaluation import (
     comparisons,
     now_challenge,
@@ -65,7 +65,8 @@ def evaluate(workdirs, options=None):
     for name in options.checkpoints or ():
         check_choice(name, checkpoints.WHICH, 'checkpoint')
     folder = output_folder(workdirs[0], options.output)
-    _make(folder)
+    with writing_to(folder):
+        os.makedirs(folder, exist_ok=True)
     loaded = runs.load(workdirs, options, _flagship_step)
     plan = _plan(next(iter(loaded.values())), options)
     scored, per_subject, shown = [], [], []
@@ -159,10 +160,8 @@ def _restore(workdirs, checkpoint):
 
     check_choice(checkpoint, checkpoints.WHICH, 'checkpoint')
     return {
-        'packaged run' if workdir is None else os.path.basename(os.path.normpath(workdir)): (
-            Reconstructor.restore(workdir, checkpoint)
-        )
-        for workdir in workdirs
+        name: Reconstructor.restore(workdir, checkpoint)
+        for name, workdir in zip(runs.names_of(workdirs), workdirs, strict=True)
     }
 
 
@@ -187,15 +186,6 @@ def _trained_here(scored, loaded):
     """Returns rows.Scored but those of runs that have seen nobody of these records."""
     strangers = {run.name for run in loaded.values() if run.foreign}
     return [own for own in scored if own.row['model'] not in strangers]
-
-
-def _make(folder):
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f'cannot write to {folder} ({error.strerror}): choose another --output'
-        ) from error
 
 
 def _plan(run, options):

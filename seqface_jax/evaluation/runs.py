@@ -13,6 +13,7 @@ from seqface_jax.photos import crops
 
 SELECTED_ON_TEST = 'selected on test'
 TRAINED_ON_TEST = 'trained on test'
+PACKAGED = 'packaged run'  # Its name in tables.
 
 
 class Run(NamedTuple):
@@ -88,6 +89,17 @@ class Run(NamedTuple):
         return None
 
 
+def names_of(workdirs):
+    """Returns the names of runs in tables: of their folders, or the paths where two are alike.
+
+    Args:
+        workdirs: list; None among them is the run of the package.
+    """
+    paths = [PACKAGED if workdir is None else os.path.normpath(workdir) for workdir in workdirs]
+    names = [os.path.basename(path) for path in paths]
+    return paths if len(set(names)) < len(names) else names
+
+
 def load(workdirs, options, load_flagship):
     """Returns {workdir: Run}; checks that all are to be scored on the same records.
 
@@ -97,11 +109,8 @@ def load(workdirs, options, load_flagship):
         load_flagship: function of the workdir and checkpoint of a run of the flagship, and whether
             the faces of its frames are asked for; returns its step, as of network.make_step.
     """
-    names = [os.path.basename(os.path.normpath(workdir)) for workdir in workdirs]
-    if len(set(names)) < len(names):
-        names = [os.path.normpath(workdir) for workdir in workdirs]
     runs, records = {}, None
-    for workdir, name in zip(workdirs, names, strict=True):
+    for workdir, name in zip(workdirs, names_of(workdirs), strict=True):
         config = checkpoints.read_config(workdir)
         is_flagship = config.model.name == checkpoints.FLAGSHIP
         config.data, trained_on = _sections(workdir, config, options, records)

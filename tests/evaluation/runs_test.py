@@ -22,3 +22,8 @@ def test_maps_of_frames_are_read_where_a_run_says_expressions(
     options = evaluate.dataclasses.replace(options, data_dir=str(tmp_path / 'without'))
     (run,) = runs.load([workdir], options, None).values()
     assert not run.dataset.split('test').has_frame_maps
+
+
+def test_two_runs_whose_folders_are_called_alike_have_two_names():
+    assert runs.names_of(['a/run/', None]) == ['run', 'packaged run']
+    assert runs.names_of(['a/run/', 'b/run', None]) == ['a/run', 'b/run', 'packaged run']
