@@ -4,9 +4,10 @@ python -m data_prep.package_files.calibrate --workdir=runs/cpu --space=shape_spa
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
 From people of some kinds it learns how much a picture's points are worth, whose errors go together,
-and how wide the stated band must be. Both are written, with the shape space, to the run's
-geometry.npz. Then it prints errors by kind, of the kinds of `--test` too, of which nothing is
-learnt: of the neutral face, of the pose, and of the strongest quarter of the expressions.
+what expressions are worth, and how wide the stated band must be. All are written, with the shape
+space, to the run's geometry.npz. Then it prints errors by kind, of the kinds of `--test` too, of
+which nothing is learnt: of the neutral face, of the pose, and of the strongest quarter of the
+expressions.
 """
 
 import pathlib
@@ -17,7 +18,7 @@ import jax
 import numpy as np
 from absl import app, flags
 
-from data_prep.package_files import expression_error, shared_error
+from data_prep.package_files import expression_correction, expression_error, shared_error
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line, compilation_cache
 from seqface_jax.geometric_filter import belief
@@ -71,18 +72,17 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
 
     Returns:
         a dict for each person: belief.Belief by count, as far as there are pictures, and
-        `rotation` and `weights` (of blendshapes), lists.
+        `fits`, a list of point_fit.PointFit of each picture.
     """
     out = []
     rng = np.random.default_rng(0)
     for person, sightings in enumerate(arrays['sightings']):
-        state, after = stream.initial_state(), {'rotation': [], 'weights': []}
+        state, after = stream.initial_state(), {'fits': []}
         for number, sighting in enumerate(sightings[: max(counts)], start=1):
             lens = lens_of(arrays, person, number - 1, rng)
             image = arrays['images'][person, number - 1]
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
-            after['rotation'].append(np.asarray(fit.rotation))
-            after['weights'].append(stream.expression(fit)[0])
+            after['fits'].append(fit)
             if number in counts:
                 after[number] = state
         out.append(after)
@@ -136,8 +136,8 @@ def report(name, stream, people, arrays, mean_face):
     _say(line)
     angles = []
     for after, true in zip(people, arrays['rotation'], strict=True):
-        for found, wanted in zip(after['rotation'], true, strict=False):
-            cosine = (np.trace(found @ wanted.T) - 1) / 2
+        for fit, wanted in zip(after['fits'], true, strict=False):
+            cosine = (np.trace(fit.rotation @ wanted.T) - 1) / 2
             angles.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
     median, high = np.percentile(angles, [50, 90])
     _say(f'   head turned wrongly by {median:.2f} deg (median), {high:.2f} (90th percentile)')
@@ -155,8 +155,9 @@ def report_expressions(stream, people, arrays, mean_face):
     rows = []
     for after, truth, true in zip(people, arrays['faces'], arrays['expressions'], strict=True):
         neutral, _ = read(stream, after[max(count for count in _COUNTS if count in after)])
-        for weights, wanted in zip(after['weights'], true, strict=False):
+        for fit, wanted in zip(after['fits'], true, strict=False):
             moved = np.tensordot(wanted, true_shapes, 1)
+            weights, _ = stream.expression(fit)
             rows.append((neutral, np.tensordot(weights, shapes, 1), truth, moved))
     columns = (np.array(own, np.float32) for own in zip(*rows, strict=True))
     own = expression_error.measure(*columns, arrays['near'], mean_face)
@@ -269,6 +270,27 @@ def calibrated(arrays, stream_of, training):
     return arrays | measured(people) | {'band_scale': np.float32(wide)}
 
 
+def corrected_expressions(arrays, stream, training):
+    """Returns the arrays with what was measured of expressions on training kinds added.
+
+    Args:
+        arrays: of shape_space.py, with the shared error.
+        stream: flagship.Stream of them.
+        training: list of arrays of sequences.py, seen.
+    """
+    found, off, movements = [], [], []
+    for one in training:
+        for after, true in zip(run_people(stream, one), one['expressions'], strict=True):
+            for fit, wanted in zip(after['fits'], true, strict=False):
+                found.append(np.asarray(fit.expression))
+                off.append(np.asarray(fit.shape - fit.known_shape))
+                movements.append(np.tensordot(wanted, stream.geometry.shapes_at_points, 1))
+    correction = expression_correction.measure(
+        found, off, np.array(movements, np.float32), stream.geometry
+    )
+    return arrays | {'expression_correction': correction.astype(np.float32)}
+
+
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('workdir', None, 'Run of the correspondence network.')
@@ -292,9 +314,8 @@ def main(argv):
     def stream_of(own):
         return first.with_geometry(flagship.geometry_of(own))
 
-    advice = '`python -m data_prep.hard_pictures.sequences` writes it'
     measured = {
-        pathlib.Path(path).stem: see(first.finder, files.read_arrays(path, advice))
+        pathlib.Path(path).stem: see(first.finder, _read_sequences(path))
         for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
     }
     for name, one in measured.items():
@@ -302,14 +323,22 @@ def main(argv):
     if flags.FLAGS.sequences:
         training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
         arrays = calibrated(arrays, stream_of, training)
+        arrays = corrected_expressions(arrays, stream_of(arrays), training)
     files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
     stream = stream_of(arrays)
     for name, one in measured.items():
         people = run_people(stream, one)
         one = one | {own: arrays[own] for own in ('near', 'blendshapes')}
         report(name, stream, people, one, arrays['mean'])
-        if 'expressions' in one:  # Files of November 2026 do not hold them.
-            report_expressions(stream, people, one, arrays['mean'])
+        report_expressions(stream, people, one, arrays['mean'])
+
+
+def _read_sequences(path):
+    advice = '`python -m data_prep.hard_pictures.sequences` writes it'
+    arrays = files.read_arrays(path, advice)
+    if 'expressions' not in arrays:
+        raise errors.UserError(f'{path} does not say the expressions: draw it again, {advice}')
+    return arrays
 
 
 if __name__ == '__main__':

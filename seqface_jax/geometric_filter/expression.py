@@ -1,4 +1,9 @@
-"""Blendshape weights of a frame's expression.
+"""What a frame's expression is worth, and its blendshape weights.
+
+The filter draws an expression towards the mean expression, and takes some of it for shape. Both are
+learnt from made-up people, whose expressions are known: the expected expression is linear in what
+the filter says of it and in how far the shape of the frame alone lies from that of the person
+(`corrected`).
 
 The filter's expression is a displacement d of the P points; blendshapes b_s are displacements
 with weights from 0 to 1. The weights minimise
@@ -47,6 +52,18 @@ def blendshape_weights(displacement, blendshapes, num_steps=200):
         zero = jnp.zeros(len(flat))
         (weights, _, _), _ = jax.lax.scan(step, (zero, zero, jnp.ones(())), length=num_steps)
         return weights
+
+
+def corrected(coefficients, shape_off, correction):
+    """Returns the expected expression of a frame, [E] coefficients.
+
+    Args:
+        coefficients: [E] of the filter.
+        shape_off: [K], the shape that the frame alone shows less that of the person.
+        correction: [E, E + K + 1] what is added, linear in both, and a constant.
+    """
+    read = jnp.concatenate([coefficients, shape_off, jnp.ones(1)])
+    return coefficients + correction @ read
 
 
 @jax.jit

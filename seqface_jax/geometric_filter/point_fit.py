@@ -109,7 +109,8 @@ class PointFit(NamedTuple):
     Attributes:
         information: [K, K], vector: [K]; the frame's likelihood of the observed shape.
         weight: [] in [0, 1], of the frame as a whole; not yet in information and vector.
-        shape: [K] observed shape at the mode.
+        shape: [K] observed shape at the mode; known_shape: [K] the shape that the pose and the
+            expression are of: the same, until `at_shape` is told another.
         rotation: [3, 3] canonical to camera axes (x right, y down, z forward).
         translation: [3] mm; a canonical point X is at rotation @ X + translation.
         focal_px: [] pixels.
@@ -129,6 +130,7 @@ class PointFit(NamedTuple):
     vector: jax.Array
     weight: jax.Array
     shape: jax.Array
+    known_shape: jax.Array
     rotation: jax.Array
     translation: jax.Array
     focal_px: jax.Array
@@ -462,6 +464,7 @@ def _described(model, unknowns, observation, unit_px, num_shape):
     return {
         'rotation': camera.rotation,
         'translation': distance * ray - camera.rotation @ model.centre,
+        'known_shape': unknowns.coefficients[:num_shape],
         'focal_px': focal * unit_px,
         'yaw_rad': yaw,
         'pitch_rad': pitch,

@@ -60,6 +60,7 @@ class Geometry(NamedTuple):
             points.
         shapes_at_points: [W, P, 3] mm, the model's own blendshapes, before pairs are joined.
         expressions: [E, W] weights of each expression component; expression_mean: [W].
+        expression_correction: [E, E + K + 1] of expression.corrected, measured on made-up people.
         band_scale: [] factor on the stated deviations, measured on held-out people.
         point_mirror: [P] the number of each point's mirrored point, or None.
     """
@@ -78,6 +79,7 @@ class Geometry(NamedTuple):
     blendshape_names: tuple
     expressions: np.ndarray
     expression_mean: np.ndarray
+    expression_correction: np.ndarray
     band_scale: float
     point_mirror: np.ndarray | None
 
@@ -104,7 +106,7 @@ def geometry_of(arrays):
 
     Args:
         arrays: dict; `tempering`, `shape_level`, `shared_mean`, `shared_covariance`,
-            `shared_gain`, `correlation` and `band_scale` may be missing.
+            `shared_gain`, `correlation`, `expression_correction` and `band_scale` may be missing.
     """
     basis = face_basis.FaceBasis(
         jnp.asarray(arrays['mean'], jnp.float32),
@@ -155,6 +157,7 @@ def geometry_of(arrays):
         names,
         mixtures,
         arrays['expression_mean'],
+        arrays.get('expression_correction', np.zeros((len(mixtures), len(mixtures) + count + 1))),
         float(arrays.get('band_scale', 1.0)),
         arrays.get('point_mirror'),
     )
@@ -358,18 +361,30 @@ class Stream:
         Returns:
             [S] weights of the blendshapes in [0, 1], and [V + N, 3] mm, how they move the face.
         """
-        return jax.device_get(_expression(fit.expression, *self._expressions))
+        off = fit.shape - fit.known_shape
+        return jax.device_get(_expression(fit.expression, off, *self._expressions))
 
     @functools.cached_property
     def _expressions(self):
         own = self.geometry
+        known = own.expression_correction, own.expression_mean, own.expressions
         shapes = own.shapes_at_points, own.point_blendshapes, own.blendshapes
-        return jax.device_put((own.expression_mean, own.expressions, *shapes))
+        return jax.device_put((*known, *shapes))
 
 
 @jax.jit
-def _expression(coefficients, mean, mixtures, shapes_at_points, point_blendshapes, blendshapes):
+def _expression(
+    coefficients,
+    shape_off,
+    correction,
+    mean,
+    mixtures,
+    shapes_at_points,
+    point_blendshapes,
+    blendshapes,
+):
     with jax.default_matmul_precision('highest'):
+        coefficients = expression.corrected(coefficients, shape_off, correction)
         moved = jnp.tensordot(mean + coefficients @ mixtures, shapes_at_points, 1)
         weights = expression.blendshape_weights(moved, point_blendshapes)
         return weights, jnp.tensordot(weights, blendshapes, 1)

@@ -47,3 +47,10 @@ def test_a_displacement_is_the_mean_and_the_weighted_sum():
     mean, shapes = np.ones((4, 3)), np.arange(24.0).reshape(2, 4, 3)
     found = expression.expression_displacement(jnp.array([2.0, 1.0]), mean, shapes)
     np.testing.assert_allclose(found, mean + 2 * shapes[0] + shapes[1])
+
+
+def test_a_correction_adds_what_is_linear_in_expression_and_shape_and_a_constant():
+    correction = np.zeros((2, 2 + 3 + 1))
+    correction[0, 1], correction[1, 4], correction[1, 5] = 0.5, -2.0, 0.25
+    found = expression.corrected(jnp.array([1.0, 2.0]), jnp.array([0.0, 0.0, 3.0]), correction)
+    np.testing.assert_allclose(found, [1 + 0.5 * 2, 2 - 2.0 * 3 + 0.25])

@@ -128,6 +128,9 @@ def test_pose_and_expression_follow_a_shape_that_is_known_only_later():
         point_fit.fit_frame(WORLD.model, belief, frame, LEAST_SQUARES) for belief in (prior(), sure)
     )
     moved = point_fit.at_shape(WORLD.model, alone, shape)
+    np.testing.assert_array_equal(alone.known_shape, alone.shape)
+    np.testing.assert_allclose(moved.known_shape, shape, atol=1e-5)
+    np.testing.assert_array_equal(moved.shape, alone.shape)
     for name in ('rotation', 'expression', 'places'):
         before, after = (
             np.linalg.norm(getattr(fit, name) - getattr(wanted, name)) for fit in (alone, moved)
