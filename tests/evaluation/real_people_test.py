@@ -24,7 +24,7 @@ def tree(tmp_path_factory):
 def results(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'eval'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_distance, 'NUM_POINTS', 6000)  # Enough for faces of 1,600 vertices.
+        patch.setattr(scan_distance, 'NUM_POINTS', 2000)  # Enough for faces of 1,600 vertices.
         mean = real_people.ScoredFace(*scored_people.mesh(1), None, None)
         people = [
             functools.partial(scanned_people.read, path)
