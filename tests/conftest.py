@@ -158,6 +158,14 @@ def tiny_records(tmp_path_factory):
     return data_dir
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leaves the pictures out of an evaluation, which take as long as all the rest of it."""
+    from seqface_jax.evaluation import figures
+
+    monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
+
+
 @pytest.fixture(scope='session')
 def packaged():
     """Returns the packaged run's Reconstructor, which takes seconds to trace."""

@@ -42,14 +42,9 @@ def evaluated(tiny_records, tmp_path_factory):
     make_run(workdir, tiny_records)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(split_evaluation, '_SHOWN_SUBJECTS', 1)  # Pictures of two take twice as long.
+        patch.setattr(figures, '_RENDER_SIZE', 40)
         evaluate.evaluate([str(workdir)], evaluate.EvaluationOptions(max_subjects=2))
     return workdir
-
-
-@pytest.fixture
-def no_figures(monkeypatch):
-    """Leaves the pictures out of an evaluation, which take as long as all the rest of it."""
-    monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
 
 
 def _rows(workdir):
