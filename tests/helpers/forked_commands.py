@@ -18,20 +18,18 @@ import warnings
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
-def run(*command, cwd=_ROOT, **environment):
-    """Runs `python COMMAND`.
+def run(*command, **environment):
+    """Runs `python COMMAND` in the folder of the project.
 
     Args:
         *command: a script's path, or '-m' and a module, and the arguments.
-        cwd: folder to run it in.
         **environment: variables that it reads after its imports.
 
     Returns:
         subprocess.CompletedProcess with texts.
     """
     server = _server()
-    request = [[str(word) for word in command], str(cwd), environment]
-    print(json.dumps(request), file=server.stdin, flush=True)
+    print(json.dumps([command, environment]), file=server.stdin, flush=True)
     return subprocess.CompletedProcess(command, *json.loads(server.stdout.readline()))
 
 
@@ -67,11 +65,10 @@ def _serve():
         print(json.dumps([status, *texts]), file=answers, flush=True)
 
 
-def _become(command, cwd, environment):
+def _become(command, environment):
     """Runs a command and ends this process, without the seconds that Python takes to clear up."""
     status = 0
     try:
-        os.chdir(cwd)
         os.environ.update(environment)
         if command[0] == '-m':
             sys.argv = command[1:]
