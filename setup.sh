@@ -64,7 +64,7 @@ case "$JOB" in
 test)
     python -m ruff check .
     python -m ruff format --check .
-    python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m ''
+    python -m pytest -q -n auto -m ''
     ;;
 quickstart)
     python -m seqface_jax.samples --output=out/samples

@@ -1,6 +1,7 @@
 """How the tests compile, and records of a few made-up people for what reads records."""
 
 import functools
+import gc
 import os
 
 import cv2
@@ -16,12 +17,32 @@ SPLITS['test'] = ('F005', 'M005')
 NUM_POINTS = 16384
 
 
+def pytest_cmdline_main(config):
+    """Gives xdist's workers whole files, whose tests share fixtures, in the order chosen below."""
+    if getattr(config.option, 'dist', None) == 'load':
+        config.option.dist, config.option.loadscopereorder = 'loadfile', False
+
+
 def pytest_configure(config):
     """Keeps compiled programs in .pytest_cache/d/compiled, if pytest keeps anything."""
     folder = config.cache.mkdir('compiled') if hasattr(config, 'cache') else None
     if folder is not None and not hasattr(config, 'workerinput'):  # Not in xdist's workers.
         compiling.empty_if_large(folder)
     compiling.set_up(folder)
+
+
+def pytest_collection_finish():
+    """Leaves what is imported out of every later search for garbage, and searches seldom.
+
+    Programs of JAX are many small objects: every 700 of them would start a search.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
+def pytest_unconfigure():
+    """Ends the process without a last search through all programs."""
+    gc.freeze()
 
 
 def make_person(subject):
@@ -135,6 +156,14 @@ def tiny_records(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp('records')
     write_records(data_dir)
     return data_dir
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leaves the pictures out of an evaluation, which take as long as all the rest of it."""
+    from seqface_jax.evaluation import figures
+
+    monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
 
 
 @pytest.fixture(scope='session')

@@ -130,6 +130,12 @@ def eval_step(config, model, variables, batch):
     return terms | {'loss': loss}
 
 
+def jit_steps(config, model, tx):
+    """Returns `train_step` and `eval_step` of a run, compiled where they are first called."""
+    step = jax.jit(functools.partial(train_step, config, model, tx), donate_argnums=0)
+    return step, jax.jit(functools.partial(eval_step, config, model))
+
+
 def train(config, workdir, stop_after=None):
     """Trains until config.train.num_steps; goes on where it stopped.
 
@@ -152,8 +158,7 @@ def train(config, workdir, stop_after=None):
         state = start(config, model, tx, pictures, store)
         first, best = int(state['step']), BestLosses(store)
         constants = jax.tree.map(np.asarray, state['constants'])
-        step_fn = jax.jit(functools.partial(train_step, config, model, tx), donate_argnums=0)
-        eval_fn = jax.jit(functools.partial(eval_step, config, model))
+        step_fn, eval_fn = jit_steps(config, model, tx)
         curves = MetricsWriter(workdir, first, options.loss_weights)
         stack.enter_context(contextlib.closing(curves))
         began = time.monotonic() - curves.last_seconds

@@ -11,6 +11,7 @@ from seqface_jax import models
 from seqface_jax.errors import UserError
 from tests.helpers.compiling import quick_jit
 
+pytestmark = pytest.mark.slow
 _TINY = {
     'num_points': 12,
     'num_layouts': 3,

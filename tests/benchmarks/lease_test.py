@@ -46,6 +46,7 @@ def test_a_part_that_fails_or_lacks_something_does_not_end_the_lease(tmp_path):
     assert [part['result'].split(':')[0] for part in done] == ['status 3', 'skipped', 'done']
 
 
+@pytest.mark.slow
 def test_a_part_is_ended_at_its_limit_with_its_children(tmp_path):
     child = 'import subprocess, sys; print(1, flush=True); '
     child += "subprocess.run([sys.executable, '-c', 'import time; time.sleep(300)'])"
@@ -123,6 +124,7 @@ def test_a_training_takes_as_many_steps_as_the_time_is_enough_for(tmp_path, monk
     assert clock.now <= 200
 
 
+@pytest.mark.slow
 def test_a_tiny_lease_trains_on_the_cpu_and_its_loss_is_that_of_float32(tmp_path, monkeypatch):
     """The trial, which would compile three times more, is left out."""
     from seqface_jax.correspondence import network_training

@@ -1,8 +1,5 @@
 import csv
-import os
 import re
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -11,10 +8,8 @@ import pytest
 from seqface_jax import demo
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
-from tests.helpers import small_run
+from tests.helpers import forked_commands, small_run
 from tests.helpers.small_raw_tree import draw_face
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture(scope='module')
@@ -136,9 +131,9 @@ def test_nobody_on_any_photo_is_told_in_a_sentence(tmp_path):
         demo.run_people('all', None, str(tmp_path / 'photos'), str(tmp_path / 'out'))
 
 
+@pytest.mark.slow
 def test_the_command_refuses_what_is_of_one_person(tmp_path):
-    command = [sys.executable, 'run_demo.py', '--people=all', f'--input={tmp_path}', '--view']
-    command += [f'--output={tmp_path}/out']
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    command = ['run_demo.py', '--people=all', f'--input={tmp_path}', '--view']
+    done = forked_commands.run(*command, f'--output={tmp_path}/out')
     assert done.returncode == 1
     assert '--view and --state are of one person: leave --people out' in done.stderr

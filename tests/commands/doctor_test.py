@@ -1,8 +1,5 @@
 import importlib.metadata
-import os
 import shutil
-import subprocess
-import sys
 
 import cv2
 import pytest
@@ -10,10 +7,8 @@ import pytest
 from seqface_jax import checkpoints, doctor
 from seqface_jax.commands import compilation_cache, compiler_fault, extras
 from seqface_jax.doctor import BROKEN, MISSING, WORKS
-from tests.helpers import small_run
+from tests.helpers import forked_commands, small_run
 from tests.photos.video_test import Camera
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @pytest.fixture(autouse=True)
@@ -91,14 +86,8 @@ def test_a_run_that_answers_works_and_none_is_broken(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_command_ends_with_status_1_and_the_advice(tmp_path):
-    done = subprocess.run(
-        [sys.executable, '-m', 'seqface_jax.doctor', '--nocamera', f'--workdir={tmp_path}'],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {'XDG_CACHE_HOME': str(tmp_path)},
-        check=False,
-    )
+    command = ['-m', 'seqface_jax.doctor', '--nocamera', f'--workdir={tmp_path}']
+    done = forked_commands.run(*command, XDG_CACHE_HOME=str(tmp_path))
     assert done.returncode == 1, done.stderr
     assert 'x checkpoint' in done.stdout and '-> train one' in done.stdout
     assert done.stdout.endswith('broken: checkpoint\n')

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 import zipfile
@@ -10,9 +9,8 @@ import pytest
 from seqface_jax import freeze, frozen
 from seqface_jax.errors import UserError
 from seqface_jax.models.network import FaceNetwork
-from tests.helpers import small_run
+from tests.helpers import forked_commands, small_run
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 CROPS = np.random.default_rng(0).integers(0, 255, (3, 32, 32, 3)).astype(np.uint8)
 
 
@@ -90,12 +88,6 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_says_what_is_missing():
-    done = subprocess.run(
-        [sys.executable, '-m', 'seqface_jax.freeze', '--workdir=none', '--output=x'],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = forked_commands.run('-m', 'seqface_jax.freeze', '--workdir=none', '--output=x')
     assert done.returncode == 1
     assert 'error: none is not the workdir of a run' in done.stderr

@@ -1,44 +1,15 @@
 """What README.md and docs/ tell a person to type exists: scripts, configs and flags."""
 
 import glob
-import json
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 
+from tests.helpers import forked_commands
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
-# Prints what each script says of its flags, a list in JSON. Each one runs in a fork of a process
-# that has imported what takes them long to import.
-HELPS = """
-import json, os, runpy, sys, tempfile
-import seqface_jax
-import cv2, flax, jax, matplotlib.figure, ml_collections.config_flags, orbax.checkpoint, scipy.stats
-
-texts = []
-for script in json.loads(sys.argv[1]):
-    with tempfile.TemporaryFile('w+') as file:
-        child = os.fork()
-        if child == 0:
-            os.dup2(file.fileno(), 1)
-            sys.argv = [script, '--help']
-            try:
-                if script.endswith('.py'):
-                    runpy.run_path(script, run_name='__main__')
-                else:
-                    runpy.run_module(script, run_name='__main__', alter_sys=True)
-            finally:
-                sys.stdout.flush()
-                os._exit(0)
-        os.waitpid(child, 0)
-        file.seek(0)
-        texts.append(file.read())
-print(json.dumps(texts))
-"""
 
 
 DOCUMENTS = ('README.md', *sorted(glob.glob('docs/*.md', root_dir=ROOT)))
@@ -77,23 +48,18 @@ def script_of(command):
 @pytest.fixture(scope='module')
 def helps():
     """Returns what each script says of its flags, by its file or module."""
-    scripts = list(dict.fromkeys(map(script_of, python_commands())))
-    done = subprocess.run(
-        [sys.executable, '-c', HELPS, json.dumps(scripts)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(zip(scripts, json.loads(done.stdout), strict=True))
+    found = {}
+    for script in dict.fromkeys(map(script_of, python_commands())):
+        command = [script] if script.endswith('.py') else ['-m', script]
+        found[script] = forked_commands.run(*command, '--help').stdout
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('command', python_commands())
 def test_a_command_names_real_scripts_configs_and_flags(helps, command):
     help_text = helps[script_of(command)]
+    assert help_text
     for flag in re.findall(r'--(\w+)(?==|\s|$)', command):
         assert re.search(rf'--(\[no\])?{flag}\b', help_text), flag
     for config in re.findall(r'--config=(\S+)', command):

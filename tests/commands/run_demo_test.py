@@ -18,7 +18,7 @@ from seqface_jax.geometry import alignment
 from seqface_jax.photos import pose_fitting, video
 from seqface_jax.reconstruct import Face, Reconstructor
 from seqface_jax.reconstruction import contact_sheet, demo_record, person_stream
-from tests.helpers import small_run
+from tests.helpers import forked_commands, small_run
 from tests.helpers.small_raw_tree import draw_face
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -114,9 +114,8 @@ def test_the_command_writes_a_face_a_picture_and_what_became_of_each_photo(
 
 @pytest.mark.slow
 def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
-    command = [sys.executable, 'run_demo.py', f'--input={tmp_path}/none']
-    command += [f'--output={tmp_path}/out']
-    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    command = ['run_demo.py', f'--input={tmp_path}/none', f'--output={tmp_path}/out']
+    done = forked_commands.run(*command)
     assert done.returncode == 1
     assert (
         done.stderr.strip()
@@ -307,6 +306,7 @@ def test_a_file_before_the_first_photo_does_not_end_the_run(restored, photos, tm
     assert [row['result'] for row in _rows(tmp_path / 'out')].count('used') == 2
 
 
+@pytest.mark.slow
 def test_what_photos_do_not_need_is_not_imported():
     code = 'import sys; from seqface_jax import demo; print(*sys.modules)'
     done = subprocess.run(

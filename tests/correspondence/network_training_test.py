@@ -16,16 +16,39 @@ def _config(folder, steps):
     return config
 
 
-@pytest.mark.parametrize('optimizer', ['adam', 'muon'])
-def test_a_stopped_training_ends_with_the_same_parameters(tmp_path, optimizer):
-    small_pictures.write(tmp_path)
-    config = _config(tmp_path, 4)
-    config.optimizer.name = optimizer
-    network_training.train(config, str(tmp_path / 'whole'))
-    network_training.train(config, str(tmp_path / 'parts'), stop_after=2)
-    network_training.train(config, str(tmp_path / 'parts'))
+@pytest.fixture(scope='module', autouse=True)
+def traced_once():
+    """Lets trainings of one config share the traced steps, which take most of a short one."""
+    jit_steps, found = network_training.jit_steps, {}
+
+    def jit_once(config, model, tx):
+        key = config.to_json_best_effort()
+        if key not in found:
+            found[key] = jit_steps(config, model, tx)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network_training, 'jit_steps', jit_once)
+        yield
+
+
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """Returns config and workdir of a run of four steps by Muon, whose state holds Adam's too."""
+    folder = tmp_path_factory.mktemp('whole')
+    small_pictures.write(folder)
+    config = _config(folder, 4)
+    config.optimizer.name = 'muon'
+    network_training.train(config, str(folder / 'run'))
+    return config, str(folder / 'run')
+
+
+def test_a_stopped_training_ends_with_the_same_parameters(whole, tmp_path):
+    config, workdir = whole
+    network_training.train(config, str(tmp_path), stop_after=2)
+    network_training.train(config, str(tmp_path))
     whole, parts = (
-        checkpoints.load(str(tmp_path / name), 'latest')[2]['params'] for name in ('whole', 'parts')
+        checkpoints.load(folder, 'latest')[2]['params'] for folder in (workdir, str(tmp_path))
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), whole, parts)
 
@@ -50,16 +73,15 @@ def test_a_folder_without_points_says_what_is_missing(tmp_path):
         network_training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
 
 
-def test_a_run_begins_with_the_parameters_of_another(tmp_path):
+def test_a_run_begins_with_the_parameters_of_another(whole, tmp_path):
     small_pictures.write(tmp_path)
-    first = str(tmp_path / 'first')
-    network_training.train(_config(tmp_path, 4), first)
     config = _config(tmp_path, 2)
-    config.train.start_from, config.optimizer.name = first, 'muon'
+    config.train.start_from, config.optimizer.name = whole[1], 'adam'
     config.optimizer.learning_rate = 0.0
     network_training.train(config, str(tmp_path / 'second'))
     one, other = (
-        checkpoints.load(str(tmp_path / name), 'best_validation')[2] for name in ('first', 'second')
+        checkpoints.load(workdir, 'best_validation')[2]
+        for workdir in (whole[1], str(tmp_path / 'second'))
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), one, other)
 

@@ -6,6 +6,11 @@ import pytest
 from configs import default
 from seqface_jax.data import augmentation
 from seqface_jax.geometry import map_grid
+from tests.helpers.compiling import quick_jit
+
+
+resample = quick_jit(augmentation.resample)
+move_image_map = quick_jit(augmentation.move_image_map)
 
 
 def options(**changes):
@@ -95,7 +100,7 @@ def test_half_of_the_sequences_are_mirrored_as_a_whole_together_with_their_targe
 def test_shifting_by_a_quarter_moves_the_picture_right_and_down():
     frames = np.zeros((1, 16, 16, 3), np.float32)
     frames[0, 4, 2] = 1
-    moved = augmentation.resample(frames, jnp.array([[0.25, 0.125]]), jnp.ones(1), jnp.zeros(1))
+    moved = resample(frames, jnp.array([[0.25, 0.125]]), jnp.ones(1), jnp.zeros(1))
     assert np.unravel_index(np.argmax(moved[0, ..., 0]), (16, 16)) == (6, 6)
 
 
@@ -106,10 +111,10 @@ def test_a_place_of_the_image_map_stays_on_what_is_seen_there():
     place = (np.array([dot[1], dot[0], 0]) + [0.5, 0.5, 0]) / size
     place[2] = 0.25
     motion = jnp.array([[2 / size, -1 / size]]), jnp.array([2.0]), jnp.array([np.pi / 2])
-    moved = augmentation.resample(frames, *motion)[0, ..., 0]
+    moved = resample(frames, *motion)[0, ..., 0]
     row, column = np.unravel_index(np.argmax(moved), moved.shape)
     image_map = np.float32(place)[None, None, None]
-    x, y, z = augmentation.move_image_map(image_map, *motion)[0, 0, 0]
+    x, y, z = move_image_map(image_map, *motion)[0, 0, 0]
     np.testing.assert_allclose([x * size - 0.5, y * size - 0.5], [column, row], atol=1e-4)
     assert z == 0.5  # Twice as large, twice as deep.
 
@@ -125,14 +130,14 @@ def test_a_mirrored_image_map_points_at_the_mirrored_picture():
 
 def test_a_quarter_turn_is_clockwise():
     frames = np.random.default_rng(0).random((1, 9, 9, 3)).astype(np.float32)
-    turned = augmentation.resample(frames, jnp.zeros((1, 2)), jnp.ones(1), jnp.array([np.pi / 2]))
+    turned = resample(frames, jnp.zeros((1, 2)), jnp.ones(1), jnp.array([np.pi / 2]))
     np.testing.assert_allclose(turned[0], np.rot90(frames[0], -1), atol=1e-5)
 
 
 def test_scaling_by_two_doubles_distances_from_the_middle():
     x = np.linspace(-1, 1, 17, dtype=np.float32)
     frames = np.broadcast_to(x[None, None, :, None], (1, 17, 17, 3))
-    scaled = augmentation.resample(frames, jnp.zeros((1, 2)), jnp.array([2.0]), jnp.zeros(1))
+    scaled = resample(frames, jnp.zeros((1, 2)), jnp.array([2.0]), jnp.zeros(1))
     np.testing.assert_allclose(scaled[0, 8, :, 0], x / 2, atol=1e-6)
 
 

@@ -1,5 +1,7 @@
 """Tests of how the pose of a face is refined, and of how that is learnt."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from data_prep.package_files import pose_refinement
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.photos import pose_regression
+from tests.helpers.compiling import quick_jit
 from tests.helpers.posed_photo import pose_at
 from tests.photos.pose_regression_test import mean_looking
 
@@ -28,7 +31,8 @@ def turned():
 def _errors(crops, answers, refinements):
     known = unwrapping.regressions(refinements)
     small = np.float32(crops).mean(axis=-1) / 255
-    return np.abs(unwrapping.find_pose(small, known, refinements) - answers)
+    find_pose = quick_jit(functools.partial(unwrapping.find_pose, refinements=refinements))
+    return np.abs(find_pose(small, known) - answers)
 
 
 def test_the_package_s_refinements_find_the_turn_of_a_face_better(turned):

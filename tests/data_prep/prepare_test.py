@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 
 import cv2
@@ -18,9 +17,7 @@ from data_prep.registration import canonical, pose_outliers, scan_motion
 from data_prep.scans import scan_io
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
-from tests.helpers import small_raw_tree
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tests.helpers import forked_commands, small_raw_tree
 
 
 def _prepare(raw_dir, data_dir, **options):
@@ -322,10 +319,7 @@ def test_an_open3d_that_does_not_load_is_not_a_fault_of_the_scans(tree, tmp_path
     ],
 )
 def test_a_wrong_command_ends_with_one_sentence(arguments, sentence):
-    done = subprocess.run(
-        [sys.executable, '-m', 'data_prep', *arguments],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = forked_commands.run('-m', 'data_prep', *arguments)
     assert done.returncode == 1
     assert done.stderr.startswith(sentence)
     assert done.stderr.count('\n') == 1 and done.stdout == ''

@@ -129,6 +129,7 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
     assert distance[seen].mean() < 0.3
 
 
+@pytest.mark.slow
 def test_the_tree_is_the_same_for_any_number_of_workers(tmp_path):
     settings = dataclasses.replace(_SETTINGS, frames=2, sequences=2, photo_height=100)
     for workers in (1, 2):

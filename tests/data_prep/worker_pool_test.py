@@ -4,6 +4,8 @@ import pytest
 
 from data_prep.work.worker_pool import Workers
 
+pytestmark = pytest.mark.slow
+
 
 def _square(number):
     return number * number

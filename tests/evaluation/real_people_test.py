@@ -2,10 +2,7 @@
 
 import functools
 import json
-import os
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ import pytest
 from data_prep import scanned_people
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import real_page, real_people, report, scan_distance
-from tests.helpers import scored_people
+from tests.helpers import forked_commands, scored_people
 
 
 @pytest.fixture(scope='module')
@@ -27,7 +24,7 @@ def tree(tmp_path_factory):
 def results(tree, tmp_path_factory):
     out = tmp_path_factory.mktemp('out') / 'eval'
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_distance, 'NUM_POINTS', 6000)  # Enough for faces of 1,600 vertices.
+        patch.setattr(scan_distance, 'NUM_POINTS', 2000)  # Enough for faces of 1,600 vertices.
         mean = real_people.ScoredFace(*scored_people.mesh(1), None, None)
         people = [
             functools.partial(scanned_people.read, path)
@@ -140,14 +137,13 @@ def test_a_person_that_cannot_be_read_is_named(tmp_path, spoil, sentence):
         scanned_people.read(scanned_people.find(tmp_path)['anna'])
 
 
+@pytest.mark.slow
 def test_the_command_names_what_is_missing():
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    for flag, sentence in (
-        ('--real=absent', '--real=absent is not a folder'),
-        ('', '--workdir is'),
+    for flags, sentence in (
+        (['--real=absent'], '--real=absent is not a folder'),
+        ([], '--workdir is'),
     ):
-        command = [sys.executable, 'run_eval.py', *([flag] if flag else [])]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        done = forked_commands.run('run_eval.py', *flags)
         assert done.returncode == 1
         assert done.stderr.startswith(f'error: {sentence}')
 

@@ -17,7 +17,7 @@ def _config(data_dir):
     return config
 
 
-def test_a_seventh_system_is_a_model_file_and_a_config(tiny_records, tmp_path):
+def test_a_seventh_system_is_a_model_file_and_a_config(tiny_records, no_figures, tmp_path):
     workdir = str(tmp_path / 'seventh')
     train.train_and_evaluate(_config(tiny_records), workdir)
     evaluate.evaluate([workdir], evaluate.EvaluationOptions(frames=(1, 2), splits=('test',)))
@@ -31,7 +31,9 @@ def test_a_seventh_system_is_a_model_file_and_a_config(tiny_records, tmp_path):
     assert [(row['of'], row['num_frames']) for row in averaged] == [('seventh', 2)]
 
 
-def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(tiny_records, tmp_path):
+def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(
+    tiny_records, no_figures, tmp_path
+):
     config = _config(tiny_records)
     config.data.update(frame_maps=True, draw='pairs', num_frames=2)
     config.data.update(front_max_yaw_deg=15.0, side_min_yaw_deg=15.0)
