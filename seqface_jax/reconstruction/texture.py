@@ -102,7 +102,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Args:
         texture: Texture.
         photo: [H, W, 3] uint8 RGB.
-        pose: pose.Pose of the face in it; one below pose.MIN_SCORE changes nothing.
+        pose: Pose of the face in it, whose score weighs the photo.
         points: [M, M, 3] mm, the face as an ordered position map.
         mask: [M, M] bool, the map's pixels that are face.
         confidence: [V] in [0, 1], of the mask's pixels; all alike if left out.
@@ -110,8 +110,6 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Returns:
         Texture; the very one that was given if the photo says nothing.
     """
-    if pose.score < pose_fitting.MIN_SCORE:
-        return texture
     given = texture
     points = np.asarray(points, np.float32)
     place, normals, weights = _seen(photo, pose, points, mask, confidence)

@@ -61,10 +61,6 @@ def test_a_photo_counts_by_its_weight(face, seen):
     np.testing.assert_allclose(share, 1 / 8, rtol=1e-3)
 
 
-def test_a_pose_that_does_not_fit_changes_nothing(face, seen):
-    assert texture.add(seen, _photo(), _pose(score=0.0), *face) is seen
-
-
 def test_the_side_that_no_photo_shows_mirrors_the_other(face):
     turned = texture.add(texture.empty(64, 64), np.full((256, 256, 3), _LEFT, np.uint8),
                          _pose(yaw=1.2), *face)  # fmt: skip
