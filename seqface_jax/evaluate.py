@@ -174,12 +174,9 @@ def _packaged_geometry():
 
 def _flagship_step(workdir, checkpoint, says_frames):
     """Returns the step of a run of the flagship; see map_answers.make_step."""
-    from seqface_jax.reconstruction import flagship, map_answers
-    from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
+    from seqface_jax.reconstruction import map_answers
 
-    lens_of = flagship.crop_lens  # What lies around the face was cut off.
-    reconstructor = PointReconstructor.restore(workdir, checkpoint, lens_of=lens_of)
-    return map_answers.make_step(reconstructor, says_frames=says_frames)
+    return map_answers.make_step(map_answers.restore(workdir, checkpoint), says_frames=says_frames)
 
 
 def _trained_here(scored, loaded):

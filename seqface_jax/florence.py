@@ -4,8 +4,9 @@ python -m seqface_jax.florence --workdir=runs/A[,runs/B...] --data_dir=DATA
 
 DATA/florence are the records that `python -m data_prep florence` wrote; --data_name scores on
 others by the same protocols. Writes florence.md and florence_per_subject.csv into
-<first run>/eval/ and prints the table. A setting is a sequence of the records: of Florence
-Indoor-Cooperative, PTZ-Indoor and PTZ-Outdoor.
+<first run>/eval/, runs/pretrained/eval/ for the run of the package, and prints the table. A
+setting is a sequence of the records: of Florence Indoor-Cooperative, PTZ-Indoor and PTZ-Outdoor.
+All runs are shown the same frames; the mesh of the flagship is cast to a position map.
 """
 
 import concurrent.futures
@@ -71,8 +72,7 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
     if not frames or frames[0] < 1:
         raise errors.UserError('the numbers of frames must be at least 1')
     found, targets = [], None
-    for workdir in workdirs:
-        run = _ScoredRun(workdir, data_dir, data_name, seed)
+    for run in _load(workdirs, data_dir, data_name, seed):
         if targets is None:
             targets = run.targets()
             found += _scores(names, 'mean_face', None, None, targets, run.mean_faces(targets))
@@ -118,22 +118,39 @@ def table(scores):
     return '\n'.join(lines) + '\n'
 
 
+def _load(workdirs, data_dir, data_name, seed):
+    """Returns a list of _ScoredRun."""
+    from seqface_jax.evaluate import EvaluationOptions
+    from seqface_jax.evaluation import runs
+    from seqface_jax.reconstruction import map_answers
+
+    means = {}
+
+    def load_flagship(workdir, checkpoint, says_frames):
+        reconstructor = map_answers.restore(workdir, checkpoint)
+        means[workdir] = map_answers.answer_of(reconstructor.mean_face()).position_map
+        return map_answers.make_step(reconstructor, says_frames=says_frames)
+
+    options = EvaluationOptions(checkpoints=(CHECKPOINT,), data_dir=data_dir, data_name=data_name)
+    loaded = runs.load(workdirs, options, load_flagship)
+    return [_ScoredRun(run, means.get(workdir), seed) for workdir, run in loaded.items()]
+
+
 class _ScoredRun:
     """One run on the records that are scored on."""
 
-    def __init__(self, workdir, data_dir, data_name, seed):
-        from seqface_jax import checkpoints
-        from seqface_jax.data import input_pipeline
-        from seqface_jax.models.network import make_step
+    def __init__(self, run, mean, seed):
+        """Takes a runs.Run; `mean` is the position map of a flagship's mean face, else None."""
+        from seqface_jax.geometry import surface
+        from seqface_jax.models.network import face_mask
 
-        self.name = os.path.basename(os.path.normpath(workdir))
-        self._config, model, self._variables = checkpoints.load_recurrent(workdir, CHECKPOINT)
-        self._trained_on = self._config.data.copy_and_resolve_references()
-        self._step, self._seed = make_step(self._config, model), seed
-        data = self._config.data
-        data.update(dir=data_dir, name=data_name)
-        data.frame_maps = False  # Nothing here needs them, and Florence has none.
-        self._split = input_pipeline.open_dataset(data).split(data.test_split)
+        self.name, self._run, self._mean, self._seed = run.name, run, mean, seed
+        self._step, self._variables = run.models[CHECKPOINT]
+        if mean is None:
+            self._mask = face_mask(self._variables.get('constants', {}))
+        else:
+            self._mask = surface.crop_mask(mean)
+        self._split = run.dataset.split(run.config.data.test_split)
 
     def targets(self):
         """Returns the protocols.Target of every subject of the test split."""
@@ -152,40 +169,50 @@ class _ScoredRun:
         return sorted({str(name) for own in self._split.frame_index for name in own.sequences})
 
     def mean_faces(self, targets):
-        """Returns {subject: surface of the mean face}; empty if the training split is gone."""
-        from seqface_jax.data import input_pipeline
-        from seqface_jax.evaluation import baselines, streaming
+        """Returns {subject: surface of the mean face}; empty if the training split is gone.
+
+        That of the people whom the run learned from; a flagship has its own.
+        """
+        from seqface_jax.evaluation import streaming
         from seqface_jax.geometry import surface
         from seqface_jax.models import Prediction
 
-        data = self._trained_on
-        data.frame_maps = False
         try:
-            people = input_pipeline.open_dataset(data).split(data.train_split).subjects
+            mean, mask = self._mean_map()
         except errors.UserError as error:
             logging.warning('no row of the mean face: %s', error)
             return {}
-        mean = baselines.mean_face(people['position_map'], people['mask'])
-        mask = surface.face_mask(people['mask'])
         answer = streaming.to_answer(Prediction(mean), ordered=True, mask=mask)
         face = surface.Surface(answer.vertices, answer.triangles)
         return {target.subject: face for target in targets}
+
+    def _mean_map(self):
+        """Returns the position map of the mean face and its mask; UserError: nobody is there."""
+        from seqface_jax.data import input_pipeline
+        from seqface_jax.evaluation import baselines
+        from seqface_jax.geometry import surface
+
+        if self._mean is not None:
+            return self._mean, self._mask
+        data = self._run.trained_on
+        people = input_pipeline.open_dataset(data).split(data.train_split).subjects
+        mean = baselines.mean_face(people['position_map'], people['mask'])
+        return mean, surface.face_mask(people['mask'])
 
     def answers(self, setting, counts):
         """Yields (number of frames, {subject: surface}) of the subjects that have the setting."""
         from seqface_jax import models
         from seqface_jax.evaluation import streaming
         from seqface_jax.geometry import surface
-        from seqface_jax.models.network import face_mask, is_ordered
+        from seqface_jax.models.network import is_ordered
 
-        max_frames = models.MAX_FRAMES[models.reads(self._config.model)]
+        max_frames = models.MAX_FRAMES[self._run.reads]
         drawn = self._draw(setting, max_frames)
         counts = streaming.usable_counts(counts, max_frames)
         shown = [self._split.frames(index, order[: counts[-1]]) for index, order in drawn.items()]
         predictions, _ = streaming.stream(self._step, self._variables, shown, counts)
-        mask = face_mask(self._variables.get('constants', {}))
-        mask = np.ones((128, 128), bool) if mask is None else mask
-        ordered = is_ordered(self._config)
+        mask = np.ones((128, 128), bool) if self._mask is None else self._mask
+        ordered = is_ordered(self._run.config)
         for count, prediction in zip(counts, predictions, strict=True):
             condition = streaming.Condition(self.name, CHECKPOINT, 'test', count)
             answers = streaming.Answers(condition, prediction, ordered, mask, None)
@@ -203,7 +230,7 @@ class _ScoredRun:
         """Returns {index of a subject: its frames of the setting in the order to show them}."""
         from seqface_jax.evaluation import streaming
 
-        data, found = self._config.data, {}
+        data, found = self._run.config.data, {}
         for index, subject in enumerate(self._split.subject_ids):
             own = self._split.frame_index[index]
             frames = np.flatnonzero(np.asarray(own.sequences) == setting)
@@ -245,7 +272,7 @@ def _csv(scores):
 
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
-    flags.DEFINE_list('workdir', None, 'Runs to score; the table goes to <first>/eval/.')
+    flags.DEFINE_list('workdir', None, 'Runs to score; the table goes to the first, into eval/.')
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'florence', 'Name of the records.')
     flags.DEFINE_list('protocol', None, 'thesis, crop_95mm, both_directions, interocular; or all.')
@@ -257,6 +284,8 @@ def main(argv):
     """Scores the runs and prints both tables."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
+    from seqface_jax.evaluate import output_folder
+
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     values = flags.FLAGS
     if not all(count.isdecimal() for count in values.frames):
@@ -269,8 +298,9 @@ def main(argv):
         frames=[int(count) for count in values.frames],
     )
     text = table(scores)
-    folder = os.path.join(values.workdir[0], 'eval')
-    os.makedirs(folder, exist_ok=True)
+    folder = output_folder(values.workdir[0])
+    with errors.writing_to(folder):
+        os.makedirs(folder, exist_ok=True)
     for ending, content in (('.md', text), ('_per_subject.csv', _csv(scores))):
         path = os.path.join(folder, values.data_name + ending)
         with open(path, 'w', encoding='utf-8') as file:

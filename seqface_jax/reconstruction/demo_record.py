@@ -46,7 +46,7 @@ class Record:
 
         Args:
             output: folder to write into.
-            painter: FacePainter or TemplatePainter; None: colours are not gathered.
+            painter: texture_painter.TexturePainter; None: colours are not gathered.
             blendshape_names: of the weights that the faces' frames hold; none if they hold none.
             keep_keyframes: whether to keep how the face improved.
             ordered: whether the frames follow one another in time.
@@ -223,8 +223,8 @@ class Record:
             )
         if self._num_posed < self._num_sought:
             lines.append(
-                f'the pose of the head was found in {self._num_posed} of {self._num_sought} '
-                'frames: the others have none in the table and give no colours'
+                f'the pose of the head fits well in {self._num_posed} of {self._num_sought} '
+                'frames: the others give no colours'
             )
         return lines
 
@@ -281,7 +281,7 @@ class Record:
         if self._painter is None or not self._painter.paints:
             return []
         if not self._painter.num_painted:
-            return ['no texture: the pose of the head was found in no frame']
+            return ['no texture: the pose of the head fits well in no frame']
         self.face = self._painter.paint(self.face)
         light = self.face.texture_light
         return [f'the texture is of {self._painter.num_painted} frames; their light: {light}']

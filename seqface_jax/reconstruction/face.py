@@ -38,7 +38,7 @@ class Face:
             ones from a network that does not say how sure it is. A function that returns it may be
             given, for it takes a large part of a frame's time.
         uv: [V, 2] float32 in [0, 1], v up, place of the vertices in the texture; or None.
-        texture: [H, W, 3] uint8 RGB, the face's colour, see face_painter; or None.
+        texture: [H, W, 3] uint8 RGB, the face's colour, see texture_painter; or None.
         texture_light: str, what became of the photos' light in it, one of texture.LIGHTS; or None.
         quads: [Q, 4] int32, the polygons of which `triangles` holds the halves; or None.
         topology: str, the name of the vertices' order; or None.

@@ -11,6 +11,8 @@ import numpy as np
 
 from seqface_jax.geometry import map_casting
 from seqface_jax.models import Prediction
+from seqface_jax.reconstruction import flagship
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 
 class Shown(NamedTuple):
@@ -26,6 +28,12 @@ class Shown(NamedTuple):
     answer: Prediction
     frames: int
     unused: int
+
+
+def restore(workdir, checkpoint):
+    """Returns a flagship's PointReconstructor for records, whose frames are cut out of photos."""
+    lens_of = flagship.crop_lens  # What lies around the face was cut off.
+    return PointReconstructor.restore(workdir, checkpoint, lens_of=lens_of)
 
 
 def make_step(reconstructor, *, says_frames):

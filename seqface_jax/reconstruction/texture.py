@@ -2,11 +2,13 @@
 
 Each photo is seen through its pose: a texel takes the colour of the place where it is seen,
 weighted by whether it is visible (z-buffer, with soft edges), how flatly it is seen, how well the
-pose fits and how sure the reconstruction is there. Two bands are gathered (Burt and Adelson, 1983).
-What is coarser than a few mm is the weighted mean of all photos: no seam shows. What is finer is
-relative to it and comes nearly alone from the photo that shows the place best: poses that are off
-by a mm do not blur it, and how bright the photos are does not matter to it. The coarse band of some
-photos is kept by itself, so that their light can be divided out (photo_light). Memory does not grow
+pose fits and how sure the reconstruction is there. Near the outline of the face, within the stated
+error of where it is, a photo may show what is behind: that counts only as far as other photos show
+the place too. Two bands are gathered (Burt and Adelson, 1983). What is coarser than a few mm is the
+weighted mean of all photos, each as it would be in their mean light (photo_light): no seam shows.
+What is finer is relative to it and comes nearly alone from the photo that shows the place best:
+poses that are off by a mm do not blur it, and how bright the photos are does not matter to it. The
+coarse band of some photos is kept by itself, so that their light can be told. Memory does not grow
 with the photos. What no photo shows is taken from the other half of the face, and what neither
 shows is filled smoothly.
 """
@@ -15,6 +17,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from seqface_jax.geometry import map_grid, rendering
 from seqface_jax.photos import pose_fitting
@@ -31,6 +34,8 @@ _CHOICE = 3  # Power by which the fine band prefers the best photo still more.
 _BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
 _DEPTH_PX = 192  # Side of the z-buffer,
 _DEPTH_STEP = 2  # and pixels of the map from one corner of what is drawn into it to the next.
+_FLAT = 0.5  # Cosine below which the rim of what is drawn is an outline, not where the mesh ends.
+_LEAST_SURE = 1e-3  # Added to how sure texels are, so that one which is not sure at all counts.
 _EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of the texture's side.
 _MIRROR = 0.003  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
@@ -49,11 +54,35 @@ class Layer(NamedTuple):
         colors: [C, C, 3] linear RGB.
         normals: [C, C, 3] of the face in the camera's frame.
         weights: [C, C].
+        sure: [C, C] in [0, 1], how surely it is the face that is seen, not what is behind it.
     """
 
     colors: np.ndarray
     normals: np.ndarray
     weights: np.ndarray
+    sure: np.ndarray
+
+
+class _Drawn(NamedTuple):
+    """The face as a photo shows it, on a screen of D pixels a side about it.
+
+    Attributes:
+        depth: [D, D] z in the camera's frame, mm, of what is seen first; -inf beside the face.
+        cosine: [D, D] of its normal and the direction to the camera.
+        place: [M, M, 2] int, column and row of the map's pixels; inside: [M, M] whether they lie
+            on the screen.
+        pixel_mm: side of a pixel, on the face.
+    """
+
+    depth: np.ndarray
+    cosine: np.ndarray
+    place: np.ndarray
+    inside: np.ndarray
+    pixel_mm: float
+
+    def at(self, values):
+        """Returns values [D, D] at the map's pixels, [M, M]."""
+        return values[self.place[..., 1], self.place[..., 0]]
 
 
 class Texture(NamedTuple):
@@ -102,7 +131,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Args:
         texture: Texture.
         photo: [H, W, 3] uint8 RGB.
-        pose: pose.Pose of the face in it; one below pose.MIN_SCORE changes nothing.
+        pose: Pose of the face in it, whose score weighs the photo.
         points: [M, M, 3] mm, the face as an ordered position map.
         mask: [M, M] bool, the map's pixels that are face.
         confidence: [V] in [0, 1], of the mask's pixels; all alike if left out.
@@ -110,21 +139,19 @@ def add(texture, photo, pose, points, mask, confidence=None):
     Returns:
         Texture; the very one that was given if the photo says nothing.
     """
-    if pose.score < pose_fitting.MIN_SCORE:
-        return texture
     given = texture
     points = np.asarray(points, np.float32)
-    place, normals, weights = _seen(photo, pose, points, mask, confidence)
+    place, normals, weights, sure = _seen(photo, pose, points, mask, confidence)
     pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px
     texel_mm = _span_mm(points, mask) / len(texture.weights)
     while pixel_mm < _FINER * texel_mm and 2 * len(texture.weights) <= texture.largest:
         texture, texel_mm = _doubled(texture), texel_mm / 2
     size = len(texture.weights)
     colors = photo_light.to_linear(_read(photo, place, pixel_mm / texel_mm, size))
-    fine_weights = np.clip(_to_texels(weights, size), 0, None)
-    layer = _layer(colors, normals, fine_weights, _coarse_side(texture))
+    fine_weights, sure = (np.clip(_to_texels(own, size), 0, None) for own in (weights, sure))
+    layer = _layer(colors, normals, fine_weights, sure, _coarse_side(texture))
     details = np.log(colors + _DARK) - np.log(_enlarged(layer.colors, size) + _DARK)
-    chosen = (fine_weights * min(1.0, texel_mm / pixel_mm)) ** _CHOICE
+    chosen = (fine_weights * sure * min(1.0, texel_mm / pixel_mm)) ** _CHOICE
     if not (np.isfinite(details).all() and np.isfinite(chosen).all()):
         return given
     layers, every = texture.layers, texture.every
@@ -146,7 +173,7 @@ def finish(texture, *, delight=False):
 
     Args:
         texture: Texture.
-        delight: whether the photos' light is divided out; else each one's brightness only.
+        delight: whether the photos' light is divided out; else their mean light stays.
     """
     size = len(texture.weights)
     colors, weights = _coarse(texture, delight=delight)
@@ -167,7 +194,7 @@ def finish(texture, *, delight=False):
 
 def looks(texture, size=map_grid.SIZE):
     """Returns brightness at the map's pixels, [size, size] float32, NaN where nothing was seen."""
-    colors, weights = _coarse(texture, delight=False)
+    colors, weights = _coarse(texture, delight=False, order=0)
     mean = photo_light.from_linear(colors / np.maximum(weights, 1e-12))
     gray = np.where(weights.min(-1) > _KNOWN, mean.mean(-1), np.nan).astype(np.float32)
     place = (np.linspace(0, 1, size) * len(gray)).clip(0, len(gray) - 1).astype(int)
@@ -205,19 +232,25 @@ def fill(values, known):
 
 
 def _seen(photo, pose, points, mask, confidence):
-    """Returns place [M, M, 2] px, normals [M, M, 3] in the camera's frame and weights [M, M]."""
+    """Returns place [M, M, 2] px, normals [M, M, 3] in the camera's frame, [M, M] weights and sure.
+
+    `sure` is how surely the photo shows the face there, not what is behind it, in [0, 1].
+    """
     trust = np.zeros(mask.shape, np.float32)
     trust[mask] = 1.0 if confidence is None else confidence
     place = pose.project(points)
     seen = pose.transform.apply(points)
     normals = map_grid.normals(points.astype(np.float64)) @ pose.transform.rotation.T
     towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
-    facing = np.clip(((normals * towards).sum(-1) - _MIN_COS) / (1 - _MIN_COS), 0, 1)
+    cosine = (normals * towards).sum(-1)
+    facing = np.clip((cosine - _MIN_COS) / (1 - _MIN_COS), 0, 1)
     height, width = photo.shape[:2]
     inside = ((place > 1) & (place < [width - 1, height - 1])).all(-1)
-    visible = inside & ~_hidden(pose, seen, points, mask) & (facing > 0) & (trust > 0)
+    drawn = _draw(pose, seen, cosine, mask)
+    visible = inside & ~_hidden(drawn, seen) & (facing > 0) & (trust > 0)
     weights = _fade(visible) * facing**_SHARPNESS * trust * pose.score**_FIT
-    return place.astype(np.float32), normals.astype(np.float32), weights.astype(np.float32)
+    sure = _within(drawn, 1 / np.maximum(trust, 1e-3) - 1)
+    return tuple(own.astype(np.float32) for own in (place, normals, weights, sure))
 
 
 def _span_mm(points, mask):
@@ -263,29 +296,44 @@ def _coarse_side(texture):
     return max(4, min(len(texture.weights), SIZE) // _COARSE)
 
 
-def _layer(colors, normals, weights, side):
-    """Returns the Layer, [side, side], of colours [S, S, 3], normals [M, M, 3], weights [S, S]."""
+def _layer(colors, normals, weights, sure, side):
+    """Returns the Layer, [side, side], of colours [S, S, 3], normals [M, M, 3], the rest [S, S]."""
     shape = (side, side)
-    summed = cv2.resize(colors * weights[..., None], shape, interpolation=cv2.INTER_AREA)
     coarse = cv2.resize(weights, shape, interpolation=cv2.INTER_AREA)
-    mean = summed / np.maximum(coarse, 1e-12)[..., None]
+    # Of a pixel that holds surer and less sure texels the surer ones tell the colour.
+    trusted = weights * (sure + _LEAST_SURE)
+    summed = cv2.resize(colors * trusted[..., None], shape, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(trusted, shape, interpolation=cv2.INTER_AREA)
+    mean = summed / np.maximum(total, 1e-12)[..., None]
     own = cv2.resize(normals, shape, interpolation=cv2.INTER_AREA)
     own = own / np.maximum(np.linalg.norm(own, axis=-1, keepdims=True), 1e-6)
-    return Layer(fill(mean, (coarse > 0).astype(np.float32)), own, coarse)
+    sure = cv2.resize(sure * weights, shape, interpolation=cv2.INTER_AREA)
+    sure = sure / np.maximum(coarse, 1e-12)
+    return Layer(fill(mean, (coarse > 0).astype(np.float32)), own, coarse, sure)
 
 
-def _coarse(texture, *, delight):
-    """Returns the sums of colours and of light [C, C, 3] of the coarse band, by weight."""
+def _coarse(texture, *, delight, order=photo_light.ORDER):
+    """Returns the sums of colours and of light [C, C, 3] of the coarse band, by weight.
+
+    Args:
+        texture: Texture.
+        delight: whether the light is all of the photos' light, or how it differs from their mean.
+        order: of the light's harmonics; 0: how bright each photo is.
+    """
     if not texture.layers:
         return np.zeros((1, 1, 3)), np.zeros((1, 1, 3))
     shape = texture.layers[0].colors.shape
     colors, normals = (np.stack([one[k] for one in texture.layers]) for k in range(2))
     colors, normals = (own.reshape(len(own), -1, 3).astype(np.float64) for own in (colors, normals))
     weights = np.stack([one.weights.ravel() for one in texture.layers]).astype(np.float64)
-    order = photo_light.ORDER if delight else 0
+    sure = np.stack([one.sure.ravel() for one in texture.layers])
+    others = 1 - weights / np.maximum(weights.sum(0), 1e-12)
+    weights = weights * (sure + (1 - sure) * others)
     light = photo_light.fit(colors, normals, weights, order)
     # A photo that is brighter as a whole counts no more for it.
     weights = weights[..., None] / light.mean(1, keepdims=True)
+    if not delight:  # Else a place would be lit as on the few photos that show it.
+        light = light / np.exp(np.log(light).mean(0))
     return ((weights * own).sum(0).reshape(shape) for own in (colors, light))
 
 
@@ -305,27 +353,49 @@ def _to_texels(field, size):
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _hidden(pose, seen, points, mask):
-    """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
-    triangles = map_grid.grid_triangles(mask[::_DEPTH_STEP, ::_DEPTH_STEP])
-    coarse = np.asarray(points, np.float64)[::_DEPTH_STEP, ::_DEPTH_STEP]
-    moved = pose.transform.apply(coarse.reshape(-1, 3))
+def _draw(pose, seen, cosine, mask):
+    """Draws the points of a map, seen [M, M, 3] mm in the camera's frame; returns _Drawn."""
     square = pose_fitting.square_of(pose)
     zoom = _DEPTH_PX / (square[2] - square[0])
-    screen = (pose.camera.project(moved) - square[:2]) * zoom
-    pixel, triangle, weights = rendering.fragments(screen, moved[:, 2], triangles, _DEPTH_PX)
-    depth = np.full(_DEPTH_PX**2, -np.inf)
-    depth[pixel] = (moved[triangles[triangle], 2] * weights).sum(1)
-    place = ((pose.camera.project(seen) - square[:2]) * zoom).astype(int)
+    screen = (pose.camera.project(seen) - square[:2]) * zoom
+    step = (slice(None, None, _DEPTH_STEP),) * 2
+    triangles = map_grid.grid_triangles(mask[step])
+    values = np.stack([seen[step][..., 2].ravel(), cosine[step].ravel()], 1)
+    corners = screen[step].reshape(-1, 2)
+    pixel, triangle, weights = rendering.fragments(corners, values[:, 0], triangles, _DEPTH_PX)
+    images = np.full((_DEPTH_PX**2, 2), -np.inf)
+    images[pixel] = (values[triangles[triangle]] * weights[..., None]).sum(1)
+    depth, cosine = np.moveaxis(images.reshape(_DEPTH_PX, _DEPTH_PX, 2), -1, 0)
+    place = screen.astype(int)
     inside = ((place >= 0) & (place < _DEPTH_PX)).all(-1)
-    place = place.clip(0, _DEPTH_PX - 1)
-    first = depth[place[..., 1] * _DEPTH_PX + place[..., 0]]
-    return inside & (seen[..., 2] < first - _BEHIND_MM)
+    pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px / zoom
+    return _Drawn(depth, cosine, place.clip(0, _DEPTH_PX - 1), inside, pixel_mm)
+
+
+def _hidden(drawn, seen):
+    """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
+    return drawn.inside & (seen[..., 2] < drawn.at(drawn.depth) - _BEHIND_MM)
+
+
+def _within(drawn, deviation_mm):
+    """Returns [M, M] in [0, 1], how surely the photo shows the face at points, not what is behind.
+
+    0 up to one deviation [M, M] mm of a point from the face's outline, 1 from two on.
+    """
+    face = ndimage.binary_fill_holes(np.isfinite(drawn.depth))
+    rim = face & ~ndimage.binary_erosion(face, border_value=1) & (drawn.cosine < _FLAT)
+    distance = cv2.distanceTransform((~rim).astype(np.uint8), cv2.DIST_L2, 5)
+    beyond = drawn.at(distance) * drawn.pixel_mm - deviation_mm
+    return _smooth_step(beyond / np.maximum(deviation_mm, 1e-3))
 
 
 def _fade(visible):
     """Returns weights in [0, 1] that fall smoothly to 0 at the edge of what is visible [M, M]."""
     reach = _EDGE * len(visible)
     distance = cv2.distanceTransform(np.pad(visible, 1).astype(np.uint8), cv2.DIST_L2, 3)
-    share = np.clip(distance[1:-1, 1:-1] / (2 * reach), 0, 1)
+    return _smooth_step(distance[1:-1, 1:-1] / (2 * reach))
+
+
+def _smooth_step(share):
+    share = np.clip(share, 0, 1)
     return share * share * (3 - 2 * share)

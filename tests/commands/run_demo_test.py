@@ -215,7 +215,7 @@ def test_the_face_is_written_in_colour_where_the_head_s_pose_is_found(
     (mesh,) = trimesh.load_scene(output / 'face.glb', process=False).geometry.values()
     painted = mesh.visual.material.baseColorTexture is not None
     assert painted == ({'face.mtl', 'face_texture.png'} <= written) == (score > 0)
-    said = 'the texture is of 4 frames' if painted else 'no texture: the pose of the head was'
+    said = 'the texture is of 4 frames' if painted else 'no texture: the pose of the head fits'
     assert any(line.startswith(said) for line in lines)
     assert all((row['yaw_deg'] == '0.0') == painted for row in _rows(output))
     assert (output / 'face_animated.glb').stat().st_size > 2 * (output / 'face.glb').stat().st_size

@@ -7,10 +7,15 @@ import re
 import numpy as np
 import pytest
 
+from configs import cpu
 from seqface_jax import checkpoints, florence
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import protocols
-from tests.helpers import small_run
+from seqface_jax.geometry import surface
+from seqface_jax.reconstruction import map_answers
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
+from tests.helpers import grey_faces, small_run
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -93,6 +98,63 @@ def test_without_the_records_of_its_training_there_is_no_mean_face(
     found = florence.evaluate([run], str(tiny_records), 'tiny', names=['thesis'], frames=(1,))
     assert {score.model for score in found} == {'run'}
     assert florence.table(found).splitlines()[2].endswith('| - |')
+
+
+@pytest.fixture
+def flagship(tmp_path, monkeypatch):
+    """The workdir of a flagship; a stand-in that answers at once is restored."""
+    folder = tmp_path / 'points'
+    checkpoints.write_config(str(folder), cpu.get_config())
+    restored = lambda workdir, which, *, lens_of: grey_faces.GreyReconstructor()  # noqa: E731
+    monkeypatch.setattr(PointReconstructor, 'restore', restored)
+    return str(folder)
+
+
+def test_the_flagship_is_scored_on_its_mesh_after_the_frames_of_each_setting(
+    flagship, tiny_records
+):
+    """The number of frames is more than there are: all of a setting, whatever their order."""
+    found = florence.evaluate([flagship], str(tiny_records), 'tiny', names=['thesis'], frames=(9,))
+    records = checkpoints.record_options(str(tiny_records), 'tiny')
+    split = input_pipeline.open_dataset(records).split('test')
+    mask, expected = _crop_mask(), {}
+    for index, subject in enumerate(split.subject_ids):
+        own = split.frame_index[index].sequences
+        for setting in sorted(set(own)):
+            reconstructor = grey_faces.GreyReconstructor()
+            state, face = reconstructor.initial_state(), reconstructor.mean_face()
+            for photo in split.frames(index, np.flatnonzero(np.asarray(own) == setting)):
+                state, new = reconstructor.update(state, photo)
+                face = new or face
+            points = map_answers.answer_of(face).position_map[mask]
+            apart = points.mean(0) - split.subjects['points'][index].mean(0)
+            expected[subject, str(setting)] = np.linalg.norm(apart)
+    values = {(s.subject, s.setting): s.value for s in found if s.model == 'points'}
+    assert values == pytest.approx(expected, rel=1e-4)
+    assert len(values) == 4 and len(set(values.values())) == 4
+
+
+def test_the_mean_face_beside_a_flagship_that_comes_first_is_its_own(
+    flagship, workdir, tiny_records
+):
+    found = florence.evaluate([flagship, workdir], str(tiny_records), 'tiny', frames=(1,))
+    assert {score.model for score in found} == {'mean_face', 'points', 'untrained'}
+    mean = map_answers.answer_of(grey_faces.GreyReconstructor().mean_face()).position_map
+    scan = _scan_points(tiny_records)
+    (own,) = [s.value for s in found if s[:2] == ('thesis', 'mean_face') and s.subject == 'F005']
+    expected = np.linalg.norm(mean[_crop_mask()].mean(0) - scan.mean(0))
+    assert own == pytest.approx(expected, rel=1e-4)
+
+
+def _scan_points(records):
+    """Returns the points of the scan of the first subject of test."""
+    options = checkpoints.record_options(str(records), 'tiny')
+    return input_pipeline.open_dataset(options).split('test').subjects['points'][0]
+
+
+def _crop_mask():
+    mean = map_answers.answer_of(grey_faces.GreyReconstructor().mean_face()).position_map
+    return surface.crop_mask(mean)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+import pytest
 
 from seqface_jax.reconstruction.face import Face
 from seqface_jax.reconstruction.frame_fit import FrameFit
@@ -50,3 +53,30 @@ def test_nothing_is_painted_where_it_is_not_asked_for():
     face = _face(vertices, triangles, uv)
     assert painter.add(np.zeros((128, 128, 3), np.uint8), None, face) is not None
     assert painter.paint(face).texture is None
+
+
+def _gone_wild(face):
+    broken = np.full_like(face.vertices, np.nan)
+    return dataclasses.replace(
+        face, vertices=broken, frame=dataclasses.replace(face.frame, vertices=broken)
+    )
+
+
+def _far_off(face):
+    return dataclasses.replace(face, frame=dataclasses.replace(face.frame, reprojection_px=8.0))
+
+
+def _lost(face):
+    moved = dataclasses.replace(face.frame, translation=np.full(3, np.nan))
+    return dataclasses.replace(face, frame=moved)
+
+
+@pytest.mark.parametrize('spoil', [_gone_wild, _far_off, _lost])
+def test_a_face_that_cannot_be_painted_changes_nothing(spoil):
+    vertices, triangles, uv = _plate()
+    painter = TemplatePainter(uv, triangles, size=64)
+    face = _face(vertices, triangles, uv)
+    photo = np.full((128, 128, 3), 90, np.uint8)
+    assert painter.add(photo, None, spoil(face)) is None
+    assert painter.num_painted == 0 and painter.paint(face) is face
+    assert painter.add(photo, None, face) is not None and painter.num_painted == 1

@@ -4,7 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos import pose_fitting
-from seqface_jax.reconstruction import texture
+from seqface_jax.reconstruction import photo_light, texture
 from tests.helpers import bumpy_face
 
 _CAMERA = pose_fitting.Camera(1000.0, np.array([128.0, 128.0]))
@@ -59,10 +59,6 @@ def test_a_photo_counts_by_its_weight(face, seen):
     # Of what is fine the better photo gives still more: the cube.
     share = (twice.weights - seen.weights)[32, 32] / seen.weights[32, 32]
     np.testing.assert_allclose(share, 1 / 8, rtol=1e-3)
-
-
-def test_a_pose_that_does_not_fit_changes_nothing(face, seen):
-    assert texture.add(seen, _photo(), _pose(score=0.0), *face) is seen
 
 
 def test_the_side_that_no_photo_shows_mirrors_the_other(face):
@@ -124,3 +120,39 @@ def test_a_texture_that_grows_keeps_what_it_saw_before(face):
     grown = texture.add(seen, _photo(), _pose(), *face)
     assert len(grown.weights) > len(seen.weights) and len(grown.layers) == 2
     assert texture.finish(grown).shape == (*grown.weights.shape, 3)
+
+
+@pytest.mark.parametrize(('deviation_mm', 'least', 'most'), [(0, 0.2, 1), (4, 0, 0)])
+def test_a_wall_beside_a_face_is_not_painted_where_the_face_s_outline_is_not_sure(
+    face, deviation_mm, least, most
+):
+    points, mask = face
+    x = _pose().project(points)[mask][:, 0]
+    photo = np.full((256, 256, 3), 250, np.uint8)
+    photo[:, int(x.min()) + 4 : int(x.max()) - 3] = _LEFT  # 3 mm narrower than it is believed.
+    confidence = np.full(len(x), 1 / (1 + deviation_mm))
+    seen = texture.add(texture.empty(256, 256), photo, _pose(), points, mask, confidence)
+    middle = texture.finish(seen)[96:160].astype(int)  # Beyond, the mesh ends before the face does.
+    assert least <= (np.abs(middle - _LEFT).max(-1) > 40).mean() <= most
+
+
+def test_each_place_is_shown_in_the_mean_light_of_all_photos_not_of_those_that_show_it():
+    y, x = np.meshgrid(np.linspace(-0.7, 0.7, 32), np.linspace(-0.7, 0.7, 32), indexing='ij')
+    normals = np.stack([x, -y, np.sqrt(1 - x * x - y * y)], -1)
+    lights = [photo_light.shade(_lamp(*way), normals) for way in ((-0.3, 0.0), (0.0, 0.3))]
+    sides = (np.where(x < 0, 1.0, 0.1), np.where(x < 0, 0.1, 1.0))
+    layers = tuple(
+        texture.Layer(0.4 * light, normals, side, np.ones_like(x))
+        for light, side in zip(lights, sides, strict=True)
+    )
+    seen = texture.Texture(np.zeros((32, 32, 3)), np.ones((32, 32)), layers, num_photos=2)
+    expected = np.sqrt(lights[0] * lights[1])
+    baked = (lights[0] * sides[0][..., None] + lights[1] * sides[1][..., None]) / 1.1
+    ratio = photo_light.to_linear(texture.finish(seen)) / expected
+    assert ratio.std() / ratio.mean() < 0.06
+    assert (baked / expected).std() / (baked / expected).mean() > 0.1
+
+
+def _lamp(to_left, up):
+    """Returns harmonics [4, 3] of light from everywhere and a lamp."""
+    return np.array([[0.6] * 3, [to_left] * 3, [up] * 3, [0.1] * 3])
