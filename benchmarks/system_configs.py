@@ -8,11 +8,16 @@ short: full size, trained gently, for minutes of a GPU. full: the configs as the
 import importlib
 
 SCALES = ('tiny', 'small', 'cores', 'short', 'full')
+_ORDERED = {  # Points of places, not of indices; what is no face does not count.
+    'data.target': 'position_map',
+    'train.loss_weights.index_mse': 0.0,
+    'train.loss_weights.masked_l1': 1.0,
+}
 # By name of the row: the config, and what differs from it at every scale.
 SYSTEMS = {
     'fusion': ('fusion', {}),
     'bu4dfe_thesis': ('bu4dfe_thesis', {}),
-    'thesis_ordered': ('bu4dfe_thesis', {'data.target': 'position_map'}),
+    'thesis_ordered': ('bu4dfe_thesis', _ORDERED),
     'prnet': ('prnet', {}),
     'front_side': ('front_side', {}),
     'front_only': ('front_side', {'data.num_frames': 1}),

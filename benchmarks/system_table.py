@@ -6,7 +6,7 @@ VIEWS = {'front_only': 1, 'rotate_render': 1, 'front_side': 2}  # Frames of Lium
 
 
 def markdown(people, costs):
-    """Returns the table.
+    """Returns the table, without columns in which nothing is told, and how far each system is.
 
     Args:
         people: {title of a column: {system: [system_scores.Score]}}; the first has everybody.
@@ -15,9 +15,9 @@ def markdown(people, costs):
     """
     head = ['system', 'frames']
     for title in people:
-        head += [f'{title}: vertex_mm', 'scan_to_mesh_mm', 'p']
+        head += [f'{title}: vertex_mm', f'{title}: scan_to_mesh_mm', f'{title}: p']
     head += ['parameters', 'ms a face', 'hours of training']
-    lines = [head, ['---'] * len(head)]
+    lines = []
     first = next(iter(people.values()))
     for name, scores in first.items():
         counts = [str(score.frames) for score in scores if score.frames is not None]
@@ -28,6 +28,8 @@ def markdown(people, costs):
         cells.append(_text(parameters, ',d'))
         cells.append(_text(scores[-1].ms_per_face if scores else None, '.1f'))
         lines.append([*cells, _text(hours, '.2f')])
+    told = [n for n in range(len(head)) if any(line[n] != '-' for line in lines)]
+    lines = [[line[n] for n in told] for line in (head, ['---'] * len(head), *lines)]
     text = '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n\n'
     for name, (_, sentence, _) in costs.items():
         if sentence:

@@ -8,10 +8,10 @@ from benchmarks import system_capacity, system_scores, system_table, system_trai
 from benchmarks.system_configs import SCALES, SYSTEMS, system_config
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import figures
+from seqface_jax.evaluation import figures, real_people, scan_distance
 from seqface_jax.training import objective
 from tests import conftest
-from tests.helpers import small_run, toy_model
+from tests.helpers import scored_people, small_run, toy_model
 
 _COLUMNS = ('step', 'epoch', 'kind', 'loss', 'error_mm', 'seconds')
 
@@ -119,12 +119,14 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(tmp_path,
     names, further = ['fusion', 'prnet'], [str(tmp_path / 'further')]
     text = systems.score(names, str(folder), options, held_out='other', beside=further)
     lines = [line.strip('| ').split(' | ') for line in text.splitlines() if line.startswith('|')]
-    assert lines[0][2::3][:2] == ['tiny: vertex_mm', 'other: vertex_mm']
+    wanted = ('tiny: vertex_mm', 'other: vertex_mm', 'hours of training')
+    places = {title: lines[0].index(title) for title in wanted}
     assert [line[0] for line in lines[2:]] == ['mean_face', 'fusion', 'further']  # prnet: no epoch.
     mean, fusion, beside = lines[2:]
     assert (mean[1], fusion[1]) == ('-', '1, 2') and fusion[-1] == '2.00' and beside[-1] == '-'
     assert '- fusion: 20 steps in 2 epochs and 2.00 h' in text
-    for name, place in (('tiny', 2), ('other', 5)):
+    for name in ('tiny', 'other'):
+        place = places[f'{name}: vertex_mm']
         with open(folder / 'eval' / name / 'results.json') as file:
             rows = json.load(file)['rows']
         own = [row for row in rows if row['model'] == 'fusion' and not row['of']]
@@ -146,6 +148,23 @@ def test_no_system_is_scored_on_more_frames_than_it_reads(tmp_path, name, expect
     assert system_scores.frames_of(str(tmp_path), (1, 2, 8)) == expected
 
 
+def test_a_system_is_scored_on_as_many_real_photos_as_it_reads(tmp_path, monkeypatch):
+    scored_people.write_real(tmp_path / 'people')
+    checkpoints.write_config(str(tmp_path / 'front_side'), system_config('front_side', 'cores'))
+    mean = real_people.ScoredFace(*scored_people.mesh(1), None, None)
+    monkeypatch.setattr(scan_distance, 'NUM_POINTS', 2000)
+    monkeypatch.setattr(evaluate, '_restore', lambda *args: {'front_side': scored_people.Rote()})
+    monkeypatch.setattr(real_people, 'mean_face', lambda geometry: mean)
+    workdirs, output = {'front_side': str(tmp_path / 'front_side')}, str(tmp_path / 'out')
+    found = system_scores.score_real(workdirs, str(tmp_path / 'people'), output, (1, 2, 8))
+    assert [score.frames for score in found['mean_face']] == [None]
+    one, two = found['front_side']  # `Rote` comes nearer with each photo.
+    assert (one.frames, two.frames, two.num_people) == (1, 2, 2)
+    with open(tmp_path / 'out' / 'real.json') as file:
+        rows = [row for row in json.load(file)['rows'] if row['photos'] == 2]
+    assert two.scan_to_mesh_mm == pytest.approx(sum(row['mean_mm'] for row in rows) / 2)
+
+
 def _score(frames, mm, **changes):
     return system_scores.Score(frames, None, mm, 20)._replace(**changes)
 
@@ -162,8 +181,10 @@ def test_the_table_says_errors_size_hours_and_what_a_drawn_view_is_worth():
     }
     people = {'ICT': ict, 'real': {'front_side': [_score(2, 1.2)]}}
     text = system_table.markdown(people, {'front_side': (13_451_091, 'still improving', 2.0)})
-    assert '| mean_face | - | 2.00 | 1.60 | - | - | - | - | - | - | - |' in text
-    row = '| front_side | 1, 2 | 1.90, 1.80 | 1.70, 1.30 | 0.03 | - | 1.20 | - '
+    head = '| system | frames | ICT: vertex_mm | ICT: scan_to_mesh_mm | ICT: p '
+    assert head + '| real: scan_to_mesh_mm | parameters | ms a face | hours of training |' in text
+    assert '| mean_face | - | 2.00 | 1.60 | - | - | - | - | - |' in text
+    row = '| front_side | 1, 2 | 1.90, 1.80 | 1.70, 1.30 | 0.03 | 1.20 '
     assert row + '| 13,451,091 | 10.0 | 2.00 |' in text
     assert '- front_side: still improving' in text
     assert 'The drawn side view is worth 0.05 mm' in text and 'the true one 0.20 mm' in text
