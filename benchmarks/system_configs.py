@@ -93,22 +93,29 @@ _UNTIL_DONE = {  # benchmarks.system_training says when to stop, from people nob
     'train.checkpoint_every_steps': 200,  # What a stopped sitting loses, at most.
 }
 _PLAIN_TURNS = {'data.front_max_yaw_deg': 20.0, 'data.side_min_yaw_deg': 25.0}
-_HOURS = _SHORT_RECIPE | _UNTIL_DONE | _PLAIN_TURNS | {'data.image_size': 64}
+_HOURS = _SHORT_RECIPE | _UNTIL_DONE | _PLAIN_TURNS
 _HOURS_R2N2 = _HOURS | {
+    'data.image_size': 64,
     'data.num_frames': 4,
     'data.batch_size': 8,
     'model.encoder_features': (32, 48, 64, 64, 96, 96),
     'model.code_features': 384,
-    'model.state_features': 64,
-    'model.decoder_features': (64, 48, 32, 16),
+    'model.state_features': 48,
+    'model.decoder_features': (48, 32, 24, 8),
 }
-_HOURS_PAIR = _HOURS | {'model.width': 0.5, 'model.features': 8}
+_HOURS_IMAGE = _HOURS | {'data.image_size': 128, 'model.features': 8}
+_HOURS_PAIR = _HOURS_IMAGE | {'model.width': 0.5}
 _CORES_CONFIGS = {'fusion': 'fusion_cpu'}
 _CORES = {
     'fusion': _UNTIL_DONE | {'optimizer.decay_every_epochs': 0, 'train.ema_decay': 0.995},
     'bu4dfe_thesis': _UNTIL_DONE | {'data.image_size': 64},  # Else to the letter.
-    'thesis_ordered': _HOURS | {'data.augmentation.enabled': True, 'optimizer.learning_rate': 3e-4},
-    'prnet': _HOURS | {'model.features': 8},
+    'thesis_ordered': _HOURS
+    | {
+        'data.image_size': 64,
+        'data.augmentation.enabled': True,
+        'optimizer.learning_rate': 3e-4,
+    },
+    'prnet': _HOURS_IMAGE,
     'front_side': _HOURS_PAIR,
     'front_only': _HOURS_PAIR,
     'rotate_render': _HOURS_PAIR | {'model.fill_features': 16, 'model.fit_features': 16},
