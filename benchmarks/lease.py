@@ -82,7 +82,7 @@ PARTS = (
         'systems',
         0.3,
         ('-m', 'benchmarks.systems', '--data_dir={pack}/records', '--scale=short')
-        + ('--minutes=0.4', '--out_dir={work}/systems'),
+        + ('--hours=0.007', '--out_dir={work}/systems'),
         keeps=('systems/systems.md',),
         needs='{pack}/records',
     ),

@@ -1,246 +1,155 @@
 """Trains every system on the same records and prints them side by side.
 
-python benchmarks/systems.py --data_dir=DATA [--data_name=bu4dfe] [--out_dir=runs/systems]
-    --scale=tiny: a minute a system on two CPU cores, to see that all of it runs
-    --scale=small: networks and frames that two CPU cores train in minutes
-    --scale=short: networks and frames of full size, trained gently, for minutes of a GPU
-    --scale=full: the configs as they are, for a GPU and days
+python -m benchmarks.systems --data_dir=DATA [--data_name=bu4dfe] [--out_dir=runs/systems]
+    [--scale=small] [--hours=2] [--held_out=NAME] [--real=PEOPLE] [--beside=RUN]
 
-The records must have been prepared with --frame_maps, of heads that turn (synthetic_raw
---turn_deg=60). A stopped run goes on where it was; a finished one is only scored again.
+A stopped sitting goes on where it was; more --hours go on with what has used its own up.
+--scale=cores trains until nothing improves, on the people of
+data_prep.hard_pictures.person_records: docs/RESULTS.md has the commands. Other records must have
+been prepared with --frame_maps, of heads that turn (synthetic_raw --turn_deg=60).
+
+Parts, in this order: capacity, whether each network fits eight people (OUT/capacity.md); train, one
+system after the other (OUT/curves.csv); score, those with an epoch or more (OUT/systems.md).
 """
 
-import importlib
+import dataclasses
 import os
 import sys
 
 from absl import app, flags, logging
 
+from benchmarks import system_table, system_training
+from benchmarks.system_configs import SCALES, SYSTEMS, system_config
 from seqface_jax import errors
 
-SCALES = ('tiny', 'small', 'short', 'full')
-# By name of the row: the config, and what differs from it at every scale.
-SYSTEMS = {
-    'fusion': ('fusion', {}),
-    'bu4dfe_thesis': ('bu4dfe_thesis', {}),
-    'prnet': ('prnet', {}),
-    'front_side': ('front_side', {}),
-    'front_only': ('front_side', {'data.num_frames': 1}),
-    'rotate_render': ('rotate_render', {}),
-    'r2n2_gru': ('r2n2_gru', {}),
-    'r2n2_lstm': ('r2n2_lstm', {}),
-}
-_NEVER_SAW = {('front_only', 2)}  # Frames that a system was not trained to read: no rows.
-_GENTLE = {  # Small frames of few people bear less than the published augmentation.
-    'data.augmentation.shift': 0.03,
-    'data.augmentation.scale': 0.05,
-    'data.augmentation.zoom': 1.0,
-    'data.augmentation.rotation_deg': 5.0,
-    'data.augmentation.occlusion': 0.0,
-    'data.augmentation.coarse_dropout': 0.0,
-    'data.augmentation.mirror': True,
-}
-_IMAGE = _GENTLE | {
-    'data.image_size': 64,
-    'data.front_max_yaw_deg': 20.0,
-    'data.side_min_yaw_deg': 25.0,
-    'optimizer.learning_rate': 1e-3,
-    'optimizer.clip_norm': 1.0,
-    'train.num_epochs': 10,
-}
-_PAIR = {'model.width': 0.5, 'model.features': 6}
-_R2N2 = _GENTLE | {
-    'data.image_size': 64,
-    'data.num_frames': 4,
-    'data.batch_size': 8,
-    'model.encoder_features': (16, 24, 32, 32, 48, 48),
-    'model.code_features': 192,
-    'model.state_features': 32,
-    'model.decoder_features': (32, 32, 16, 8),
-    'optimizer.learning_rate': 1e-3,
-    'train.num_epochs': 10,
-}
-_SMALL_CONFIGS = {'fusion': 'quickstart'}
-_SMALL = {
-    'fusion': {'train.num_epochs': 10},
-    'bu4dfe_thesis': {'data.image_size': 64, 'train.num_epochs': 2},
-    'prnet': _IMAGE | {'model.features': 6, 'train.num_epochs': 20},
-    'front_side': _IMAGE | _PAIR,
-    'front_only': _IMAGE | _PAIR,
-    'rotate_render': _IMAGE | _PAIR | {'model.fill_features': 12, 'model.fit_features': 12},
-    'r2n2_gru': _R2N2,
-    'r2n2_lstm': _R2N2,
-}
-# Rates that teach in minutes what the published ones teach in days; averaged in place of decayed.
-_SHORT_RECIPE = _GENTLE | {
-    'optimizer.learning_rate': 1e-3,
-    'optimizer.decay_every_epochs': 0,
-    'optimizer.clip_norm': 1.0,
-    'train.ema_decay': 0.99,
-    'train.early_stop_epochs': 0,
-}
-_SHORT = {
-    'fusion': {'train.early_stop_epochs': 0},
-    'bu4dfe_thesis': {'train.early_stop_epochs': 0},
-    'prnet': _SHORT_RECIPE,
-    'front_side': _SHORT_RECIPE,
-    'front_only': _SHORT_RECIPE,
-    'rotate_render': _SHORT_RECIPE,
-    'r2n2_gru': _SHORT_RECIPE,
-    'r2n2_lstm': _SHORT_RECIPE,
-}
-_TINY_IMAGE = {'data.image_size': 32, 'model.features': 2, 'data.batch_size': 4}
-_TINY_R2N2 = {
-    'data.image_size': 32,
-    'data.num_frames': 2,
-    'data.batch_size': 4,
-    'model.encoder_features': (4, 4, 8, 8, 8, 8),
-    'model.code_features': 16,
-    'model.state_features': 8,
-    'model.decoder_features': (8, 8, 4, 4),
-}
-_TINY = {
-    'bu4dfe_thesis': {'data.image_size': 32},
-    'prnet': _TINY_IMAGE,
-    'front_side': _TINY_IMAGE | {'model.width': 0.25},
-    'front_only': _TINY_IMAGE | {'model.width': 0.25},
-    'rotate_render': _TINY_IMAGE
-    | {'model.width': 0.25, 'model.fill_features': 4, 'model.fit_features': 4},
-    'r2n2_gru': _TINY_R2N2,
-    'r2n2_lstm': _TINY_R2N2,
-}
+PARTS = ('capacity', 'train', 'score')
 
 
-def system_config(name, scale):
-    """Returns the config of a system.
+def train(names, make_config, folder, hours):
+    """Trains systems one after the other, until each is done, and says how far each is.
 
     Args:
-        name: a key of SYSTEMS.
-        scale: a name in SCALES.
+        names: of the systems.
+        make_config: function of a name.
+        folder: of the runs; curves.csv goes there too.
+        hours: of training of each over all sittings; None: no limit.
     """
-    config_name, changes = SYSTEMS[name]
-    is_small = scale in ('tiny', 'small')
-    if is_small:
-        config_name = _SMALL_CONFIGS.get(name, config_name)
-    config = importlib.import_module(f'configs.{config_name}').get_config()
-    changes = dict(changes)
-    if is_small:
-        changes |= _SMALL[name]
-    if scale == 'short':
-        changes |= _SHORT[name]
-    if scale == 'tiny':
-        changes |= _TINY.get(name, {}) | {'train.num_epochs': 1, 'data.num_threads': 1}
-    config.update_from_flattened_dict(changes | dict(SYSTEMS[name][1]))
-    return config
+    workdirs = {name: os.path.join(folder, name) for name in names}
+    for name, workdir in workdirs.items():
+        sys.stderr.write(f'{name}:\n')
+        state = system_training.train_until_done(make_config(name), workdir, hours)
+        sys.stderr.write(f'{name}: {state.sentence()}\n')
+        system_training.write_curves(os.path.join(folder, 'curves.csv'), workdirs)
 
 
-def table(rows, parameters):
-    """Returns the rows of an evaluation as Markdown, with sizes and times, and what they say.
+def score(names, folder, options, *, held_out=None, real=None, beside=()):
+    """Returns the table of the systems that have been trained for an epoch or more.
 
     Args:
-        rows: as in results.json, of one split and checkpoint.
-        parameters: number of parameters of each system.
+        names: of the systems; folder: of their runs.
+        options: evaluate.EvaluationOptions of the records that they learned from.
+        held_out: name of further records in the same folder, or None.
+        real: folder of real people, or None.
+        beside: workdirs of further runs.
+
+    Raises:
+        UserError: none of them has been trained, or the people cannot be read.
     """
-    titles = ('system', 'frames', 'nme_thesis', 'scan_to_mesh_mm', 'vertex_mm', 'coverage')
-    titles += ('voxel IoU', 'voxel AP', 'parameters', 'ms per face')
-    lines = ['| ' + ' | '.join(titles) + ' |', '|' + '---|' * len(titles)]
-    for row in rows:
-        if (row['model'], row['num_frames']) in _NEVER_SAW:
-            continue
-        seconds = row['seconds_per_sequence']
-        cells = [
-            f'{row["model"]} ({row["of"]})' if row['of'] else row['model'],
-            _text(row['num_frames'], 'd'),
-            _text(row['nme_thesis'], '.4f'),
-            _text(row['scan_to_mesh_mm']['mean'], '.2f'),
-            _text(row['vertex_mm'], '.2f'),
-            _text(row['coverage'], '.3f'),
-            _text(row['voxel_iou'], '.3f'),
-            _text(row['voxel_ap'], '.3f'),
-            _text(parameters.get(row['of'] or row['model']), ',d'),
-            _text(None if seconds is None else 1e3 * seconds / row['num_frames'], '.1f'),
-        ]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join([*lines, '', worth_of_the_drawn_view(rows)]) + '\n'
+    from benchmarks import system_scores
 
-
-def worth_of_the_drawn_view(rows):
-    """Says in mm what a drawn side view gives, beside the true one and none; '' if not known."""
-    wanted = {'front_only': 1, 'rotate_render': 1, 'front_side': 2}
-    found = {
-        row['model']: row['scan_to_mesh_mm']['mean']
-        for row in rows
-        if wanted.get(row['model']) == row['num_frames'] and not row['of']
-    }
-    if len(found) < len(wanted):
-        return ''
-    alone, drawn, true = (found[name] for name in wanted)
-    return (
-        f'The drawn side view is worth {alone - drawn:.2f} mm of scan_to_mesh_mm '
-        f'({alone:.2f} from the front alone, {drawn:.2f} with it); the true one '
-        f'{alone - true:.2f} mm ({true:.2f}).'
-    )
-
-
-def _text(value, digits):
-    return '-' if value is None else format(value, digits)
-
-
-def _chosen():
-    names = flags.FLAGS.systems or list(SYSTEMS)
-    for name in names:
-        errors.check_choice(name, SYSTEMS, 'system')
-    return names
+    trained = {name: os.path.join(folder, name) for name in names}
+    states = {name: system_training.read_state(trained[name]) for name in names}
+    workdirs = {name: trained[name] for name in names if states[name].epochs}
+    if not workdirs:
+        raise errors.UserError(f'no system in {folder} has been trained for an epoch yet')
+    beside = map(os.path.normpath, beside)
+    workdirs |= {os.path.basename(workdir): workdir for workdir in beside}
+    people = {}
+    for name in (options.data_name, held_out):
+        if name is not None:
+            output = os.path.join(folder, 'eval', name)
+            own = dataclasses.replace(options, data_name=name, output=output)
+            people[name] = system_scores.score_records(workdirs, own)
+    if real is not None:
+        output = os.path.join(folder, 'eval', 'real')
+        people['real'] = system_scores.score_real(workdirs, real, output, options.frames)
+    costs = {}
+    for name, workdir in workdirs.items():
+        state = states.get(name)
+        told = (None, None) if state is None else (state.sentence(), state.hours)
+        costs[name] = (system_scores.num_parameters(workdir), *told)
+    return system_table.markdown(people, costs)
 
 
 def define_flags():
     """Defines the flags, when the command runs: two commands may have flags of one name."""
     flags.DEFINE_string('data_dir', None, 'Where data_prep wrote the records.')
     flags.DEFINE_string('data_name', 'bu4dfe', 'Name of the records.')
-    flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the table.')
+    flags.DEFINE_string('out_dir', 'runs/systems', 'One folder per system, and the tables.')
     flags.DEFINE_enum('scale', 'small', SCALES, 'How large.')
-    flags.DEFINE_integer('epochs', None, 'Epochs of every system; as the scale says if left out.')
-    flags.DEFINE_float('minutes', None, 'Training of a system ends with the epoch that passes it.')
-    flags.DEFINE_list('systems', None, 'Only these; all if left out.')
+    flags.DEFINE_float(
+        'hours', None, 'Training of a system ends with the epoch that passes them, all sittings.'
+    )
+    flags.DEFINE_list('systems', list(SYSTEMS), 'Only these.')
+    flags.DEFINE_list('parts', ['train', 'score'], f'What to do, of {", ".join(PARTS)}.')
     flags.DEFINE_list('frames', ['1', '2', '8'], 'Numbers of frames to score at.')
     flags.DEFINE_integer('subjects', 0, 'At most so many of test; 0: all.')
+    flags.DEFINE_string('held_out', None, 'Records in --data_dir of a kind not trained on.')
+    flags.DEFINE_string('real', None, 'Folder of real people, ID/photos + scan.')
+    flags.DEFINE_list('beside', [], 'Workdirs of further runs to score.')
 
 
 @errors.exit_on_user_error
 def main(argv):
-    """Trains the systems that are asked for and prints their table."""
+    """Does the parts that are asked for and prints the tables."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
-    import jax
-    import numpy as np
-
-    from seqface_jax import checkpoints, evaluate, train
+    from benchmarks import system_capacity
+    from seqface_jax import evaluate
     from seqface_jax.commands import compilation_cache
 
+    values = flags.FLAGS
+    for name in values.systems:
+        errors.check_choice(name, SYSTEMS, 'system')
+    for part in values.parts:
+        errors.check_choice(part, PARTS, 'part')
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
-    workdirs, parameters = [], {}
-    for name in _chosen():
-        config = system_config(name, flags.FLAGS.scale)
-        config.data.update(dir=flags.FLAGS.data_dir, name=flags.FLAGS.data_name)
-        if flags.FLAGS.epochs is not None:
-            config.train.num_epochs = flags.FLAGS.epochs
-        workdir = os.path.join(flags.FLAGS.out_dir, name)
-        sys.stderr.write(f'{name}:\n')
-        minutes = flags.FLAGS.minutes
-        train.train_and_evaluate(config, workdir, minutes and 60 * minutes)
-        _, _, variables = checkpoints.load(workdir, 'best_validation')
-        leaves = jax.tree.leaves(variables['params'])
-        parameters[name] = sum(int(np.prod(leaf.shape)) for leaf in leaves)
-        workdirs.append(workdir)
+
+    def make_config(name):
+        config = system_config(name, values.scale)
+        config.data.update(dir=values.data_dir, name=values.data_name)
+        return config
+
     options = evaluate.EvaluationOptions(
-        frames=tuple(int(count) for count in flags.FLAGS.frames),
+        frames=tuple(int(count) for count in values.frames),
         splits=('test',),
         checkpoints=('best_validation',),
-        max_subjects=flags.FLAGS.subjects,
+        max_subjects=values.subjects,
+        data_dir=values.data_dir,
+        data_name=values.data_name,
     )
-    text = table(evaluate.evaluate(workdirs, options), parameters)
-    with open(os.path.join(flags.FLAGS.out_dir, 'systems.md'), 'w', encoding='utf-8') as file:
+    if 'capacity' in values.parts:
+        folder = os.path.join(values.out_dir, 'capacity')
+        hours = values.hours and system_capacity.SHARE * values.hours
+        train(
+            values.systems,
+            lambda name: system_capacity.capacity_config(make_config(name)),
+            folder,
+            hours,
+        )
+        of_few = system_capacity.options(options)
+        _write(values.out_dir, 'capacity.md', score(values.systems, folder, of_few))
+    if 'train' in values.parts:
+        train(values.systems, make_config, values.out_dir, values.hours)
+    if 'score' in values.parts:
+        further = {'held_out': values.held_out, 'real': values.real, 'beside': values.beside}
+        text = score(values.systems, values.out_dir, options, **further)
+        _write(values.out_dir, 'systems.md', text)
+
+
+def _write(folder, name, text):
+    with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
         file.write(text)
     sys.stdout.write(text)
 

@@ -101,20 +101,24 @@ def make(task):
             notes += [Skipped('scan', frame.scan_path, why) for why in sentences]
         before = transform if task.in_time else None
         made.append((frame.index, transform.inverse(), frame_maps.encode(maps)))
+    columns = _columns('skipped', skipped) | _columns('notes', notes)
+    work_files.save(task.path, task.key, arrays_of(made) | columns)
+
+
+def arrays_of(made):
+    """Returns what `load` reads, a dict of arrays.
+
+    Args:
+        made: list of (frame index, ScanMotion of the head, bytes of the frame's maps).
+    """
     blobs = [data for _, _, data in made]
-    work_files.save(
-        task.path,
-        task.key,
-        {
-            'indices': np.array([index for index, _, _ in made], np.int32),
-            'rotations': np.array([p.rotation for _, p, _ in made]).reshape(-1, 3, 3),
-            'translations': np.array([p.translation for _, p, _ in made]).reshape(-1, 3),
-            'maps': np.frombuffer(b''.join(blobs), np.uint8),
-            'ends': np.cumsum([len(data) for data in blobs], dtype=np.int64),
-        }
-        | _columns('skipped', skipped)
-        | _columns('notes', notes),
-    )
+    return {
+        'indices': np.array([index for index, _, _ in made], np.int32),
+        'rotations': np.array([p.rotation for _, p, _ in made]).reshape(-1, 3, 3),
+        'translations': np.array([p.translation for _, p, _ in made]).reshape(-1, 3),
+        'maps': np.frombuffer(b''.join(blobs), np.uint8),
+        'ends': np.cumsum([len(data) for data in blobs], dtype=np.int64),
+    }
 
 
 def _columns(name, entries):

@@ -76,7 +76,7 @@ def read(task):
         'skipped': [entry._asdict() for entry in skipped],
         'notes': notes,
     }
-    arrays = {} if reason else _scan_arrays(scan, transform) | _crop_arrays(crops)
+    arrays = {} if reason else _scan_arrays(scan, transform) | crop_arrays(crops)
     work_files.save(task.path, task.key, arrays | {'info': np.array(json.dumps(info))})
 
 
@@ -240,7 +240,8 @@ def _scan_arrays(scan, transform):
     }
 
 
-def _crop_arrays(crops):
+def crop_arrays(crops):
+    """Returns what `load_frames` reads, a dict of arrays, of a list of photo_crops.PhotoCrop."""
     return {
         'sequences': np.array([crop.sequence for crop in crops]),
         'indices': np.array([crop.index for crop in crops], np.int32),

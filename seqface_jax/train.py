@@ -52,12 +52,14 @@ def train(config, workdir, coordinator=None, num_processes=None, process_id=None
         return progress.sentence() if distributed.is_first() else None
 
 
-def train_and_evaluate(config, workdir):
+def train_and_evaluate(config, workdir, is_enough=None):
     """Trains until the last epoch or until the losses stop falling; goes on where it stopped.
 
     Args:
         config: as of configs/default.py.
         workdir: folder of the run; made if it is not there.
+        is_enough: function without arguments, asked before each epoch whether training ends here,
+            besides what the config says; None: never.
 
     Returns:
         the Progress at the end.
@@ -83,7 +85,7 @@ def train_and_evaluate(config, workdir):
         in_flight = StepsInFlight(devices.platform)
         with progress_bar(progress.step, options.num_epochs * num_batches) as bar:
             bar.write(_describe(training, validation, state, devices, progress), file=sys.stderr)
-            while not progress.is_over(*limits):
+            while not progress.is_over(*limits) and not (is_enough and is_enough()):
                 for batch in training.batches(
                     options.seed, progress.epoch, progress.batch, share=distributed.share()
                 ):

@@ -73,7 +73,7 @@ class Portrait(NamedTuple):
     is_studio: bool = True
 
 
-def make(world, rng, *, plain=False, portrait=None, size=SIZE):
+def make(world, rng, *, plain=False, portrait=None, view=None, size=SIZE):
     """Draws one picture.
 
     Args:
@@ -81,6 +81,7 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
         rng: numpy Generator of everything but the shape: looks tell nothing of it.
         plain: a picture like people's own photos: little in front, no damage, no profile.
         portrait: Portrait, or None: all is drawn.
+        view: camera.View where only that is told; without a portrait.
         size: pixels a side.
 
     Returns:
@@ -90,12 +91,9 @@ def make(world, rng, *, plain=False, portrait=None, size=SIZE):
     kind, skin = world.kinds.fixed
     expression = people.sample_expression(model.expression_names, rng)
     expression = expression if portrait is None else portrait.expression
-    used = np.flatnonzero(expression)
-    vertices = model.with_inside(skin)
-    if len(used):
-        moved = expression[used] @ model.expressions[used].reshape(len(used), -1)
-        vertices = vertices + moved.reshape(-1, 3)
-    view = camera.sample(rng, plain=plain) if portrait is None else portrait.view
+    vertices = model.with_expression(skin, expression)
+    if view is None:
+        view = camera.sample(rng, plain=plain) if portrait is None else portrait.view
     is_face = plain or rng.random() >= _NO_FACE
     if not is_face:
         view = _missed(view, rng)

@@ -59,6 +59,14 @@ class TemplateModel(NamedTuple):
         inside = self.mean[NUM_SKIN:] + self.carried @ moved
         return np.concatenate([skin, inside]).astype(np.float32)
 
+    def with_expression(self, skin, weights):
+        """Returns all vertices [NUM_USED, 3], moved by blendshapes of weights [E]."""
+        vertices, used = self.with_inside(skin), np.flatnonzero(weights)
+        if len(used):
+            moved = weights[used] @ self.expressions[used].reshape(len(used), -1)
+            vertices = vertices + moved.reshape(-1, 3)
+        return vertices
+
 
 @functools.lru_cache(maxsize=2)
 def read(folder):
