@@ -77,9 +77,8 @@ def sheet(title, tiles, num_frames=None):
     rows = -(-len(tiles) // columns)
     step = TILE_PX + _GAP_PX
     top = 84
-    page = Image.new(
-        'RGB', (columns * step + _GAP_PX, top + rows * (step + _CAPTION_PX) + _GAP_PX), _PAPER
-    )
+    width = _GAP_PX + max(columns * step, _legend_width())
+    page = Image.new('RGB', (width, top + rows * (step + _CAPTION_PX) + _GAP_PX), _PAPER)
     pen = ImageDraw.Draw(page)
     total = num_frames or len(tiles)
     some = f' ({len(tiles)} of {total} frames are shown)' if total > len(tiles) else ''
@@ -97,20 +96,32 @@ def sheet(title, tiles, num_frames=None):
     return np.asarray(page)
 
 
-def _legend(pen, place):
-    x, y = place
-    names = (
+def _legend_names():
+    """Returns what the overlay's colours say, a list of (text, color)."""
+    return [
         ('fitted mesh', overlay.EDGE_COLOR),
         ('landmark', overlay.LANDMARK_COLOR),
         ('hidden landmark', overlay.HIDDEN_COLOR),
         ("x: the person's left", overlay.AXIS_COLORS[0]),
         ('y: up', overlay.AXIS_COLORS[1]),
         ('z: out of the face', overlay.AXIS_COLORS[2]),
-    )
-    for text, color in names:
+    ]
+
+
+def _legend_step(text):
+    return 36 + int(font().getlength(text))
+
+
+def _legend_width():
+    return sum(_legend_step(text) for text, _ in _legend_names())
+
+
+def _legend(pen, place):
+    x, y = place
+    for text, color in _legend_names():
         pen.rectangle((x, y + 5, x + 12, y + 13), fill=color)
         pen.text((x + 18, y), text, _SOFT, font())
-        x += 36 + int(font().getlength(text))
+        x += _legend_step(text)
 
 
 def _shorten(text, width_px):

@@ -27,6 +27,16 @@ def test_a_sheet_of_many_frames_stays_readable():
     assert page.shape[0] < 8 * 400 + 120  # 48 tiles in rows of 6.
 
 
+def test_the_legend_of_one_photo_is_whole():
+    page = contact_sheet.sheet('one', [(contact_sheet.skipped_tile(None), ['x'], True)])
+    paper = page[0, 0]
+    legend = (page[50:70] != paper).any((0, 2))
+    assert legend[: len(legend) // 2].any()
+    assert not legend[-12:].any()
+    wide = contact_sheet.sheet('many', [(contact_sheet.skipped_tile(None), ['x'], True)] * 6)
+    assert (wide[50:70] != paper).any(-1).sum() == (page[50:70] != paper).any(-1).sum()
+
+
 def test_a_skipped_photo_keeps_its_shape():
     photo = np.zeros((50, 100, 3), np.uint8)
     tile = contact_sheet.skipped_tile(photo, 40)
