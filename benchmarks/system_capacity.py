@@ -1,4 +1,4 @@
-"""Can the network of a system fit eight people at all? Else no training helps it.
+"""The check whether the network of a system can fit eight people at all: else no training helps it.
 
 It learns from the records that `data_prep.hard_pictures.person_records` names FEW, without
 augmentation, dropout and decay, and is scored on the same people and pictures.
@@ -20,7 +20,7 @@ _BARE = {
 
 
 def capacity_config(config):
-    """Returns a copy of a system's config that learns the eight people by heart."""
+    """Returns a copy of a system's config that learns the eight people, and nothing else."""
     config = config.copy_and_resolve_references()
     config.update_from_flattened_dict(_BARE)
     if 'dropout' in config.model:

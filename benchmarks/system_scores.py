@@ -45,12 +45,12 @@ def score_records(workdirs, options):
     """
     rows, found = evaluate.evaluate(list(workdirs.values()), options), {}
     for name, workdir in {real_people.MEAN_FACE: None, **workdirs}.items():
-        model = 'mean_face' if workdir is None else os.path.basename(workdir)
-        counts = {None} if workdir is None else set(frames_of(workdir, options.frames))
-        found[name] = [
+        model = real_people.MEAN_FACE if workdir is None else os.path.basename(workdir)
+        most = 0 if workdir is None else max(frames_of(workdir, options.frames))
+        found[name] = [  # Where people have fewer frames, a row is of as many as there are.
             _score(row)
             for row in rows
-            if row['model'] == model and not row['of'] and row['num_frames'] in counts
+            if row['model'] == model and not row['of'] and (row['num_frames'] or 0) <= most
         ]
     return found
 

@@ -3,10 +3,11 @@
 python -m benchmarks.systems --data_dir=DATA [--data_name=bu4dfe] [--out_dir=runs/systems]
     [--scale=small] [--hours=2] [--held_out=NAME] [--real=PEOPLE] [--beside=RUN]
 
-A stopped sitting goes on where it was; more --hours go on with what has used its own up.
---scale=cores trains until nothing improves, on the people of
-data_prep.hard_pictures.person_records: docs/RESULTS.md has the commands. Other records must have
-been prepared with --frame_maps, of heads that turn (synthetic_raw --turn_deg=60).
+Each system trains until its validation loss no longer falls, its --hours are used up or its config
+ends it. A stopped sitting goes on where it was; with more --hours what had used its own up goes on.
+--scale=cores is for the people of data_prep.hard_pictures.person_records: docs/RESULTS.md has the
+commands. Other records must have been prepared with --frame_maps, of heads that turn
+(synthetic_raw --turn_deg=60).
 
 Parts, in this order: capacity, whether each network fits eight people (OUT/capacity.md); train, one
 system after the other (OUT/curves.csv); score, those with an epoch or more (OUT/systems.md).
@@ -20,7 +21,7 @@ from absl import app, flags, logging
 
 from benchmarks import system_table, system_training
 from benchmarks.system_configs import SCALES, SYSTEMS, system_config
-from seqface_jax import errors
+from seqface_jax import errors, files
 
 PARTS = ('capacity', 'train', 'score')
 
@@ -110,10 +111,7 @@ def main(argv):
     from seqface_jax.commands import compilation_cache
 
     values = flags.FLAGS
-    for name in values.systems:
-        errors.check_choice(name, SYSTEMS, 'system')
-    for part in values.parts:
-        errors.check_choice(part, PARTS, 'part')
+    check_flags(values)
     compilation_cache.turn_on()  # A stopped run, started again, compiles nothing twice.
 
     def make_config(name):
@@ -148,9 +146,35 @@ def main(argv):
         _write(values.out_dir, 'systems.md', text)
 
 
+def check_flags(values):
+    """Raises UserError for a flag that cannot be used, before hours are spent on training."""
+    from data_prep import scanned_people
+    from seqface_jax import checkpoints
+    from seqface_jax.data import input_pipeline
+
+    for name in values.systems:
+        errors.check_choice(name, SYSTEMS, 'system')
+    for part in values.parts:
+        errors.check_choice(part, PARTS, 'part')
+    if values.hours is not None and not values.hours > 0:
+        raise errors.UserError(f'--hours must be more than 0, got {values.hours}')
+    if not values.frames or not all(count.isdecimal() for count in values.frames):
+        raise errors.UserError('--frames takes whole numbers, such as 1,2,8')
+    names = list(values.systems)
+    for workdir in values.beside:
+        checkpoints.read_config(workdir)
+        names.append(os.path.basename(os.path.normpath(workdir)))
+        if names[-1] in names[:-1]:
+            raise errors.UserError(f'{workdir} is called like another run: rename the folder')
+    if values.held_out is not None:
+        held_out = checkpoints.record_options(values.data_dir, values.held_out)
+        input_pipeline.open_dataset(held_out)
+    if values.real is not None:
+        scanned_people.find(values.real)
+
+
 def _write(folder, name, text):
-    with open(os.path.join(folder, name), 'w', encoding='utf-8') as file:
-        file.write(text)
+    files.write_text(os.path.join(folder, name), text)
     sys.stdout.write(text)
 
 

@@ -1,6 +1,6 @@
 import csv
 import json
-import os
+import types
 
 import pytest
 
@@ -8,7 +8,7 @@ from benchmarks import system_capacity, system_scores, system_table, system_trai
 from benchmarks.system_configs import SCALES, SYSTEMS, system_config
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import figures, real_people, scan_distance
+from seqface_jax.evaluation import real_people, scan_distance
 from seqface_jax.training import objective
 from tests import conftest
 from tests.helpers import scored_people, small_run, toy_model
@@ -105,8 +105,7 @@ def _write_run(workdir, data_dir):
     checkpoints.save(str(workdir), 'best_validation', variables, {})
 
 
-def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
+def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(no_figures, tmp_path):
     conftest.write_records(tmp_path / 'data')
     conftest.write_records(tmp_path / 'data', 'other', {'test': ('F006', 'M006')})
     folder = tmp_path / 'runs'
@@ -114,7 +113,12 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(tmp_path,
     _write_metrics(folder / 'fusion', [2.0, 1.0])
     _write_run(tmp_path / 'further', tmp_path / 'data')
     options = evaluate.EvaluationOptions(
-        (1, 2), ('test',), ('best_validation',), 0, str(tmp_path / 'data'), 'tiny'
+        (1, 99),
+        ('test',),
+        ('best_validation',),
+        0,
+        str(tmp_path / 'data'),
+        'tiny',  # 99: all 7.
     )
     names, further = ['fusion', 'prnet'], [str(tmp_path / 'further')]
     text = systems.score(names, str(folder), options, held_out='other', beside=further)
@@ -123,7 +127,7 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(tmp_path,
     places = {title: lines[0].index(title) for title in wanted}
     assert [line[0] for line in lines[2:]] == ['mean_face', 'fusion', 'further']  # prnet: no epoch.
     mean, fusion, beside = lines[2:]
-    assert (mean[1], fusion[1]) == ('-', '1, 2') and fusion[-1] == '2.00' and beside[-1] == '-'
+    assert (mean[1], fusion[1]) == ('-', '1, 7') and fusion[-1] == '2.00' and beside[-1] == '-'
     assert '- fusion: 20 steps in 2 epochs and 2.00 h' in text
     for name in ('tiny', 'other'):
         place = places[f'{name}: vertex_mm']
@@ -137,6 +141,34 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(tmp_path,
 def test_where_nothing_is_trained_there_is_no_table(tmp_path):
     with pytest.raises(UserError, match='no system in'):
         systems.score(['prnet'], str(tmp_path), evaluate.EvaluationOptions())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({'systems': ['prenet']}, "no system 'prenet'"),
+        ({'parts': ['test']}, "no part 'test'"),
+        ({'hours': 0.0}, '--hours must be more than 0'),
+        ({'frames': ['many']}, '--frames takes whole numbers'),
+        ({'frames': []}, '--frames takes whole numbers'),
+        ({'beside': ['{}/runs/prnet']}, 'runs/prnet is called like another run'),
+        ({'beside': ['{}/absent']}, 'absent'),
+        ({'held_out': 'absent'}, 'absent'),
+        ({'real': '{}/absent'}, 'absent is not a folder'),
+    ],
+)
+def test_what_cannot_be_used_is_named_before_anything_is_trained(tmp_path, changes, sentence):
+    checkpoints.write_config(str(tmp_path / 'runs' / 'prnet'), system_config('prnet', 'tiny'))
+    values = {'systems': ['prnet'], 'parts': ['train'], 'hours': None, 'frames': ['1']}
+    values |= {'beside': [], 'held_out': None, 'real': None, 'data_dir': str(tmp_path)}
+    systems.check_flags(types.SimpleNamespace(**values))
+    (name, value), *_ = changes.items()
+    if isinstance(value, list):
+        value = [own.format(tmp_path) for own in value]
+    elif isinstance(value, str):
+        value = value.format(tmp_path)
+    with pytest.raises(UserError, match=sentence):
+        systems.check_flags(types.SimpleNamespace(**values | {name: value}))
 
 
 @pytest.mark.parametrize(
