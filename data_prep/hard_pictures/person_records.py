@@ -188,9 +188,14 @@ def define_flags():
     flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
     flags.DEFINE_string('people', None, 'File of further kinds of people.')
     flags.DEFINE_string('data_dir', None, 'Folder of the records.')
-    flags.DEFINE_integer('num_people', 1000, 'People to train on; a twentieth each is tested on.')
+    flags.DEFINE_integer(
+        'num_people',
+        1000,
+        'People to train on; a twentieth of that validate, as many are tested on.',
+        lower_bound=_FEW_PEOPLE,
+    )
     flags.DEFINE_integer('seed', 0, 'Of people and pictures.')
-    flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
+    flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.', lower_bound=1)
 
 
 @errors.exit_on_user_error

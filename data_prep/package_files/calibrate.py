@@ -4,7 +4,7 @@ python -m data_prep.package_files.calibrate --workdir=runs/cpu --space=shape_spa
     --sequences=ict.npz,makehuman.npz [--test=embedded.npz]
 
 From people of some kinds it learns how much a picture's points are worth, whose errors go together,
-what expressions are worth, and how wide the stated band must be. All are written, with the shape
+how expressions are corrected, and how wide the stated band must be. All are written, with the shape
 space, to the run's geometry.npz. Then it prints errors by kind, of the kinds of `--test` too, of
 which nothing is learnt: of the neutral face, of the pose, and of the strongest quarter of the
 expressions.

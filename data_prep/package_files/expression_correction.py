@@ -19,6 +19,9 @@ _MULTIPLES = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # Of the corrected one, tri
 _SOLVED = 1e-3  # Ridge of the true coefficients, as a share of the mixtures' mean square.
 
 
+_weights_of_all = jax.jit(jax.vmap(expression.blendshape_weights, (0, None)))
+
+
 def true_coefficients(movements, mean, mixtures):
     """Returns the coefficients [N, E] that best make true movements.
 
@@ -69,6 +72,6 @@ def measure(found, shapes_off, movements, geometry):
 
 def _with_blendshapes(movements, blendshapes):
     """Returns movements [N, P, 3] mm as blendshapes [S, P, 3] with weights in [0, 1] make them."""
-    weigh = jax.jit(jax.vmap(expression.blendshape_weights, (0, None)))
-    weights = weigh(jnp.asarray(movements, jnp.float32), jnp.asarray(blendshapes, jnp.float32))
+    arguments = (jnp.asarray(values, jnp.float32) for values in (movements, blendshapes))
+    weights = _weights_of_all(*arguments)
     return np.tensordot(weights, blendshapes, 1)

@@ -24,9 +24,8 @@ def test_a_crop_is_the_square_of_a_detected_head_seen_from_where_it_was_seen():
     pointed = mapped_person.pointed_at(view, centre)
     np.testing.assert_allclose(pointed.place(centre[None], 100), [[50.0, 50.0]], atol=1e-9)
     # The camera's place in the head's frame stays.
-    for own in (view, pointed):
-        own_place = -own.rotation.T @ own.translation
-        np.testing.assert_allclose(own_place, -view.rotation.T @ view.translation, atol=1e-9)
+    before, after = (-own.rotation.T @ own.translation for own in (view, pointed))
+    np.testing.assert_allclose(after, before, atol=1e-9)
     # Half of the square, at the head's distance, reaches the crop's rim.
     aside = pointed.rotation.T @ [pose_regression.SQUARE_MM / 2, 0, 0]
     np.testing.assert_allclose(pointed.place((centre + aside)[None], 100), [[100.0, 50.0]])

@@ -76,8 +76,11 @@ def _become(command, environment):
         else:
             sys.argv = command
             runpy.run_path(command[0], run_name='__main__')
-    except SystemExit as end:
+    except SystemExit as end:  # As Python ends: a text is written, and its status is 1.
         status = end.code or 0
+        if not isinstance(status, int):
+            print(status, file=sys.stderr)
+            status = 1
     except BaseException:
         traceback.print_exc()
         status = 1
