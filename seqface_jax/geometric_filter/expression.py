@@ -1,9 +1,9 @@
-"""What a frame's expression is worth, and its blendshape weights.
+"""The correction of a frame's expression, and its blendshape weights.
 
-The filter draws an expression towards the mean expression, and takes some of it for shape. Both are
-learnt from made-up people, whose expressions are known: the expected expression is linear in what
-the filter says of it and in how far the shape of the frame alone lies from that of the person
-(`corrected`).
+The filter draws an expression towards the mean expression, and takes some of it for shape. How much
+it does so is learnt from made-up people, whose expressions are known: the expected expression is
+linear in what the filter says of it and in how far the shape of the frame alone lies from that of
+the person (`corrected`).
 
 The filter's expression is a displacement d of the P points; blendshapes b_s are displacements
 with weights from 0 to 1. The weights minimise

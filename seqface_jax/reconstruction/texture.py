@@ -134,7 +134,8 @@ def add(texture, photo, pose, points, mask, confidence=None):
         pose: Pose of the face in it, whose score weighs the photo.
         points: [M, M, 3] mm, the face as an ordered position map.
         mask: [M, M] bool, the map's pixels that are face.
-        confidence: [V] in [0, 1], of the mask's pixels; all alike if left out.
+        confidence: [V] in (0, 1] of the mask's pixels, 1 / (1 + their standard deviation in mm);
+            all ones if left out.
 
     Returns:
         Texture; the very one that was given if the photo says nothing.

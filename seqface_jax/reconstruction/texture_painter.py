@@ -80,6 +80,6 @@ class TexturePainter:
 
         Returns:
             Pose of the head; points [M, M, 3] mm on the grid, continued beyond the face; and the
-            confidence [P] in [0, 1] of the mask's pixels.
+            confidence [P] of the mask's pixels, as of texture.add.
         """
         raise NotImplementedError
