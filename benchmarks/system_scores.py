@@ -1,4 +1,4 @@
-"""Scores the systems on people of records and on real people, each by what it may look at."""
+"""Scores the systems on people of records and real people, on as many frames as each one reads."""
 
 import functools
 import json
@@ -91,7 +91,7 @@ def score_real(workdirs, folder, output, frames):
 
 
 def frames_of(workdir, frames):
-    """Returns the numbers of frames to score a run at: none that it was not trained to read."""
+    """Returns the numbers of frames to score a run at, none larger than it was trained to read."""
     config = checkpoints.read_config(workdir)
     if config.model.name == checkpoints.FLAGSHIP:
         return tuple(frames)

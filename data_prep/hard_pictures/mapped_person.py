@@ -102,7 +102,7 @@ def write(paths, key, world, faces, *, seed, num_pictures):
         'pose_rotations': np.stack([motion.rotation for _, motion, _ in made]),
         'pose_translations': np.stack([motion.translation for _, motion, _ in made]),
     }
-    work_files.save(paths.surface, key, surface)  # The last one: it marks the person as complete.
+    work_files.save(paths.surface, key, surface)
 
 
 def pointed_at(view, centre):

@@ -94,7 +94,11 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
     _open(world)  # Its errors belong before any work.
     key = work_files.key_of(code_key.of_modules(*_MODULES), _content(world[-1]), seed)
     tasks = [task for group in groups for task in _tasks(group, data_dir, world, seed, key)]
-    missing = [task for task in tasks if not work_files.is_valid(task.paths.surface, task.key)]
+    missing = [
+        task
+        for task in tasks
+        if not all(work_files.is_valid(path, task.key) for path in task.paths)
+    ]
     with Workers(min(num_workers, max(len(missing), 1))) as pool:
         bar = tqdm(total=len(missing), unit='person')
         for task, _, death in pool.run(_draw, missing):

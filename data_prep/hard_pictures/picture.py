@@ -81,7 +81,7 @@ def make(world, rng, *, plain=False, portrait=None, view=None, size=SIZE):
         rng: numpy Generator of everything but the shape: looks tell nothing of it.
         plain: a picture like people's own photos: little in front, no damage, no profile.
         portrait: Portrait, or None: all is drawn.
-        view: camera.View where only that is told; without a portrait.
+        view: camera.View; None: the portrait's, or drawn.
         size: pixels a side.
 
     Returns:

@@ -92,14 +92,15 @@ def written(tmp_path_factory):
         patch.setattr(people, 'sample', sample)
         patch.setattr(people, 'of_kind', lambda kinds, name, rng: _egg(rng.integers(1000)))
         patch.setattr(picture, 'make', make)
-        for _ in range(2):  # The second run finds everybody drawn, and writes the same again.
+        for _ in range(2):  # The second run finds everybody drawn but one, whose file is gone.
             person_records.write(groups, str(folder), ('faces', (), str(folder / 'kinds.npz')))
+            (folder / '.work/several/train/train_00003.maps.npz').unlink()
     return folder, drawn
 
 
 def test_people_become_records_of_splits_kinds_and_eight_and_are_drawn_once(written):
     folder, drawn = written
-    assert len(drawn) == 8 + 3 * 2
+    assert len(drawn) == 8 + 3 * 2 + 1
     splits = {name: _open(folder, name) for name in ('several', 'embedded', 'eight')}
     assert not splits['embedded'].has('train')
     several = {name: splits['several'].split(name) for name in ('train', 'validation', 'test')}
