@@ -58,13 +58,14 @@ def read_state(workdir):
     return state
 
 
-def train_until_done(config, workdir, hours):
+def train_until_done(config, workdir, hours, *, until_flat=True):
     """Trains a run, or goes on with it.
 
     Args:
         config: as of train.train_and_evaluate, whose own limits count too.
         workdir: of the run.
         hours: of training over all sittings, after which the epoch is the last; None: no limit.
+        until_flat: ends too when the run no longer improves; else the config says when.
 
     Returns:
         the State at the end.
@@ -73,7 +74,8 @@ def train_until_done(config, workdir, hours):
 
     def is_enough():
         state = read_state(workdir)
-        return not state.improves or (hours is not None and state.hours >= hours)
+        is_flat = until_flat and not state.improves
+        return is_flat or (hours is not None and state.hours >= hours)
 
     if not is_enough():
         train.train_and_evaluate(config, workdir, is_enough)

@@ -3,11 +3,11 @@
 python -m benchmarks.systems --data_dir=DATA [--data_name=bu4dfe] [--out_dir=runs/systems]
     [--scale=small] [--hours=2] [--held_out=NAME] [--real=PEOPLE] [--beside=RUN]
 
-Each system trains until its validation loss no longer falls, its --hours are used up or its config
-ends it. A stopped sitting goes on where it was; with more --hours what had used its own up goes on.
---scale=cores is for the people of data_prep.hard_pictures.person_records: docs/RESULTS.md has the
-commands. Other records must have been prepared with --frame_maps, of heads that turn
-(synthetic_raw --turn_deg=60).
+Each system trains until its --hours are used up or its config ends it; at --scale=cores and in the
+check of capacity, until its validation loss no longer falls. A stopped sitting goes on where it
+was; with more --hours what had used its own up goes on. --scale=cores is for the people of
+data_prep.hard_pictures.person_records: docs/RESULTS.md has the commands. Other records must have
+been prepared with --frame_maps, of heads that turn (synthetic_raw --turn_deg=60).
 
 Parts, in this order: capacity, whether each network fits eight people (OUT/capacity.md); train, one
 system after the other (OUT/curves.csv); score, those with an epoch or more (OUT/systems.md).
@@ -26,7 +26,7 @@ from seqface_jax import errors, files
 PARTS = ('capacity', 'train', 'score')
 
 
-def train(names, make_config, folder, hours):
+def train(names, make_config, folder, hours, *, until_flat=True):
     """Trains systems one after the other, until each is done, and says how far each is.
 
     Args:
@@ -34,11 +34,13 @@ def train(names, make_config, folder, hours):
         make_config: function of a name.
         folder: of the runs; curves.csv goes there too.
         hours: of training of each over all sittings; None: no limit.
+        until_flat: as of system_training.train_until_done.
     """
     workdirs = {name: os.path.join(folder, name) for name in names}
     for name, workdir in workdirs.items():
         sys.stderr.write(f'{name}:\n')
-        state = system_training.train_until_done(make_config(name), workdir, hours)
+        config = make_config(name)
+        state = system_training.train_until_done(config, workdir, hours, until_flat=until_flat)
         sys.stderr.write(f'{name}: {state.sentence()}\n')
         system_training.write_curves(os.path.join(folder, 'curves.csv'), workdirs)
 
@@ -139,7 +141,8 @@ def main(argv):
         of_few = system_capacity.options(options)
         _write(values.out_dir, 'capacity.md', score(values.systems, folder, of_few))
     if 'train' in values.parts:
-        train(values.systems, make_config, values.out_dir, values.hours)
+        until_flat = values.scale == 'cores'
+        train(values.systems, make_config, values.out_dir, values.hours, until_flat=until_flat)
     if 'score' in values.parts:
         further = {'held_out': values.held_out, 'real': values.real, 'beside': values.beside}
         text = score(values.systems, values.out_dir, options, **further)

@@ -79,6 +79,16 @@ def test_what_no_longer_improves_is_not_trained_again(tmp_path, monkeypatch):
     assert system_training.train_until_done(None, str(tmp_path), 2.0).hours == 2.0
 
 
+def test_where_the_config_says_when_to_end_a_flat_run_goes_on(tmp_path, monkeypatch):
+    from seqface_jax import train
+
+    _write_metrics(tmp_path, [1.0] + [2.0] * system_training.PATIENCE)
+    asked = []
+    monkeypatch.setattr(train, 'train_and_evaluate', lambda *args: asked.append(args[2]()))
+    system_training.train_until_done(None, str(tmp_path), None, until_flat=False)
+    assert asked == [False]
+
+
 def test_a_training_ends_with_the_epoch_that_passes_its_hours_and_goes_on_with_more(
     tiny_records, tmp_path, monkeypatch
 ):
