@@ -24,6 +24,7 @@ def float64():
     import jax
 
     keras.config.set_floatx('float64')
+    keras.config.set_dtype_policy('float64')  # It follows floatx only before its first use.
     # Keras rounds the result of tanh, add, mean, ... to float32 on every backend but TensorFlow.
     rounding = mock.patch.dict(dtypes.BIT64_TO_BIT32_DTYPE, float64='float64')
     try:
@@ -31,6 +32,7 @@ def float64():
             yield
     finally:
         keras.config.set_floatx('float32')
+        keras.config.set_dtype_policy('float32')
 
 
 def build(image_size, num_frames, share=1):
