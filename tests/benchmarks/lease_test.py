@@ -51,7 +51,7 @@ def test_a_part_is_ended_at_its_limit_with_its_children(tmp_path):
     child = 'import subprocess, sys; print(1, flush=True); '
     child += "subprocess.run([sys.executable, '-c', 'import time; time.sleep(300)'])"
     begin = time.perf_counter()
-    done = _run([_part('slow', child, limit=0.1), _part('next', 'print(2)')], tmp_path, 20)
+    done = _run([_part('slow', child, limit=0.1), _part('next', 'print(2)')], tmp_path, 60)
     assert time.perf_counter() - begin < 60
     assert done[0]['result'] == 'ended at its limit'
     assert done[1]['result'] == 'done'

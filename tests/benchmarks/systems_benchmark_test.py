@@ -117,7 +117,7 @@ def _write_run(workdir, data_dir):
 
 def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(no_figures, tmp_path):
     conftest.write_records(tmp_path / 'data')
-    conftest.write_records(tmp_path / 'data', 'other', {'test': ('F006', 'M006')})
+    conftest.write_records(tmp_path / 'data', 'other', {'test': ('F006',)})
     folder = tmp_path / 'runs'
     _write_run(folder / 'fusion', tmp_path / 'data')
     _write_metrics(folder / 'fusion', [2.0, 1.0])
@@ -126,7 +126,7 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(no_figure
         (1, 99),
         ('test',),
         ('best_validation',),
-        0,
+        1,
         str(tmp_path / 'data'),
         'tiny',  # 99: all 7.
     )
