@@ -10,7 +10,6 @@ which nothing is learnt: of the neutral face, of the pose, and of the strongest 
 expressions.
 """
 
-import pathlib
 import sys
 from typing import NamedTuple
 
@@ -270,24 +269,23 @@ def calibrated(arrays, stream_of, training):
     return arrays | measured(people) | {'band_scale': np.float32(wide)}
 
 
-def corrected_expressions(arrays, stream, training):
+def corrected_expressions(arrays, geometry, training):
     """Returns the arrays with what was measured of expressions on training kinds added.
 
     Args:
         arrays: of shape_space.py, with the shared error.
-        stream: flagship.Stream of them.
-        training: list of arrays of sequences.py, seen.
+        geometry: flagship.Geometry of them.
+        training: list of what `run_people` returned and of the arrays that it was of.
     """
     found, off, movements = [], [], []
-    for one in training:
-        for after, true in zip(run_people(stream, one), one['expressions'], strict=True):
+    for people, one in training:
+        for after, true in zip(people, one['expressions'], strict=True):
             for fit, wanted in zip(after['fits'], true, strict=False):
                 found.append(np.asarray(fit.expression))
                 off.append(np.asarray(fit.shape - fit.known_shape))
-                movements.append(np.tensordot(wanted, stream.geometry.shapes_at_points, 1))
-    correction = expression_correction.measure(
-        found, off, np.array(movements, np.float32), stream.geometry
-    )
+                movements.append(np.tensordot(wanted, geometry.shapes_at_points, 1))
+    movements = np.array(movements, np.float32)
+    correction = expression_correction.measure(found, off, movements, geometry)
     return arrays | {'expression_correction': correction.astype(np.float32)}
 
 
@@ -314,23 +312,24 @@ def main(argv):
     def stream_of(own):
         return first.with_geometry(flagship.geometry_of(own))
 
-    measured = {
-        pathlib.Path(path).stem: see(first.finder, _read_sequences(path))
-        for path in (*flags.FLAGS.sequences, *flags.FLAGS.test)
-    }
-    for name, one in measured.items():
-        _say(f'{name}: points are off by {point_error(one):.2f} % of the crop')
-    if flags.FLAGS.sequences:
-        training = [measured[pathlib.Path(path).stem] for path in flags.FLAGS.sequences]
-        arrays = calibrated(arrays, stream_of, training)
-        arrays = corrected_expressions(arrays, stream_of(arrays), training)
-    files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
+    learnt_from, test = flags.FLAGS.sequences, flags.FLAGS.test
+    measured = {path: see(first.finder, _read_sequences(path)) for path in (*learnt_from, *test)}
+    for path, one in measured.items():
+        _say(f'{path}: points are off by {point_error(one):.2f} % of the crop')
+    if learnt_from:
+        arrays = calibrated(arrays, stream_of, [measured[path] for path in learnt_from])
     stream = stream_of(arrays)
-    for name, one in measured.items():
-        people = run_people(stream, one)
+    people = {path: run_people(stream, one) for path, one in measured.items()}
+    if learnt_from:
+        training = [(people[path], measured[path]) for path in learnt_from]
+        arrays = corrected_expressions(arrays, stream.geometry, training)
+        stream = stream_of(arrays)
+    files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
+    for path, one in measured.items():
         one = one | {own: arrays[own] for own in ('near', 'blendshapes')}
-        report(name, stream, people, one, arrays['mean'])
-        report_expressions(stream, people, one, arrays['mean'])
+        title = f'{path} (learnt from)' if path in learnt_from else path
+        report(title, stream, people[path], one, arrays['mean'])
+        report_expressions(stream, people[path], one, arrays['mean'])
 
 
 def _read_sequences(path):
