@@ -1,26 +1,31 @@
 """Draws the pictures of README and docs/ that show faces; run again after a new packaged run.
 
-    python -m benchmarks.doc_pictures
+    python -m data_prep.hard_pictures.sequences --face_dir=FaceXModel --kind=ict --seed=5 \
+        --people=data/people/kinds.npz --num_people=1 --noplain --out=hard.npz
+    python -m benchmarks.doc_pictures --person=hard.npz --space=data/people/shape_space.npz
 
 docs/astronaut.png, a photograph in the public domain and the packaged run's face of it;
-docs/photos.png, which photos work; and docs/made_up.png, four pictures of a made-up person and the
-packaged run's face of them. The last two say that nobody looks so.
+docs/photos.png, which photos work; docs/made_up.png, four pictures of a made-up person and the
+packaged run's face of them. With `--person` also docs/points.jpg, what the network sees on hard
+pictures of one whose face is known, and docs/more_pictures.jpg, the face after 1, 4 and 16 of them
+beside the true one. All but the first say that nobody looks so.
 """
 
 import pathlib
 
 import cv2
 import numpy as np
-from absl import app
+from absl import app, flags
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from seqface_jax import samples
+from data_prep.package_files import calibrate
+from seqface_jax import checkpoints, files, samples
 from seqface_jax.commands import compilation_cache
-from seqface_jax.geometry import rendering
+from seqface_jax.geometry import alignment, rendering
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
-from seqface_jax.reconstruction import contact_sheet, overlay
+from seqface_jax.reconstruction import contact_sheet, flagship, overlay
 
 _DOCS = pathlib.Path(__file__).resolve().parent.parent / 'docs'
 _PERSON = 'made_up_ict'
@@ -28,6 +33,9 @@ _TILE_PX, _GAP_PX, _TEXT_PX = 208, 10, 26
 _LARGE_PX = 2 * _TILE_PX + _TEXT_PX + _GAP_PX  # As high as two rows of tiles.
 _GOOD = ('front', 'to one side', 'to the other side', 'another expression')
 _CREDIT = 'Eileen Collins; NASA, public domain.'
+_SEEN, _UNSEEN = (60, 230, 235), (255, 140, 0)  # RGB of points that the network sees or guesses.
+_COUNTS = (1, 4, 16)
+_NUM_HARD = 8  # Hard pictures that are shown.
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
 
 
@@ -136,6 +144,74 @@ def made_up(reconstructor, photos):
     return grid([top, made], large=drawn)
 
 
+def with_points(picture, sighting):
+    """Returns a picture [S, S, 3] uint8 RGB, enlarged, with the points of a Sighting on it."""
+    zoom = 2 * _TILE_PX / len(picture)
+    drawn = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    for place, seen in zip(sighting.places * zoom, sighting.seen, strict=True):
+        color = _SEEN if seen > 0.5 else _UNSEEN
+        cv2.circle(drawn, np.rint(place).astype(int).tolist(), 2, color, -1, cv2.LINE_AA)
+    return drawn
+
+
+def points(arrays):
+    """Returns the picture of what the network sees.
+
+    Args:
+        arrays: what `calibrate.see` returned of one person.
+    """
+    pairs = zip(arrays['images'][0][:_NUM_HARD], arrays['sightings'][0], strict=False)
+    tiles = [(f'picture {k}', with_points(*pair)) for k, pair in enumerate(pairs, start=1)]
+    half = _NUM_HARD // 2
+    note = f'Light blue: points that the network sees; orange: that it guesses. {_NOTE}'
+    return grid([dict(tiles[:half]), dict(tiles[half:])], note)
+
+
+def more_pictures(stream, arrays, near):
+    """Returns the picture of the mean face, of those after some pictures, and of the true one.
+
+    Args:
+        stream: flagship.Stream.
+        arrays: what `calibrate.see` returned of one person.
+        near: [N] vertices over which the errors are taken.
+    """
+    (after,), (truth,) = calibrate.run_people(stream, arrays, _COUNTS), arrays['faces']
+    states = {'mean face': stream.initial_state()}
+    states |= {f'after {count}': after[count] for count in _COUNTS}
+    triangles = stream.geometry.triangles
+    triangles = triangles[(triangles < len(truth)).all(1)]  # Without the eyes.
+    rows = [{}, {}]
+
+    def put(caption, vertices):
+        for row, turn in zip(rows, (0.0, 0.7), strict=True):
+            row[caption] = rendering.render(
+                vertices, triangles, azimuth_rad=turn, size=2 * _TILE_PX
+            )
+
+    for name, state in states.items():
+        vertices, _ = calibrate.read(stream, state)
+        rotation, shift = alignment.kabsch(vertices[near].astype(float), truth[near].astype(float))
+        placed = vertices @ rotation.T + shift
+        error_mm = np.linalg.norm((placed - truth)[near], axis=1).mean()
+        put(f'{name}: {error_mm:.2f} mm off', placed)
+    put('the true face', truth)
+    return grid(rows)
+
+
+def write_learnt(person, space):
+    """Writes points.jpg and more_pictures.jpg of the files that `--person` and `--space` name."""
+    workdir = checkpoints.pretrained()
+    _, model, variables = checkpoints.load(workdir, 'best_validation')
+    geometry = flagship.read_geometry(flagship.geometry_path(workdir))
+    stream = flagship.Stream(model, variables, geometry)
+    arrays = files.read_arrays(person, '`data_prep.hard_pictures.sequences` writes it')
+    arrays = calibrate.see(stream.finder, arrays)
+    contact_sheet.save_picture(str(_DOCS / 'points.jpg'), points(arrays))
+    near = files.read_arrays(space, '`data_prep.hard_pictures.shape_space` writes it')['near']
+    picture = more_pictures(stream, arrays, near)
+    contact_sheet.save_picture(str(_DOCS / 'more_pictures.jpg'), picture)
+
+
 def main(argv):
     """Writes the pictures."""
     del argv
@@ -145,7 +221,16 @@ def main(argv):
     reconstructor = Reconstructor.restore()
     contact_sheet.save_picture(str(_DOCS / 'made_up.png'), made_up(reconstructor, photos))
     contact_sheet.save_picture(str(_DOCS / 'astronaut.png'), astronaut(reconstructor))
+    if flags.FLAGS.person:
+        write_learnt(flags.FLAGS.person, flags.FLAGS.space)
+
+
+def define_flags():
+    """Defines the flags, when the command runs: two commands may have flags of one name."""
+    flags.DEFINE_string('person', None, 'File of sequences.py: the person of the last two.')
+    flags.DEFINE_string('space', None, 'File of shape_space.py, with --person.')
 
 
 if __name__ == '__main__':
+    define_flags()
     app.run(main)

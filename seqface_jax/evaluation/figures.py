@@ -224,10 +224,12 @@ def _legend_below(picture, panels):
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        columns = max(1, 2 * len(panels))
-        picture.legend(
-            handles.values(), handles, loc='outside lower center', ncols=columns, fontsize=7
-        )
+        options = {'loc': 'outside lower center', 'fontsize': 7}
+        for columns in range(max(1, 2 * len(panels)), 0, -1):
+            legend = picture.legend(handles.values(), handles, ncols=columns, **options)
+            if columns == 1 or legend.get_window_extent().width <= picture.bbox.width:
+                return
+            legend.remove()
 
 
 def _frames_axis(axes, rows):

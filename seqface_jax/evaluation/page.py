@@ -98,7 +98,10 @@ def base64_text(array):
 
 
 def picture_address(picture, quality=85):
-    """Returns [H, W, 3] uint8 RGB as a data address of a JPEG."""
+    """Returns [H, W, 3] uint8 RGB as a data address of a JPEG; [H, W, 4], with alpha, of a PNG."""
+    if picture.shape[2] == 4:
+        data = cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA))[1].tobytes()
+        return 'data:image/png;base64,' + base64.b64encode(data).decode()
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     data = cv2.imencode('.jpg', picture[..., ::-1], options)[1].tobytes()
     return 'data:image/jpeg;base64,' + base64.b64encode(data).decode()

@@ -20,7 +20,7 @@ _PICTURE_PX = 96
 _ERRORS_PER_MM = 25  # Errors are stored as uint8: up to 10.16 mm ...
 _TEMPLATE = os.path.join(os.path.dirname(__file__), 'report_template.html')
 _UNKNOWN = 255  # ... but where there is nothing to compare with.
-_HEADLINE_COUNTS = (1, 2, 4, 8)  # Photos, of the table that stands first.
+_HEADLINE_COUNTS = (1, 2, 4, 8)  # Frames, of the table that stands first.
 _METRIC_WORDS = {
     'vertex_mm': 'distance between equal points of the answer and of the true face',
     'scan_to_mesh_mm': 'distance from the points of the scan to the answer',
@@ -216,7 +216,7 @@ def _headline_table(rows, metric, split):
         if row['num_frames'] in _HEADLINE_COUNTS and not row['of']:
             label = ' '.join(filter(None, [row['model'], row['checkpoint']]))
             series.setdefault(label, {})[row['num_frames']] = _mean(row, metric)
-    heads = [f'{count} photo{"s" if count > 1 else ""}' for count in _HEADLINE_COUNTS]
+    heads = [f'{count} frame{"s" if count > 1 else ""}' for count in _HEADLINE_COUNTS]
     table = [['', *heads, 'mean face']]
     for label, values in series.items():
         numbers = [values.get(count) for count in _HEADLINE_COUNTS] + [baseline]

@@ -12,7 +12,6 @@ _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
 )
 _AMBIENT = 0.08
 _SKIN = (224, 198, 182)
-_BACKGROUND = 255
 _INSIDE = (64, 40, 38)  # What is seen through a hole of the mesh, such as between the lips.
 _FRAME_MM = 210.0  # Height and width of the picture in the scene.
 _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view turns.
@@ -27,7 +26,9 @@ def whole(vertices):
     return scaled + [0.0, 0.0, _CENTRE_Z_MM]
 
 
-def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None):
+def render(
+    vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None, background=255
+):
     """Draws a face.
 
     Args:
@@ -38,6 +39,7 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=N
         uv: [V, 2] in [0, 1], v up, for a texture.
         texture: [H, W, 3] uint8 RGB, drawn as it is, for it holds the light of the photos; None:
             the face is of one colour and shaded.
+        background: grey value of what is not face.
 
     Returns:
         [size, size, 3] uint8 RGB.
@@ -49,7 +51,7 @@ def render(vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=N
     scale = size / _FRAME_MM
     screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
     pixel, triangle, weights = fragments(screen, seen[:, 2], np.asarray(triangles), size)
-    image = np.full((size * size, 3), _BACKGROUND, np.uint8)
+    image = np.full((size * size, 3), background, np.uint8)
     if texture is not None and len(pixel):
         place = (np.asarray(uv)[triangles[triangle]] * weights[:, :, None]).sum(1)
         image[pixel] = sampling.sample_texture(texture, place)

@@ -227,16 +227,16 @@ def _times(capture, rate):
 
 def _read_on(capture, image, count, geometry, times):
     try:
-        number, is_read, first = 0, True, None
+        number, is_read, first = 0, True, None  # Frames are named from 1 on, as they are counted.
         while is_read:
             now = next(times)
             first = now if first is None else first
             photo, scale = geometry.apply(image, MAX_VIDEO_SIDE)
-            yield Frame(str(number), photo, scale=scale, seconds=now - first)
             number += 1
+            yield Frame(str(number), photo, scale=scale, seconds=now - first)
             is_read, image = capture.read()
         if count and number < _CUT_SHORT * count:
-            yield Frame(str(number), None, f'the video breaks off here, of {count} frames')
+            yield Frame(str(number + 1), None, f'the video breaks off here, of {count} frames')
     finally:
         capture.release()
 

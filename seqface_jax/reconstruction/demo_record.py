@@ -81,9 +81,14 @@ class Record:
         return self
 
     def __exit__(self, *error):
-        self._files.close()
         self.set_aside()
-        os.replace(self._path(_DRAFT), self._path(own_files.TABLE))
+        self._place_table()
+
+    def _place_table(self):
+        """Puts the table, which is whole now, in the place of an earlier one's; once."""
+        if not self._table.closed:
+            self._files.close()
+            os.replace(self._path(_DRAFT), self._path(own_files.TABLE))
 
     def set_aside(self):
         """Moves the face of an earlier run away, unless this run has one to take its place.
@@ -238,7 +243,10 @@ class Record:
         return ', '.join(reason for reason, _ in self._reasons.most_common())
 
     def write(self, reconstructor):
-        """Writes the face and the rest; returns a list of str, a line per file."""
+        """Writes the face and the rest; returns a list of str, a line per file.
+
+        No frame can be added any more.
+        """
         self._is_settled = True
         reconstructor.save_state(self._path(own_files.STATE), self._state)
         self.face.save(self._path('face.ply'))  # First of all: what follows adds to it.
@@ -258,6 +266,7 @@ class Record:
             # Moves the final face: what was wrong with earlier ones is no expression.
             moving = self.face.vertices + np.stack(self._expressions)
             self.face.save(paths[-1], export.Animation(moving, seconds))
+        self._place_table()
         self._remove_old(paths)
         return lines + [f'wrote {path}' for path in paths]
 

@@ -174,16 +174,23 @@ def edge_trails(edges):
     return trails
 
 
-def face_square(fit):
-    """Returns the square around the face of a fit, [4] x0, y0, x1, y1 px of the photo."""
+def face_square(fit, size_px):
+    """Returns the square around the face of a fit, [4] x0, y0, x1, y1 px of the photo.
+
+    It lies inside the photo of `size_px` (width, height) as far as all of the face that the photo
+    shows is inside the square.
+    """
     places = frame_fit.project(fit, fit.vertices)
     low, high = places.min(0), places.max(0)
-    middle, half = (low + high) / 2, _MARGIN * (high - low).max() / 2
-    return np.concatenate([middle - half, middle + half])
+    shown = np.minimum(high, size_px) - np.maximum(low, 0)
+    side = min(_MARGIN * (high - low).max(), max(*shown, min(size_px)))
+    start, room = (low + high - side) / 2, np.subtract(size_px, side)
+    start = np.where(room < 0, room / 2, np.clip(start, 0, np.maximum(room, 0)))
+    return np.concatenate([start, start + side])
 
 
 def close_up(photo, fit, side_px):
-    """Cuts out the face; what lies beyond the photo's border is black.
+    """Cuts out the face; what is beyond the border of a photo that is too narrow is black.
 
     Args:
         photo: [H, W, 3] uint8 RGB.
@@ -193,9 +200,9 @@ def close_up(photo, fit, side_px):
     Returns:
         [side_px, side_px, 3] uint8 RGB, and the FrameFit for it.
     """
-    square = face_square(fit)
-    zoom = side_px / (square[2] - square[0])
     height, width = photo.shape[:2]
+    square = face_square(fit, (width, height))
+    zoom = side_px / (square[2] - square[0])
     if zoom < 0.5:  # Shrink first: bilinear sampling alone would leave out pixels.
         size = max(1, round(width * zoom)), max(1, round(height * zoom))
         small = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)

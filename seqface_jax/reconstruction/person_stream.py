@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from seqface_jax import files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import crops, video
+from seqface_jax.photos import crops, own_files, video
 from seqface_jax.reconstruction import (
     background_tasks,
     demo_record,
@@ -19,6 +19,10 @@ from seqface_jax.reconstruction import (
     viewer,
 )
 from seqface_jax.reconstruction.photo_observation import State
+
+# What face.html offers for download, where it is written.
+_MESHES = ('face.glb', 'face.ply', 'face.obj', 'face.mtl', 'face_texture.png')
+_ANIMATED = ('face_animated.glb', 'face_expressions.glb')
 
 
 class Moment(NamedTuple):
@@ -147,16 +151,17 @@ class PersonOutput:
         self.finish()
         record = self.record
         lines = record.lines(stopped) + record.write(self._reconstructor)
+        heads = self._write_head() if self._options.head else []
         if self._results is not None:
             title = f'{record.num_used} of {record.num_frames} frames of '
             title += files.printable(source)
-            meshes = [os.path.join(self._output, name) for name in ('face.glb', 'face.ply')]
+            names = [*_MESHES, *(_ANIMATED if self._options.animate else ()), own_files.TABLE]
+            paths = [os.path.join(self._output, name) for name in names]
+            more = [path for path in paths + heads[:1] if os.path.exists(path)]
             face = self._reconstructor.final_face(record.face)
-            paths = self._results.write(title, face, meshes)
+            paths = self._results.write(title, face, more)
             lines += [f'wrote {path}' for path in paths] + self._results.notes
-        if self._options.head:
-            lines += [f'wrote {path}' for path in self._write_head()]
-        return lines
+        return lines + [f'wrote {path}' for path in heads]
 
     def _write_head(self):
         face, names = self.record.face, self._reconstructor.blendshape_names

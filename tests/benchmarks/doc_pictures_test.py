@@ -1,4 +1,5 @@
 import pathlib
+import types
 
 import cv2
 import numpy as np
@@ -31,3 +32,21 @@ def test_the_pictures_of_docs_are_those_and_say_that_nobody_looks_so():
     for name in ('photos.png', 'made_up.png'):
         (line,) = (line for line in text.splitlines() if f'({name})' in line)
         assert 'made-up' in line and 'no photograph' in line
+
+
+def test_the_pictures_of_how_it_works_are_small_and_said_to_be_made_up():
+    text = (_DOCS / 'HOW_IT_WORKS.md').read_text()
+    for name in ('points.jpg', 'more_pictures.jpg'):
+        (line,) = (line for line in text.splitlines() if f'({name})' in line)
+        assert 'made-up' in line
+        assert (_DOCS / name).stat().st_size < 300_000
+
+
+def test_points_that_the_network_sees_and_guesses_are_told_apart():
+    picture = np.zeros((104, 104, 3), np.uint8)
+    sighting = types.SimpleNamespace(
+        places=np.array([[20.0, 30.0], [70.0, 80.0]]), seen=np.array([0.9, 0.1])
+    )
+    drawn = doc_pictures.with_points(picture, sighting)
+    assert drawn[120, 80].tolist() == [60, 230, 235]  # Enlarged four times.
+    assert drawn[320, 280].tolist() == [255, 140, 0]

@@ -80,6 +80,7 @@ def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
     page = (output / 'index.html').read_text()
     assert page.count('<li') == 5 and page.count('<img ') == 3
     assert '{{' not in page and '<boris>' not in page and '&lt;boris&gt;' in page
+    assert page.count('src="data:image/png') == 3  # Without a background: for dark pages too.
     assert 'href="anna/face.png"' in page  # The small run has no page of its own.
     assert not re.search(r'src="(?!data:)|https?://|url\(|@import', page)
 
@@ -117,8 +118,8 @@ def test_everybody_on_a_video_gets_a_folder_and_each_face_a_row(tmp_path):
     assert [row['frames_used'] for row in _rows(output / 'people.csv')] == ['3', '2']
     faces = _rows(output / 'people_frames.csv')
     assert [(row['frame'], row['person'], row['result']) for row in faces] == [
-        *[(number, person, 'used') for number in '01' for person in ('person_01', 'person_02')],
-        ('2', 'person_01', 'used'),
+        *[(number, person, 'used') for number in '12' for person in ('person_01', 'person_02')],
+        ('3', 'person_01', 'used'),
     ]
     assert float(faces[0]['x1']) < 200 < float(faces[1]['x0']) + 100
     absent = _rows(output / 'person_02' / 'frames.csv')[2]

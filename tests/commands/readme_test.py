@@ -74,13 +74,28 @@ def test_setup_refuses_an_unknown_job_with_one_sentence():
     assert done.stderr.startswith("error: unknown job 'nonsense'")
 
 
-def test_the_first_block_of_the_python_page_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_first_blocks_of_the_python_page_run_as_they_stand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    language, text = blocks('docs/PYTHON.md')[0]
+    (language, text), *others = blocks('docs/PYTHON.md')
     found = {}
     exec(compile(text, 'docs/PYTHON.md', 'exec'), found)
     assert language == 'python' and found['face'].vertices.shape[1] == 3
     assert sorted(os.listdir(tmp_path)) == ['face.glb', 'state.npz']
+    (colours,) = (text for _, text in others if 'painter' in text)
+    exec(compile(colours, 'docs/PYTHON.md', 'exec'), found)
+    assert found['painter'].num_painted == 2 and found['face'].texture.std() > 10
+
+
+def output_files():
+    """Returns the names of the files that docs/OUTPUT.md tells of, a set."""
+    with open(os.path.join(ROOT, 'docs/OUTPUT.md'), encoding='utf-8') as file:
+        quoted = re.findall(r'`(\w*\.\w+|\w+/)`', file.read())
+    names, stem = set(), ''
+    for name in quoted:
+        if not name.startswith('.'):  # `face.glb`, `.obj`: the second is face.obj.
+            stem = name.split('.')[0]
+        names.add(stem + name if name.startswith('.') else name)
+    return names
 
 
 def test_every_link_between_the_documents_leads_to_a_file():

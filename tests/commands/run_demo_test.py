@@ -129,7 +129,7 @@ def test_a_film_gives_a_face_and_the_state_goes_on(restored, reconstructor, film
     lines = demo.run(None, film, output, texture=False)
     assert 'used 9 of 9 frames' in lines[0] and 'mm/frame^2' in lines[1]
     rows = _rows(output)
-    assert [row['photo'] for row in rows] == [str(number) for number in range(9)]
+    assert [row['photo'] for row in rows] == list('123456789')
     state = reconstructor.load_state(os.path.join(output, 'state.npz'))
     assert state.num_frames == 9
     again = str(tmp_path / 'again')
@@ -159,7 +159,7 @@ def test_ctrl_c_ends_the_stream_and_saves_what_there_is(restored, film, tmp_path
 
     def frames():
         for frame in opened.frames:
-            if frame.name == '3':
+            if frame.name == '4':
                 os.kill(os.getpid(), signal.SIGINT)
             yield frame
 
@@ -176,7 +176,7 @@ def test_a_second_ctrl_c_leaves_a_whole_table_and_no_drafts(restored, film, tmp_
 
     def frames():
         for frame in opened.frames:
-            for _ in range(2 * (frame.name == '3')):
+            for _ in range(2 * (frame.name == '4')):
                 # To this thread: two that another one takes may come to be one.
                 signal.raise_signal(signal.SIGINT)
             yield frame
@@ -185,7 +185,7 @@ def test_a_second_ctrl_c_leaves_a_whole_table_and_no_drafts(restored, film, tmp_
     with pytest.raises(KeyboardInterrupt):
         demo.run(None, film, str(tmp_path / 'out'), texture=False)
     names = [row['photo'] for row in _rows(tmp_path / 'out')]
-    assert names == ['0', '1', '2'][: len(names)]
+    assert names == ['1', '2', '3'][: len(names)]
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['frames.csv']
 
 
@@ -193,14 +193,14 @@ def test_what_goes_wrong_beside_the_main_thread_is_told(restored, film, tmp_path
     add = demo_record.Record.add
 
     def fail(record, moment):
-        if moment.frame.name == '4':
+        if moment.frame.name == '5':
             raise UserError('the disk is full')
         add(record, moment)
 
     monkeypatch.setattr(demo_record.Record, 'add', fail)
     with pytest.raises(UserError, match='the disk is full'):
         demo.run(None, film, str(tmp_path / 'out'), texture=False)
-    assert [row['photo'] for row in _rows(tmp_path / 'out')] == ['0', '1', '2', '3']
+    assert [row['photo'] for row in _rows(tmp_path / 'out')] == ['1', '2', '3', '4']
 
 
 @pytest.mark.parametrize('score', [1.0, 0.0])

@@ -1,5 +1,6 @@
 import cv2
 import numpy as np
+import pytest
 
 from seqface_jax import models
 from seqface_jax.evaluation import figures, metrics, scoring, streaming
@@ -43,6 +44,20 @@ def test_the_calibration_figure_shows_the_band_and_both_sigmas():
     above, below = figures.calibration_curve(rows).axes
     np.testing.assert_array_equal(above.lines[-1].get_ydata(), [0.9, 0.9])
     assert len(below.lines) == 2
+
+
+@pytest.mark.parametrize('num_labels', [2, 7])
+def test_legends_of_long_labels_are_inside_the_figure(num_labels):
+    names = [f'correspondence network with a long name, number {k}' for k in range(num_labels)]
+    stated = {'coverage_90': 0.9, 'sigma_mm': 1.0, 'coordinate_rms_mm': 1.1}
+    rows = [_row(name, count, 2.0) | stated for name in names for count in (1, 4)]
+    for picture in (figures.calibration_curve(rows), figures.error_curve(rows, 'vertex_mm')):
+        picture.draw_without_rendering()
+        box, whole = picture.legends[0].get_window_extent(), picture.bbox
+        assert whole.x0 <= box.x0 and box.x1 <= whole.x1
+        assert whole.y0 <= box.y0 and box.y1 <= whole.y1
+        assert all(box.y1 <= axes.bbox.y0 for axes in picture.axes)
+        assert len(picture.legends) == 1
 
 
 def test_the_loss_curve_shows_the_epochs_of_both_kinds():

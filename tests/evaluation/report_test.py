@@ -93,7 +93,7 @@ def test_the_numbers_one_wants_stand_first_with_the_mean_face_beside_them():
     rows += [_row('ours', 1, None, split='train')]
     text = report._headline(rows)
     cells = re.findall(r'<t[hd]>(.*?)</t[hd]>', text)
-    assert cells[:6] == ['', '1 photo', '2 photos', '4 photos', '8 photos', 'mean face']
+    assert cells[:6] == ['', '1 frame', '2 frames', '4 frames', '8 frames', 'mean face']
     assert cells[6:12] == ['ours latest', '1.25', '2.25', '-', '8.25', '5.50']
     # Where equal points are not known, the distance from the scan has to do.
     assert cells[12:] == [*cells[:6], 'ours latest', '9.00', '-', '-', '-', '-']

@@ -45,7 +45,7 @@ def test_a_video_gives_its_frames_in_order_in_rgb(tmp_path, name, codec):
     source = video.open_source(_film(tmp_path / name, 5, codec))
     frames = list(source.frames)
     assert (source.kind, source.count) == ('video', 5)
-    assert [frame.name for frame in frames] == list('01234')
+    assert [frame.name for frame in frames] == list('12345')
     reds = [int(frame.photo[..., 0].mean()) for frame in frames]
     np.testing.assert_allclose(reds, [0, 20, 40, 60, 80], atol=8)
     assert frames[0].photo.shape == (48, 64, 3)

@@ -40,7 +40,7 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
     assert 'CONSOLE' not in done.stderr
     text = done.stdout
     assert 'texture (light: divided out)' in text
-    assert '2 of 3 frames were used.' in text and 'frame 2 of 2: c.jpg' in text
+    assert '2 of 3 frames were used.' in text and 'frame 3 of 3: c.jpg' in text
     assert 'the 90 % band is 0.50 mm narrower; jawOpen 0.50' in text
     assert re.search(r'<td>b\.jpg</td><td>blurred</td>', text)
     assert text.count('class="mark"') == 4  # Two dots and two bars.

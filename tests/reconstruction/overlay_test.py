@@ -1,4 +1,7 @@
+import dataclasses
+
 import numpy as np
+import pytest
 
 from seqface_jax.reconstruction import frame_fit, overlay
 from tests.helpers import small_fit
@@ -48,7 +51,7 @@ def test_the_drawing_stays_within_the_face_and_leaves_the_photo_alone():
     photo, fit = small_fit.photo(), small_fit.make()
     drawn = _overlay().draw(photo, fit)
     assert (photo == 40).all() and drawn.shape == photo.shape
-    x0, y0, x1, y1 = overlay.face_square(fit).astype(int)
+    x0, y0, x1, y1 = overlay.face_square(fit, photo.shape[1::-1]).astype(int)
     outside = np.ones(photo.shape[:2], bool)
     outside[max(y0, 0) : y1, max(x0, 0) : x1] = False
     assert (drawn[outside] == 40).all() and (drawn != 40).any()
@@ -82,6 +85,24 @@ def test_a_close_up_shows_the_photo_and_its_fit_at_one_place():
     picture, moved = overlay.close_up(photo, fit, 300)
     x, y = np.floor(frame_fit.project(moved, landmark)[0]).astype(int)
     assert picture.shape == (300, 300, 3) and picture[y, x].min() > 200
+
+
+@pytest.mark.parametrize('shift_px', [0, 40, -60])
+def test_a_close_up_of_a_face_at_the_border_stays_inside_the_photo(shift_px):
+    photo = np.full((200, 240, 3), 90, np.uint8)
+    fit = small_fit.make()
+    fit = dataclasses.replace(fit, center_px=fit.center_px + [shift_px, shift_px / 2])
+    picture, _ = overlay.close_up(photo, fit, 100)
+    assert (picture == 90).all()
+
+
+def test_a_close_up_of_a_narrow_photo_shows_the_face_from_top_to_bottom():
+    fit = small_fit.make()
+    low, high = np.array([f(frame_fit.project(fit, fit.vertices), 0) for f in (np.min, np.max)])
+    width = int((high - low)[1] / 2)
+    square = overlay.face_square(fit, (width, 1000))
+    assert square[1] <= low[1] and square[3] >= high[1]
+    assert square[0] + square[2] == pytest.approx(width)
 
 
 def test_a_large_photo_is_shrunk_with_its_camera():

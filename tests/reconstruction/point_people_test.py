@@ -1,5 +1,7 @@
 """Several people told apart by the packaged run, on pictures of people who do not exist."""
 
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import point_people
 from seqface_jax.reconstruction.people_assignment import Decision
-from tests.commands.readme_test import blocks
+from tests.commands.readme_test import blocks, output_files
 
 _KINDS = ('ict', 'embedded')
 
@@ -118,10 +120,27 @@ def test_everybody_on_photos_gets_a_page_and_each_face_a_row(
     cv2.imwrite(str(folder / '1.png'), photo[..., ::-1])
     cv2.imwrite(str(folder / '2.png'), people[1][1][..., ::-1])
     output = tmp_path / 'out'
-    demo.run_people('all', None, str(folder), str(output), texture=False)
+    demo.run_people('all', None, str(folder), str(output), animate=True, head=True)
     rows = (output / 'people_frames.csv').read_text().splitlines()
     assert len(rows) == 1 + 3  # Two faces on the first photo, one on the second.
     page = (output / 'index.html').read_text()
     for name in ('person_01', 'person_02'):
         assert (output / name / 'face_rigged.glb').exists()
         assert f'href="{name}/face.html"' in page
+        made = {path.name + '/' * path.is_dir() for path in (output / name).iterdir()}
+        assert made <= output_files(), made - output_files()
+        offered = re.findall(
+            r'"name":\s*"([\w.]+)", "bytes"', (output / name / 'face.html').read_text()
+        )
+        files = {
+            'face.obj',
+            'face.mtl',
+            'face_texture.png',
+            'frames.csv',
+            'head.glb',
+            'face_animated.glb',
+            'face_expressions.glb',
+        }
+        assert files <= set(offered)
+    made = {path.name for path in output.iterdir() if path.is_file()}
+    assert made <= output_files()
