@@ -12,7 +12,7 @@ import numpy as np
 from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
-from seqface_jax.reconstruction import eye_turns
+from seqface_jax.reconstruction import eye_texture, eye_turns
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 from seqface_jax.reconstruction.sighting import FaceFinder
 
@@ -148,7 +148,7 @@ def geometry_of(arrays):
             arrays['eye_rims'],
             arrays['mean'][arrays['eye_rims']].mean(1),
         ),
-        np.concatenate([arrays['uv'], arrays['eye_uv']]),
+        eye_texture.joined_uv(arrays['uv'], arrays['eye_vertices'], arrays['eye_side']),
         np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],
         np.concatenate([blendshapes, of_eyes], 1),

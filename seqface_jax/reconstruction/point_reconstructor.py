@@ -298,7 +298,8 @@ class PointReconstructor:
     def painter(self, *, paints, delight=False):
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         own = self.geometry
-        return TemplatePainter(own.uv, own.triangles, paints=paints, delight=delight)
+        rims = own.eyes.rims
+        return TemplatePainter(own.uv, own.triangles, eye_rims=rims, paints=paints, delight=delight)
 
     @functools.cached_property
     def mesh_overlay(self):

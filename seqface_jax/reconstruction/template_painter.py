@@ -5,7 +5,7 @@ import numpy as np
 from seqface_jax.geometry import rendering
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos.pose_regression import Camera, Pose
-from seqface_jax.reconstruction import texture
+from seqface_jax.reconstruction import eye_texture, texture
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _GRID = 192  # Side of the grid of the texture's plane that carries the face's points.
@@ -16,12 +16,15 @@ _GOOD_PX = 2.0  # Reprojection error of a photo, % of the face's width, that cou
 class TemplatePainter(TexturePainter):
     """Gathers the colours of one person's face, whose `frame` says where it is on the photo."""
 
-    def __init__(self, uv, triangles, size=texture.SIZE, *, paints=True, delight=False):
+    def __init__(
+        self, uv, triangles, size=texture.SIZE, *, eye_rims=None, paints=True, delight=False
+    ):
         """Begins without a colour.
 
         Args:
             uv: [V, 2] in [0, 1], v up, of the template's vertices.
             triangles: [F, 3].
+            eye_rims: [2, R] vertices around the eyes' openings, if the face has eyeballs.
             size, paints, delight: as of TexturePainter.
         """
         screen = np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * (_GRID - 1) + 0.5
@@ -30,6 +33,7 @@ class TemplatePainter(TexturePainter):
         mask[pixel] = True
         self._corners, self._weights = triangles[triangle], weights
         self._order = np.argsort(pixel)
+        self._eye_rims = eye_rims
         mask = mask.reshape(_GRID, _GRID)
         super().__init__(mask, uv, size, paints=paints, delight=delight)
 
@@ -40,8 +44,15 @@ class TemplatePainter(TexturePainter):
         off = 100 * frame.reprojection_px / width
         score = 1 / (1 + (off / _GOOD_PX) ** 2)
         pose = Pose(transform, Camera(frame.focal_px, np.asarray(frame.center_px)), score)
-        trust = self._on_grid(face.confidence[:, None])[self._mask][:, 0]
-        return pose, self._on_grid(frame.vertices), trust
+        trust = self._on_grid(face.confidence[:, None])[..., 0]
+        points = self._on_grid(frame.vertices)
+        if self._eye_rims is not None:
+            trust[eye_texture.unseen(pose, points, frame.vertices[self._eye_rims])] = 0
+        return pose, points, trust[self._mask]
+
+    def _picture(self):
+        picture = super()._picture()
+        return picture if self._eye_rims is None else eye_texture.fill(picture, self._seen.weights)
 
     def _on_grid(self, values):
         """Returns [_GRID, _GRID, C] of values [V, C], continued smoothly beyond the face."""

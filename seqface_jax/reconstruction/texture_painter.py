@@ -71,9 +71,13 @@ class TexturePainter:
         return dataclasses.replace(
             face,
             uv=self._uv,
-            texture=texture.finish(self._seen, delight=self._delight),
+            texture=self._picture(),
             texture_light=texture.LIGHTS[self._delight],
         )
+
+    def _picture(self):
+        """Returns the texture, [S, S, 3] uint8 RGB."""
+        return texture.finish(self._seen, delight=self._delight)
 
     def _placed(self, photo, box, face):
         """Returns where a Face is on a photo.

@@ -74,7 +74,7 @@ def _lost(face):
 @pytest.mark.parametrize('spoil', [_gone_wild, _far_off, _lost])
 def test_a_face_that_cannot_be_painted_changes_nothing(spoil):
     vertices, triangles, uv = _plate()
-    painter = TemplatePainter(uv, triangles, size=64)
+    painter = TemplatePainter(uv, triangles, size=64, eye_rims=np.array([[0, 1, 30], [3, 4, 40]]))
     face = _face(vertices, triangles, uv)
     photo = np.full((128, 128, 3), 90, np.uint8)
     assert painter.add(photo, None, spoil(face)) is None
