@@ -130,16 +130,16 @@ def build(face_dir, kinds, people_file):
             'expression_mixtures': mixtures.astype(np.float32),
             'near': near,
         }
-        | eyes_of(model, canonical, people_file, mean.reshape(-1, 3), arrays['uv'])
+        | eyes_of(model, canonical, people_file, mean.reshape(-1, 3))
     )
 
 
-def eyes_of(model, canonical, people_file, mean, uv):
+def eyes_of(model, canonical, people_file, mean):
     """Returns the arrays of template_eyes.eyes, moved to the mean face [V, 3] mm of the space."""
     names = ('left_eye_rim', 'right_eye_rim')
     rims = list(files.read_arrays(people_file, workers.PEOPLE_ADVICE, names).values())
     face = canonical(model.mean[:NUM_FACE])
-    arrays = template_eyes.eyes(model, canonical, rims, face, uv)
+    arrays = template_eyes.eyes(model, canonical, rims, face)
     for side, rim in enumerate(rims):
         own = arrays['eye_side'] == side
         arrays['eye_vertices'][own] += (mean[rim] - face[rim]).mean(0)

@@ -7,7 +7,7 @@ from data_prep.hard_pictures.template_model import EYE_SLICES
 _BEHIND_MM = 1.0  # What of a ball lies further back than this behind its middle is left out.
 
 
-def eyes(model, canonical, rims, face, uv):
+def eyes(model, canonical, rims, face):
     """Returns the arrays of both eyes, a dict.
 
     Args:
@@ -15,15 +15,14 @@ def eyes(model, canonical, rims, face, uv):
         canonical: function of points in the model's frame.
         rims: two arrays of face vertices around the openings, the left eye first.
         face: [V, 3] mm mean face, canonical frame.
-        uv: [V, 2] of its vertices.
 
     Returns:
-        eye_vertices [N, 3] mm of the mean face, eye_triangles [F, 3] numbered from V on, eye_uv
-        [N, 2], eye_side [N] 0 left, 1 right, and eye_rims [2, R].
+        eye_vertices [N, 3] mm of the mean face, eye_triangles [F, 3] numbered from V on, eye_side
+        [N] 0 left, 1 right, and eye_rims [2, R].
     """
-    vertices, triangles, places, sides, first = [], [], [], [], len(face)
+    vertices, triangles, sides, first = [], [], [], len(face)
     own = canonical(model.mean)
-    for side, (piece, rim) in enumerate(zip(EYE_SLICES, rims, strict=True)):
+    for side, piece in enumerate(EYE_SLICES):
         ball = own[piece]
         center = (ball.min(0) + ball.max(0)) / 2
         kept = ball[:, 2] > center[2] - _BEHIND_MM
@@ -35,17 +34,11 @@ def eyes(model, canonical, rims, face, uv):
         vertices.append(ball[kept])
         triangles.append(faces)
         sides.append(np.full(kept.sum(), side))
-        # The opening's rim says where the eye is in the texture: an affine map of x and y.
-        design = np.concatenate([face[rim, :2], np.ones((len(rim), 1))], 1)
-        affine, *_ = np.linalg.lstsq(design, uv[rim], rcond=None)
-        at = np.concatenate([ball[kept, :2], np.ones((kept.sum(), 1))], 1)
-        places.append(np.clip(at @ affine, 0, 1))
         first += kept.sum()
     count = min(len(rim) for rim in rims)
     return {
         'eye_vertices': np.concatenate(vertices).astype(np.float32),
         'eye_triangles': np.concatenate(triangles).astype(np.int32),
-        'eye_uv': np.concatenate(places).astype(np.float32),
         'eye_side': np.concatenate(sides).astype(np.int8),
         'eye_rims': np.stack([rim[:count] for rim in rims]).astype(np.int32),
     }
