@@ -8,7 +8,6 @@ from seqface_jax.data import augmentation
 from seqface_jax.geometry import map_grid
 from tests.helpers.compiling import quick_jit
 
-
 resample = quick_jit(augmentation.resample)
 move_image_map = quick_jit(augmentation.move_image_map)
 
