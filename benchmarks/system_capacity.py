@@ -9,7 +9,7 @@ import dataclasses
 from data_prep.hard_pictures.person_records import FEW
 
 SPLIT = 'validation'  # The eight people, each once.
-SHARE = 0.25  # Of the hours of a whole training.
+SHARE = 0.25  # Share of the hours of a whole training.
 _BARE = {
     'data.name': FEW,
     'data.validation_split': SPLIT,

@@ -34,10 +34,11 @@ _GENTLE = {  # Small frames of few people bear less than the published augmentat
     'data.augmentation.coarse_dropout': 0.0,
     'data.augmentation.mirror': True,
 }
-_IMAGE = _GENTLE | {
+_TURNS = {'data.front_max_yaw_deg': 20.0, 'data.side_min_yaw_deg': 25.0}
+_IMAGE = {
+    **_GENTLE,
+    **_TURNS,
     'data.image_size': 64,
-    'data.front_max_yaw_deg': 20.0,
-    'data.side_min_yaw_deg': 25.0,
     'optimizer.learning_rate': 1e-3,
     'optimizer.clip_norm': 1.0,
     'train.num_epochs': 10,
@@ -74,17 +75,9 @@ _SHORT_RECIPE = _GENTLE | {
     'train.ema_decay': 0.99,
     'train.early_stop_epochs': 0,
 }
-_SHORT = {
-    'fusion': {'train.early_stop_epochs': 0},
-    'bu4dfe_thesis': {'train.early_stop_epochs': 0},
-    'thesis_ordered': {'train.early_stop_epochs': 0},
-    'prnet': _SHORT_RECIPE,
-    'front_side': _SHORT_RECIPE,
-    'front_only': _SHORT_RECIPE,
-    'rotate_render': _SHORT_RECIPE,
-    'r2n2_gru': _SHORT_RECIPE,
-    'r2n2_lstm': _SHORT_RECIPE,
-}
+_SHORT = dict.fromkeys(SYSTEMS, _SHORT_RECIPE) | dict.fromkeys(
+    ('fusion', 'bu4dfe_thesis', 'thesis_ordered'), {'train.early_stop_epochs': 0}
+)
 _UNTIL_DONE = {  # benchmarks.system_training says when to stop, from people nobody is tested on.
     'data.validation_split': 'validation',
     'data.test_split': 'test',
@@ -92,8 +85,7 @@ _UNTIL_DONE = {  # benchmarks.system_training says when to stop, from people nob
     'train.early_stop_epochs': 0,
     'train.checkpoint_every_steps': 200,  # What a stopped sitting loses, at most.
 }
-_PLAIN_TURNS = {'data.front_max_yaw_deg': 20.0, 'data.side_min_yaw_deg': 25.0}
-_HOURS = _SHORT_RECIPE | _UNTIL_DONE | _PLAIN_TURNS
+_HOURS = _SHORT_RECIPE | _UNTIL_DONE | _TURNS
 _HOURS_R2N2 = _HOURS | {
     'data.image_size': 64,
     'data.num_frames': 4,

@@ -1,5 +1,6 @@
 """Errors a person can mend: one sentence that says what, where and what to do."""
 
+import atexit
 import contextlib
 import errno
 import functools
@@ -61,6 +62,8 @@ def exit_on_user_error(main):
 
     @functools.wraps(main)
     def wrapped(argv):
+        # A process that ends need not search all that it imported for garbage.
+        atexit.register(gc.freeze)
         try:
             return main(argv)
         except UserError as error:
@@ -72,8 +75,6 @@ def exit_on_user_error(main):
                 raise
             sys.stderr.write(f'error: {sentence}\n')
             sys.exit(1)
-        finally:
-            gc.freeze()  # A process that ends need not search all that it imported for garbage.
 
     return wrapped
 

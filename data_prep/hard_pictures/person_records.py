@@ -92,7 +92,8 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
     """
     ray_casting.check_open3d()
     _open(world)  # Its errors belong before any work.
-    key = work_files.key_of(code_key.of_modules(*_MODULES), _content(world[-1]), seed)
+    content = pathlib.Path(world[-1]).read_bytes()
+    key = work_files.key_of(code_key.of_modules(*_MODULES), content, seed)
     tasks = [task for group in groups for task in _tasks(group, data_dir, world, seed, key)]
     missing = [
         task
@@ -181,10 +182,6 @@ def _write_records(data_dir, name, members):
         records.write(new, members, metadata, on_frame=bar.update)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(new, folder)
-
-
-def _content(path):
-    return pathlib.Path(path).read_bytes()
 
 
 def define_flags():

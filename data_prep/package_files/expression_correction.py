@@ -14,8 +14,8 @@ import numpy as np
 from data_prep.package_files import expression_error
 from seqface_jax.geometric_filter import expression
 
-_RIDGE = 100.0  # Of features of about unit variance, in weighted frames.
-_MULTIPLES = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # Of the corrected one, tried in turn.
+_RIDGE = 100.0  # For features of about unit variance, in weighted frames.
+_MULTIPLES = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.3)  # Factors tried in turn.
 _SOLVED = 1e-3  # Ridge of the true coefficients, as a share of the mixtures' mean square.
 
 

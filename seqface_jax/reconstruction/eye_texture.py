@@ -11,7 +11,7 @@ import numpy as np
 from seqface_jax.reconstruction import eye_turns
 
 _STRIP = 0.075  # Height of the strip that holds the discs, as a share of the texture's side.
-_RADIUS = 0.031  # Of a disc, as a share of the texture's side; around it is a free gap.
+_RADIUS = 0.031  # A disc's radius, as a share of the texture's side; around it is a free gap.
 _MIDDLES = np.array([[0.6, 0.034], [0.4, 0.034]])  # (u, v) of the left and the right disc.
 _EDGE_DEG = 101.0  # Angle from the pupil at the edge of a disc; nothing lies beyond.
 _STEEP = 0.9  # Share of sine's quarter period up to the edge: the front gets most texels.

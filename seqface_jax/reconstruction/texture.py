@@ -301,7 +301,7 @@ def _layer(colors, normals, weights, sure, side):
     """Returns the Layer, [side, side], of colours [S, S, 3], normals [M, M, 3], the rest [S, S]."""
     shape = (side, side)
     coarse = cv2.resize(weights, shape, interpolation=cv2.INTER_AREA)
-    # Of a pixel that holds surer and less sure texels the surer ones tell the colour.
+    # Where a pixel holds surer and less sure texels, the surer ones tell the colour.
     trusted = weights * (sure + _LEAST_SURE)
     summed = cv2.resize(colors * trusted[..., None], shape, interpolation=cv2.INTER_AREA)
     total = cv2.resize(trusted, shape, interpolation=cv2.INTER_AREA)
