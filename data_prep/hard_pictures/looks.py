@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_prep.hard_pictures.template_model import EYE_SLICES, NUM_SKIN, NUM_USED
-from data_prep.synthetic.head import smoothstep
+from seqface_jax.geometry.smoothstep import smoothstep
 
 # Skin from very light to very dark, linear RGB.
 _TONES = np.float32(

@@ -6,7 +6,8 @@ import numpy as np
 
 from data_prep.hard_pictures.looks import hair_color, noise, random_color
 from data_prep.hard_pictures.template_model import NUM_SKIN
-from data_prep.synthetic.head import grid_triangles, smoothstep
+from data_prep.synthetic.head import grid_triangles
+from seqface_jax.geometry.smoothstep import smoothstep
 
 
 class Thing(NamedTuple):

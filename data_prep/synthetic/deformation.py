@@ -8,7 +8,7 @@ models", whose kernel is a sum over scales, as here).
 
 import numpy as np
 
-from data_prep.synthetic import head
+from seqface_jax.geometry.smoothstep import smoothstep
 
 # Length in mm over which a displacement changes, and its share of the standard deviation. The
 # longest makes faces wide or long, the middle one cheeks and noses, the shortest lips and lids.
@@ -59,7 +59,7 @@ def sample_deformation(rng, deviation_mm):
         moved = field(points)
         for center in eye_centers:
             distance = np.linalg.norm(points - center, axis=1)
-            held = head.smoothstep(_EYE_MM[1], _EYE_MM[0], distance)[:, None].astype(np.float32)
+            held = smoothstep(_EYE_MM[1], _EYE_MM[0], distance)[:, None].astype(np.float32)
             moved = moved + held * (field(center[None]) - moved)
         return moved
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from data_prep.synthetic import expressions, head, identity
 from data_prep.synthetic.parts import GridPart
+from seqface_jax.geometry.smoothstep import smoothstep
 
 EXPRESSIONS = expressions.NAMES
 PARTS = ('skin', 'ear', 'eyeball', 'teeth')
@@ -42,7 +43,7 @@ def _ear():
     upward = radius[:, None] * (28.5 + 1.5 * np.sin(angle)) * np.sin(angle)
     # The front edge lies on the head, the back edge stands off.
     out = 2.0 + 0.8 * height + (backward + 14.0) * 0.3 * np.minimum(radius[:, None] * 1.6, 1.0)
-    attached = head.smoothstep(-4.0 - 6.0 * down, -14.0, backward) * (radius[:, None] > 0.5)
+    attached = smoothstep(-4.0 - 6.0 * down, -14.0, backward) * (radius[:, None] > 0.5)
     out = out * (1 - attached) - 4.0 * attached
     cosine, sine = np.cos(_EAR_TILT), np.sin(_EAR_TILT)
     y = upward * cosine + backward * sine * 0.4

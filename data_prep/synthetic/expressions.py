@@ -6,7 +6,8 @@ smooth fields in mm at full contraction; the weights per expression follow its e
 
 import numpy as np
 
-from data_prep.synthetic.head import EYE_CENTER, gaussian, smoothstep
+from data_prep.synthetic.head import EYE_CENTER, gaussian
+from seqface_jax.geometry.smoothstep import smoothstep
 
 NAMES = ('Angry', 'Disgust', 'Fear', 'Happy', 'Sad', 'Surprise')
 _HINGE = np.array([0.0, 8.0, -8.0])  # Hinge of the jaw, in front of the ears, mm.

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from data_prep.synthetic.head import smoothstep
+from seqface_jax.geometry.smoothstep import smoothstep
 
 STRIDE = 2  # The shell uses every second row and column of the head's grid.
 

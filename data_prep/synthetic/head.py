@@ -15,6 +15,8 @@ import functools
 import numpy as np
 from scipy import interpolate, ndimage
 
+from seqface_jax.geometry.smoothstep import smoothstep
+
 EYE_CENTER = np.array([31.5, 36.0, 46.6])  # The subject's left eyeball, mm; the right mirrors it.
 EYE_RADIUS = 13.0
 LID_RADIUS = 14.3
@@ -57,12 +59,6 @@ _FOLD_DEPTH = 22.0
 def gaussian(x, y, center_x, center_y, sigma_x, sigma_y):
     """Returns exp of minus half the squared, scaled distance in the x, y plane."""
     return np.exp(-0.5 * (((x - center_x) / sigma_x) ** 2 + ((y - center_y) / sigma_y) ** 2))
-
-
-def smoothstep(low, high, x):
-    """Returns 0 below `low`, 1 above `high`, and a smooth cubic between."""
-    t = np.clip((x - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
 
 
 def smooth_max(a, b, width):

@@ -6,7 +6,8 @@ canonical frame. x is the subject's left; fields of paired parts are mirrored.
 
 import numpy as np
 
-from data_prep.synthetic.head import EYE_CENTER, gaussian, smoothstep
+from data_prep.synthetic.head import EYE_CENTER, gaussian
+from seqface_jax.geometry.smoothstep import smoothstep
 
 _EX, _EY, _EZ = EYE_CENTER
 

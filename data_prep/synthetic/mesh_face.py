@@ -14,6 +14,7 @@ from scipy import interpolate
 
 from data_prep.synthetic import head
 from data_prep.synthetic.parts import MeshPart, grid_place
+from seqface_jax.geometry.smoothstep import smoothstep
 
 _SPREAD = 0.9  # Standard deviation of the sampled parameters; the modes are for 1.0.
 _LARGEST = 2.3  # Parameters are cut here: no caricatures.
@@ -115,8 +116,8 @@ class MeshFace:
         if material == 'skin':
             x, y, z = np.moveaxis(self.mean[triangles].mean(axis=1), -1, 0)
             lowest = np.maximum(
-                _LOWEST + 13.0 * head.smoothstep(35.0, 60.0, np.abs(x)),
-                _LOWEST + 22.0 * head.smoothstep(-60.0, -95.0, z),
+                _LOWEST + 13.0 * smoothstep(35.0, 60.0, np.abs(x)),
+                _LOWEST + 22.0 * smoothstep(-60.0, -95.0, z),
             )
             triangles = triangles[y > lowest]
             places = _unwrapped(self._places[triangles])

@@ -11,8 +11,8 @@ import numpy as np
 import open3d as o3d
 
 from data_prep.synthetic import head, skin
-from data_prep.synthetic.head import smoothstep
 from data_prep.synthetic.parts import look_up
+from seqface_jax.geometry.smoothstep import smoothstep
 from seqface_jax.geometry.vectors import unit
 
 _WRAP = np.array([0.32, 0.17, 0.12], np.float32)  # Light that skin carries past its terminator.

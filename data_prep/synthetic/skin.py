@@ -5,7 +5,8 @@ import numpy as np
 
 from data_prep.synthetic import head
 from data_prep.synthetic.hair import hair_amount
-from data_prep.synthetic.head import EYE_CENTER, gaussian, smoothstep
+from data_prep.synthetic.head import EYE_CENTER, gaussian
+from seqface_jax.geometry.smoothstep import smoothstep
 
 
 def upsample(grid, scale):
