@@ -1,8 +1,10 @@
 """The colours of a face in its position map, where each photo's head pose has yet to be found."""
 
+import numpy as np
+
 from seqface_jax.geometry import map_grid
 from seqface_jax.photos import pose_fitting
-from seqface_jax.reconstruction import texture
+from seqface_jax.reconstruction import smooth_fill, texture
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _OWN_LOOKS_FROM = 3  # Photos: the looks of one, or of two, may be those of a wrong pose.
@@ -23,7 +25,7 @@ class FacePainter(TexturePainter):
         super().__init__(mask, uv, size, paints=paints, delight=delight)
 
     def _placed(self, photo, box, face):
-        points = texture.map_of(face.vertices, self._mask)
+        points = whole_map(face.vertices, self._mask)
         pose = pose_fitting.fit(photo, box, points, self._mask, looks=self._looks())
         return pose, points, face.confidence
 
@@ -32,3 +34,18 @@ class FacePainter(TexturePainter):
         if self.num_painted < _OWN_LOOKS_FROM:
             return None
         return texture.looks(self._seen, len(self._mask))
+
+
+def whole_map(vertices, mask):
+    """Returns the whole position map of a face's vertices, continued smoothly beyond the mask.
+
+    Args:
+        vertices: [V, 3] mm, in the order of the mask's pixels.
+        mask: [S, S] bool.
+    """
+    directions = map_grid.ray_directions(len(mask))
+    radius = np.zeros(mask.shape, np.float32)
+    radius[mask] = (np.asarray(vertices) * directions[mask]).sum(-1)
+    points = smooth_fill.fill(radius[..., None], mask.astype(np.float32)) * directions
+    points[mask] = vertices
+    return points

@@ -5,7 +5,7 @@ import numpy as np
 from seqface_jax.geometry import rendering
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos.pose_regression import Camera, Pose
-from seqface_jax.reconstruction import eye_texture, texture
+from seqface_jax.reconstruction import eye_texture, smooth_fill, texture
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _GRID = 192  # Side of the grid of the texture's plane that carries the face's points.
@@ -59,6 +59,6 @@ class TemplatePainter(TexturePainter):
         at = np.einsum('pk,pkc->pc', self._weights, values[self._corners])
         grid = np.zeros((_GRID, _GRID, values.shape[1]), np.float32)
         grid[self._mask] = at[self._order]
-        filled = texture.fill(grid, self._mask.astype(np.float32))
+        filled = smooth_fill.fill(grid, self._mask.astype(np.float32))
         filled[self._mask] = at[self._order]
         return filled

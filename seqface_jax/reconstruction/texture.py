@@ -1,42 +1,32 @@
-"""The colour of a face in the position map's grid, gathered from any number of photos.
+"""The colour of a face in a texture, gathered from any number of photos.
 
-Each photo is seen through its pose: a texel takes the colour of the place where it is seen,
-weighted by whether it is visible (z-buffer, with soft edges), how flatly it is seen, how well the
-pose fits and how sure the reconstruction is there. Near the outline of the face, within the stated
-error of where it is, a photo may show what is behind: that counts only as far as other photos show
-the place too. Two bands are gathered (Burt and Adelson, 1983). What is coarser than a few mm is the
-weighted mean of all photos, each as it would be in their mean light (photo_light): no seam shows.
-What is finer is relative to it and comes nearly alone from the photo that shows the place best:
-poses that are off by a mm do not blur it, and how bright the photos are does not matter to it. The
-coarse band of some photos is kept by itself, so that their light can be told. Memory does not grow
-with the photos. What no photo shows is taken from the other half of the face, and what neither
-shows is filled smoothly.
+A texel takes the colour of the place where a photo shows it, weighted by how well it is seen
+(visible_face). A photo that may show what is behind the face counts there only as far as other
+photos show the place too. Two bands are gathered (Burt and Adelson, 1983). What is coarser than a
+few mm is the weighted mean of all photos, each as it would be in their mean light (photo_light): no
+seam shows. What is finer is relative to it and comes nearly alone from the photo that shows the
+place best: poses that are off by a mm do not blur it, and how bright the photos are does not matter
+to it. The coarse band of some photos is kept by itself, so that their light can be told. Memory
+does not grow with the photos. What no photo shows is taken from the other half of the face, and
+what neither shows is filled smoothly.
 """
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
-from seqface_jax.geometry import map_grid, rendering
-from seqface_jax.photos import pose_fitting
+from seqface_jax.geometry import map_grid
 from seqface_jax.reconstruction import photo_light
+from seqface_jax.reconstruction.smooth_fill import fill
+from seqface_jax.reconstruction.visible_face import visible_face
 
 SIZE = 512  # Texels, both ways, unless photos show more.
 LARGEST = 1024
 LIGHTS = ('as on the photos', 'divided out')  # What becomes of the photos' light, in words.
 _COARSE = 8  # Texels of SIZE in a pixel of the coarse band, both ways.
-_MIN_COS = 0.2  # Seen flatter than this a texel takes no colour.
-_SHARPNESS = 3  # Power of the frontal view's preference.
-_FIT = 4  # Power of the pose's score.
 _CHOICE = 3  # Power by which the fine band prefers the best photo still more.
-_BEHIND_MM = 4.0  # A texel so far behind what is seen first is hidden.
-_DEPTH_PX = 192  # Side of the z-buffer,
-_DEPTH_STEP = 2  # and pixels of the map from one corner of what is drawn into it to the next.
-_FLAT = 0.5  # Cosine below which the rim of what is drawn is an outline, not where the mesh ends.
 _LEAST_SURE = 1e-3  # Added to how sure texels are, so that one which is not sure at all counts.
-_EDGE = 0.012  # Width of the fade at the edge of what is visible, as a share of the texture's side.
 _MIRROR = 0.003  # Weight of the other half's colour beside a texel's own.
 _KNOWN = 1e-3  # Weight from which on a colour counts.
 _FINE_MIRROR = 1e-9  # The same of the fine band, whose weights are powers.
@@ -61,28 +51,6 @@ class Layer(NamedTuple):
     normals: np.ndarray
     weights: np.ndarray
     sure: np.ndarray
-
-
-class _Drawn(NamedTuple):
-    """The face as a photo shows it, on a screen of D pixels a side about it.
-
-    Attributes:
-        depth: [D, D] z in the camera's frame, mm, of what is seen first; -inf beside the face.
-        cosine: [D, D] of its normal and the direction to the camera.
-        place: [M, M, 2] int, column and row of the map's pixels; inside: [M, M] whether they lie
-            on the screen.
-        pixel_mm: side of a pixel, on the face.
-    """
-
-    depth: np.ndarray
-    cosine: np.ndarray
-    place: np.ndarray
-    inside: np.ndarray
-    pixel_mm: float
-
-    def at(self, values):
-        """Returns values [D, D] at the map's pixels, [M, M]."""
-        return values[self.place[..., 1], self.place[..., 0]]
 
 
 class Texture(NamedTuple):
@@ -110,21 +78,6 @@ def empty(size=SIZE, largest=LARGEST):
     return Texture(zeros, zeros[..., 0], largest=largest)
 
 
-def map_of(vertices, mask):
-    """Returns the whole position map of a face's vertices, continued smoothly beyond the mask.
-
-    Args:
-        vertices: [V, 3] mm, in the order of the mask's pixels.
-        mask: [S, S] bool.
-    """
-    directions = map_grid.ray_directions(len(mask))
-    radius = np.zeros(mask.shape, np.float32)
-    radius[mask] = (np.asarray(vertices) * directions[mask]).sum(-1)
-    points = fill(radius[..., None], mask.astype(np.float32)) * directions
-    points[mask] = vertices
-    return points
-
-
 def add(texture, photo, pose, points, mask, confidence=None):
     """Takes one more photo into account; the texture becomes larger if the photo shows more.
 
@@ -142,7 +95,7 @@ def add(texture, photo, pose, points, mask, confidence=None):
     """
     given = texture
     points = np.asarray(points, np.float32)
-    place, normals, weights, sure = _seen(photo, pose, points, mask, confidence)
+    place, normals, weights, sure = visible_face(photo, pose, points, mask, confidence)
     pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px
     texel_mm = _span_mm(points, mask) / len(texture.weights)
     while pixel_mm < _FINER * texel_mm and 2 * len(texture.weights) <= texture.largest:
@@ -200,58 +153,6 @@ def looks(texture, size=map_grid.SIZE):
     gray = np.where(weights.min(-1) > _KNOWN, mean.mean(-1), np.nan).astype(np.float32)
     place = (np.linspace(0, 1, size) * len(gray)).clip(0, len(gray) - 1).astype(int)
     return gray[np.ix_(place, place)]
-
-
-def fill(values, known):
-    """Fills an image smoothly from what is known: from coarse to fine, each level from the last.
-
-    Gortler et al., 1996 (push-pull).
-
-    Args:
-        values: [H, W, C].
-        known: [H, W] in [0, 1], how far a value is known.
-
-    Returns:
-        [H, W, C] float32.
-    """
-    values, known = np.asarray(values, np.float32), np.asarray(known, np.float32)
-    height, width = known.shape
-    channels = values.shape[2]
-    if min(height, width) <= 1 or known.min() >= 1:
-        total = np.maximum(known.sum(), 1e-12)
-        mean = (values * known[..., None]).sum((0, 1)) / total
-        return np.where(known[..., None] > 0, values, mean)
-    half = (-(-width // 2), -(-height // 2))
-    coarse_known = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
-    coarse = cv2.resize(values * known[..., None], half, interpolation=cv2.INTER_AREA)
-    coarse = coarse.reshape(*half[::-1], channels)
-    coarse = coarse / np.maximum(coarse_known, 1e-12)[..., None]
-    below = fill(coarse, np.minimum(1, 4 * coarse_known))
-    below = cv2.resize(below, (width, height), interpolation=cv2.INTER_LINEAR)
-    below = cv2.GaussianBlur(below, (0, 0), 1.0).reshape(values.shape)
-    return below + known[..., None] * (values - below)
-
-
-def _seen(photo, pose, points, mask, confidence):
-    """Returns place [M, M, 2] px, normals [M, M, 3] in the camera's frame, [M, M] weights and sure.
-
-    `sure` is how surely the photo shows the face there, not what is behind it, in [0, 1].
-    """
-    trust = np.zeros(mask.shape, np.float32)
-    trust[mask] = 1.0 if confidence is None else confidence
-    place = pose.project(points)
-    seen = pose.transform.apply(points)
-    normals = map_grid.normals(points.astype(np.float64)) @ pose.transform.rotation.T
-    towards = -seen / np.linalg.norm(seen, axis=-1, keepdims=True)
-    cosine = (normals * towards).sum(-1)
-    facing = np.clip((cosine - _MIN_COS) / (1 - _MIN_COS), 0, 1)
-    height, width = photo.shape[:2]
-    inside = ((place > 1) & (place < [width - 1, height - 1])).all(-1)
-    drawn = _draw(pose, seen, cosine, mask)
-    visible = inside & ~_hidden(drawn, seen) & (facing > 0) & (trust > 0)
-    weights = _fade(visible) * facing**_SHARPNESS * trust * pose.score**_FIT
-    sure = _within(drawn, 1 / np.maximum(trust, 1e-3) - 1)
-    return tuple(own.astype(np.float32) for own in (place, normals, weights, sure))
 
 
 def _span_mm(points, mask):
@@ -352,51 +253,3 @@ def _to_texels(field, size):
     place = ((np.arange(size) + 0.5) / size * (len(field) - 1)).astype(np.float32)
     x, y = np.meshgrid(place, place)
     return cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _draw(pose, seen, cosine, mask):
-    """Draws the points of a map, seen [M, M, 3] mm in the camera's frame; returns _Drawn."""
-    square = pose_fitting.square_of(pose)
-    zoom = _DEPTH_PX / (square[2] - square[0])
-    screen = (pose.camera.project(seen) - square[:2]) * zoom
-    step = (slice(None, None, _DEPTH_STEP),) * 2
-    triangles = map_grid.grid_triangles(mask[step])
-    values = np.stack([seen[step][..., 2].ravel(), cosine[step].ravel()], 1)
-    corners = screen[step].reshape(-1, 2)
-    pixel, triangle, weights = rendering.fragments(corners, values[:, 0], triangles, _DEPTH_PX)
-    images = np.full((_DEPTH_PX**2, 2), -np.inf)
-    images[pixel] = (values[triangles[triangle]] * weights[..., None]).sum(1)
-    depth, cosine = np.moveaxis(images.reshape(_DEPTH_PX, _DEPTH_PX, 2), -1, 0)
-    place = screen.astype(int)
-    inside = ((place >= 0) & (place < _DEPTH_PX)).all(-1)
-    pixel_mm = np.linalg.norm(pose.transform.translation) / pose.camera.focal_px / zoom
-    return _Drawn(depth, cosine, place.clip(0, _DEPTH_PX - 1), inside, pixel_mm)
-
-
-def _hidden(drawn, seen):
-    """Returns which points, seen [M, M, 3] mm in the camera's frame, lie behind the face."""
-    return drawn.inside & (seen[..., 2] < drawn.at(drawn.depth) - _BEHIND_MM)
-
-
-def _within(drawn, deviation_mm):
-    """Returns [M, M] in [0, 1], how surely the photo shows the face at points, not what is behind.
-
-    0 up to one deviation [M, M] mm of a point from the face's outline, 1 from two on.
-    """
-    face = ndimage.binary_fill_holes(np.isfinite(drawn.depth))
-    rim = face & ~ndimage.binary_erosion(face, border_value=1) & (drawn.cosine < _FLAT)
-    distance = cv2.distanceTransform((~rim).astype(np.uint8), cv2.DIST_L2, 5)
-    beyond = drawn.at(distance) * drawn.pixel_mm - deviation_mm
-    return _smooth_step(beyond / np.maximum(deviation_mm, 1e-3))
-
-
-def _fade(visible):
-    """Returns weights in [0, 1] that fall smoothly to 0 at the edge of what is visible [M, M]."""
-    reach = _EDGE * len(visible)
-    distance = cv2.distanceTransform(np.pad(visible, 1).astype(np.uint8), cv2.DIST_L2, 3)
-    return _smooth_step(distance[1:-1, 1:-1] / (2 * reach))
-
-
-def _smooth_step(share):
-    share = np.clip(share, 0, 1)
-    return share * share * (3 - 2 * share)

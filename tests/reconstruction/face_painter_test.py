@@ -82,3 +82,10 @@ def test_photos_are_compared_with_the_person_s_own_looks_once_they_are_known(
         painter.add(_PHOTO, _BOX, face)
     assert [looks is None for looks in seen] == [True, True, True, False]
     np.testing.assert_allclose(seen[3][64, 64], np.mean(_COLOR), atol=1)
+
+
+def test_a_map_is_continued_beyond_its_mask(face):
+    mask = bumpy_face.mask_of(bumpy_face.position_map_of(0))
+    whole = face_painter.whole_map(face.vertices, mask)
+    np.testing.assert_array_equal(whole[mask], face.vertices)
+    assert np.isfinite(whole).all() and np.linalg.norm(whole, axis=-1).min() > 40

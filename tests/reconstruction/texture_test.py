@@ -99,21 +99,6 @@ def test_fine_lines_are_not_doubled_by_a_photo_whose_pose_is_a_little_off(face):
     assert mixed > 0.85 * fine
 
 
-def test_filling_keeps_what_is_known_and_continues_it():
-    values = np.zeros((16, 16, 1))
-    values[:, :4] = 7
-    known = np.zeros((16, 16))
-    known[:, :4] = 1
-    np.testing.assert_allclose(texture.fill(values, known), 7, atol=1e-4)
-
-
-def test_a_map_is_continued_beyond_its_mask(face):
-    points, mask = face
-    whole = texture.map_of(points[mask], mask)
-    np.testing.assert_array_equal(whole[mask], points[mask])
-    assert np.isfinite(whole).all() and np.linalg.norm(whole, axis=-1).min() > 40
-
-
 def test_a_texture_that_grows_keeps_what_it_saw_before(face):
     far = _pose()._replace(camera=pose_fitting.Camera(200.0, np.array([128.0, 128.0])))
     seen = texture.add(texture.empty(64, 256), _photo(), far, *face)
