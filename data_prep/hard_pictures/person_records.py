@@ -25,6 +25,7 @@ from tqdm import tqdm
 from data_prep import code_key
 from data_prep.hard_pictures import mapped_person, people, workers
 from data_prep.registration import ray_casting
+from data_prep.synthetic import ict_facekit
 from data_prep.work import work_files
 from data_prep.work.worker_pool import Workers
 from seqface_jax import errors
@@ -92,8 +93,7 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
     """
     ray_casting.check_open3d()
     _open(world)  # Its errors belong before any work.
-    content = pathlib.Path(world[-1]).read_bytes()
-    key = work_files.key_of(code_key.of_modules(*_MODULES), content, seed)
+    key = work_key(world, seed)
     tasks = [task for group in groups for task in _tasks(group, data_dir, world, seed, key)]
     missing = [
         task
@@ -109,6 +109,19 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
         bar.close()
     for name, members in _members(tasks).items():
         _write_records(data_dir, name, members)
+
+
+def work_key(world, seed):
+    """Returns the key of the work files: of the code, the seed, and the content of what is read.
+
+    Args:
+        world: arguments of workers.load_world.
+        seed: of people and pictures.
+    """
+    face_dir, kinds, people_file = world
+    content = pathlib.Path(people_file).read_bytes()
+    face = ict_facekit.content_key(face_dir)
+    return work_files.key_of(code_key.of_modules(*_MODULES), face, kinds, content, seed)
 
 
 def _tasks(group, data_dir, world, seed, key):
