@@ -5,7 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import camera, mapped_person, people, person_records, picture
+from data_prep import mapped_person, person_records
+from data_prep.hard_pictures import camera, people, picture
 from data_prep.registration.scan_motion import IDENTITY, ScanMotion
 from data_prep.scans.scan import Scan
 from seqface_jax import checkpoints

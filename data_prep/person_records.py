@@ -1,6 +1,6 @@
 """Records of made-up people of several kinds, from which the systems beside the flagship learn.
 
-python -m data_prep.hard_pictures.person_records --face_dir=FaceXModel --people=kinds.npz
+python -m data_prep.person_records --face_dir=FaceXModel --people=kinds.npz
     --data_dir=data/systems
 
 It writes records of three names. `several`: people to train on and to validate, drawn like those of
@@ -22,8 +22,8 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from data_prep import code_key
-from data_prep.hard_pictures import mapped_person, people, workers
+from data_prep import code_key, mapped_person
+from data_prep.hard_pictures import people, workers
 from data_prep.registration import ray_casting
 from data_prep.synthetic import ict_facekit
 from data_prep.work import work_files
@@ -35,7 +35,7 @@ SEVERAL, HELD_OUT, FEW = 'several', 'embedded', 'eight'  # Names of the records.
 MIXED = 'mixed'  # Drawn by people.sample, of all kinds but the held-out one.
 _FEW_PEOPLE = 8
 _FEW_TIMES = 16  # So often each of them is in an epoch, which ends with a validation.
-_MODULES = ('data_prep.hard_pictures.person_records',)
+_MODULES = ('data_prep.person_records',)
 
 
 class Group(NamedTuple):
