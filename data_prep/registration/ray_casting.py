@@ -8,6 +8,7 @@ from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
 from data_prep.scans import cleaning
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import map_grid
@@ -90,11 +91,7 @@ def cast(scan, directions):
     """Finds the outermost place of the surface in each direction [..., 3]; returns RayHits."""
     import open3d as o3d  # Only preparing data needs Open3D.
 
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(scan.vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(scan.triangles, np.uint32)),
-    )
+    scene = ray_scene(scan.vertices, scan.triangles)
     # From outside inwards, so that the first hit is the outermost; what lies behind the
     # origin (nape, shoulders) is beyond _CAST_FROM_MM and does not count.
     rays = np.concatenate([_CAST_FROM_MM * directions, -directions], axis=-1).astype(np.float32)

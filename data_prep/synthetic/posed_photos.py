@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from data_prep.registration import ray_casting
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import appearance, expressions, faces, renderer
 from data_prep.synthetic.person import Person, rotation_matrix
@@ -75,7 +76,7 @@ def draw(person, count, rng, centre):
         # The head turns about a point in the neck, the middle of the face stays about in place.
         shift = centre - rotation @ centre
         surface = person.surface(weights, max(0.0, rng.uniform(-3, 1)), rotation, shift)
-        scene = renderer.make_scene(surface, person.triangles)
+        scene = ray_scene(surface, person.triangles)
         photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
         yield photo, RigidTransform(rotation, shift - place), camera
 
@@ -90,7 +91,7 @@ def unwrapped(person, rng):
         exposure=1.0,
     )
     vertices = person.surface(np.zeros(6), 0.0, np.eye(3), np.zeros(3))
-    scene = renderer.make_scene(vertices, person.triangles)
+    scene = ray_scene(vertices, person.triangles)
     photo = renderer.Renderer(person, _AllAround(), rng).photo(scene, vertices, light, rng)
     return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
 

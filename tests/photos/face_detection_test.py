@@ -88,6 +88,7 @@ def test_all_faces_are_found_and_none_twice(detector):
 
 def _render(yaw_deg):
     """Returns a photo [300, 240, 3] of a synthetic head in the middle, and where that is."""
+    from data_prep.scans.ray_scene import ray_scene
     from data_prep.synthetic import faces, posed_photos, renderer
     from data_prep.synthetic.person import rotation_matrix
     from data_prep.synthetic.studio import PhotoCamera
@@ -97,7 +98,7 @@ def _render(yaw_deg):
     rotation = rotation_matrix(np.radians(yaw_deg), 0.0, 0.0)
     middle = pose_regression.CENTRE
     surface = person.surface(np.zeros(6), 0.0, rotation, middle - rotation @ middle)
-    scene = renderer.make_scene(surface, person.triangles)
+    scene = ray_scene(surface, person.triangles)
     photographer = renderer.Renderer(person, camera, rng)
     photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
     return photo, camera.project(middle[None])[0]
