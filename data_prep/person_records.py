@@ -38,7 +38,7 @@ _FEW_TIMES = 16  # So often each of them is in an epoch, which ends with a valid
 _MODULES = ('data_prep.person_records',)
 
 
-class Group(NamedTuple):
+class PeopleGroup(NamedTuple):
     """People of one split of one name.
 
     Attributes:
@@ -55,26 +55,26 @@ class Group(NamedTuple):
     pictures: int
 
 
-class Task(NamedTuple):
+class DrawingTask(NamedTuple):
     """One person to draw: number `index` of `group`; world: arguments of workers.load_world."""
 
     name: str
     paths: mapped_person.Paths
     key: str
-    group: Group
+    group: PeopleGroup
     index: int
     seed: int
     world: tuple
 
 
 def groups_of(num_people, pictures=12):
-    """Returns the Groups for so many people to train on."""
+    """Returns the PeopleGroups for so many people to train on."""
     tested = max(num_people // 20, 4)
     return (
-        Group(SEVERAL, 'train', MIXED, num_people, pictures),
-        Group(SEVERAL, 'validation', MIXED, tested, pictures),
-        Group(SEVERAL, 'test', 'ict', tested, pictures),
-        Group(HELD_OUT, 'test', 'embedded', tested, pictures),
+        PeopleGroup(SEVERAL, 'train', MIXED, num_people, pictures),
+        PeopleGroup(SEVERAL, 'validation', MIXED, tested, pictures),
+        PeopleGroup(SEVERAL, 'test', 'ict', tested, pictures),
+        PeopleGroup(HELD_OUT, 'test', 'embedded', tested, pictures),
     )
 
 
@@ -130,7 +130,7 @@ def _tasks(group, data_dir, world, seed, key):
         name = f'{group.split}_{index:05d}'
         paths = [os.path.join(folder, f'{name}.{part}.npz') for part in mapped_person.Paths._fields]
         own_key = work_files.key_of(key, group.kind, index, group.pictures)
-        yield Task(name, mapped_person.Paths(*paths), own_key, group, index, seed, world)
+        yield DrawingTask(name, mapped_person.Paths(*paths), own_key, group, index, seed, world)
 
 
 def _draw(task):

@@ -49,7 +49,7 @@ class Timeline(NamedTuple):
         model: the run's name.
         counts: increasing numbers of frames.
         answers: list of predict.Answers, one per count.
-        frames: list of predict.ShownFrames, one per subject.
+        frames: list of streaming.ShownFrames, one per subject.
     """
 
     model: str
