@@ -41,7 +41,7 @@ def position_map(scan, size=map_grid.SIZE):
 
     Returns:
         map [S, S, 3] float32, mm, every pixel finite and on its own ray, and mask [S, S] bool:
-        True where the ray met the scan within grid.CROP_RADIUS_MM of the nose tip. Pixels
+        True where the ray met the scan within map_grid.CROP_RADIUS_MM of the nose tip. Pixels
         outside the mask continue the radius of those inside smoothly (Laplace's equation).
 
     Raises:
@@ -110,8 +110,8 @@ def cast(scan, directions):
 def share_only_of(lost, scan):
     """Returns the share of the face's area that only the surface `lost` shows, in [0, 1].
 
-    The face is what rays meet within grid.CROP_RADIUS_MM of the nose tip. Where both surfaces are
-    met, one behind the other (glasses, an eyeball), nothing is missing.
+    The face is what rays meet within map_grid.CROP_RADIUS_MM of the nose tip. Where both surfaces
+    are met, one behind the other (glasses, an eyeball), nothing is missing.
 
     Args:
         lost, scan: Scans in the canonical frame.

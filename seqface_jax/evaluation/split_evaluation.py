@@ -48,7 +48,7 @@ class Timeline(NamedTuple):
     Attributes:
         model: the run's name.
         counts: increasing numbers of frames.
-        answers: list of predict.Answers, one per count.
+        answers: list of streaming.Answers, one per count.
         frames: list of streaming.ShownFrames, one per subject.
     """
 
@@ -65,7 +65,7 @@ class Shown(NamedTuple):
         split: its name.
         subjects: scoring.Subjects.
         frames: list of uint8 [T, H, W, 3], up to eight of the first subjects.
-        answers: list of predict.Answers about the first subjects.
+        answers: list of streaming.Answers about the first subjects.
         timelines: list of Timeline.
     """
 
