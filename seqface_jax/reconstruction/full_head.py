@@ -136,7 +136,7 @@ def save(folder, face, names, shifts, seconds=(), weights=()):
         'uv': whole.uv,
         'quads': quadrilaterals.joined(whole.triangles),
         'texture': whole.texture,
-        'topology': TOPOLOGY + guessed,
+        'topology': whole.topology + guessed,
         'texture_light': whole.texture_light,
     }
     paths = [os.path.join(folder, name) for name in FILES]
