@@ -178,11 +178,11 @@ def more_pictures(stream, arrays, near):
     (after,), (truth,) = calibrate.run_people(stream, arrays, _COUNTS), arrays['faces']
     states = {'mean face': stream.initial_state()}
     states |= {f'after {count}': after[count] for count in _COUNTS}
-    triangles = stream.geometry.triangles
-    triangles = triangles[(triangles < len(truth)).all(1)]  # Without the eyes.
+    triangles, eyes = stream.geometry.triangles, stream.geometry.eyes
     rows = [{}, {}]
 
-    def put(caption, vertices):
+    def put(caption, face):
+        vertices = eyes.joined(face)
         for row, turn in zip(rows, (0.0, 0.7), strict=True):
             row[caption] = rendering.render(
                 vertices, triangles, azimuth_rad=turn, size=2 * _TILE_PX
