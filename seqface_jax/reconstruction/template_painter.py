@@ -5,12 +5,13 @@ import numpy as np
 from seqface_jax.geometry import rendering
 from seqface_jax.geometry.alignment import RigidTransform
 from seqface_jax.photos.pose_regression import Camera, Pose
-from seqface_jax.reconstruction import eye_texture, smooth_fill, texture
+from seqface_jax.reconstruction import eye_texture, lip_texture, smooth_fill, texture
 from seqface_jax.reconstruction.mouth import darkened
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _GRID = 192  # Side of the grid of the texture's plane that carries the face's points.
 _FLIP = np.diag([1.0, -1.0, -1.0])  # y down and z away, to y up and z towards the camera.
+_OPEN_MM = 3.0  # A mouth is open whose lips are so much farther apart than at rest.
 _GOOD_PX = 2.0  # Reprojection error of a photo, % of the face's width, that counts half.
 
 
@@ -44,6 +45,7 @@ class TemplatePainter(TexturePainter):
         self._corners, self._weights = triangles[triangle], weights
         self._order = np.argsort(pixel)
         self._eye_rims, self._mouth = eye_rims, mouth
+        self._lips = None if mouth is None else lip_texture.LipTexels(uv, mouth, _GRID)
         mask = mask.reshape(_GRID, _GRID)
         super().__init__(mask, uv, size, paints=paints, delight=delight)
 
@@ -58,6 +60,11 @@ class TemplatePainter(TexturePainter):
         points = self._on_grid(frame.vertices)
         if self._eye_rims is not None:
             trust[eye_texture.unseen(pose, points, frame.vertices[self._eye_rims])] = 0
+        if self._mouth is not None:
+            region, opening = self._lips.region, self._mouth.opening
+            is_open = opening(frame.vertices) > opening(face.vertices) + _OPEN_MM
+            place = pose.project(points[region])
+            trust[region][self._lips.hidden(photo, place, is_open=is_open)] = 0
         return pose, points, trust[self._mask]
 
     def _picture(self):
