@@ -62,7 +62,7 @@ def test_the_faces_after_more_pictures_have_their_eyes(monkeypatch):
     states = dict.fromkeys((1, 4, 16))
     monkeypatch.setattr(doc_pictures.calibrate, 'run_people', lambda *_: [states])
     monkeypatch.setattr(doc_pictures.calibrate, 'read', lambda *_: (mean, None))
-    drawn, size = [], 2 * 208
+    drawn, size = [], 2 * doc_pictures._TILE_PX
 
     def render(vertices, triangles, **_):
         drawn.append(len(vertices) == triangles.max() + 1 == len(mean) + len(geometry.eyes.side))
