@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from seqface_jax.geometry import quadrilaterals
+from seqface_jax.geometry.boundary_loops import boundary_loops
 
 # Width of each ring of the bag as a share of the loop's, and how far it lies behind the loop, mm.
 _RINGS = ((0.98, 4.0), (0.92, 9.0), (0.8, 14.0), (0.5, 18.0), (0.0, 20.0))
@@ -66,7 +67,7 @@ def make(triangles, vertices, landmarks):
     inner = vertices[landmarks[60:68]]
     middle, reach = inner.mean(0), np.ptp(inner[:, 0])
     near = np.linalg.norm(vertices - middle, axis=1) < reach
-    loops = _loops(triangles[near[triangles].all(1)])
+    loops = boundary_loops(triangles[near[triangles].all(1)])
     loops = [loop for loop in loops if np.ptp(vertices[loop, 0]) < 1.5 * reach]
     if not loops:
         return None
@@ -104,21 +105,6 @@ def darkened(picture, uv):
     made = picture.copy()
     made[hole > 0] = np.round(_DARKNESS * picture[around].mean(0))
     return made
-
-
-def _loops(triangles):
-    """Returns the closed loops of edges that one triangle only has, a list of [L]."""
-    count = triangles.max(initial=0) + 1
-    edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)]).astype(np.int64)
-    single = ~np.isin(edges @ [count, 1], edges @ [1, count])
-    after, loops = dict(edges[single].tolist()), []
-    while after:
-        loop = [next(iter(after))]
-        while loop[-1] in after:
-            loop.append(after.pop(loop[-1]))
-        if loop[0] == loop[-1]:
-            loops.append(np.array(loop[:-1]))
-    return loops
 
 
 def _bag(loop, first):
