@@ -36,6 +36,8 @@ _CREDIT = 'Eileen Collins; NASA, public domain.'
 _SEEN, _UNSEEN = (60, 230, 235), (255, 140, 0)  # RGB of points that the network sees or guesses.
 _COUNTS = (1, 4, 16)
 _NUM_HARD = 8  # Hard pictures that are shown.
+_TURN_RAD = 0.7  # Of faces that are shown from their left.
+_FORWARD_MM = 60.0  # From the middle of a head to what rendering.render turns about.
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
 
 
@@ -101,6 +103,12 @@ def guide(photos):
     return grid([good, bad])
 
 
+def view(vertices, triangles, azimuth_rad, **paint):
+    """Returns a picture of a face, as rendering.render, whose turned head stays in the middle."""
+    middle = vertices + np.array([0.0, 0.0, _FORWARD_MM])
+    return rendering.render(middle, triangles, azimuth_rad=azimuth_rad, size=2 * _TILE_PX, **paint)
+
+
 def reconstructed(reconstructor, photos):
     """Returns the last picture of a person with the mesh over it, and the face of all of them.
 
@@ -122,8 +130,8 @@ def reconstructed(reconstructor, photos):
     painted = painter.paint(face)
     paint = {'uv': painted.uv, 'texture': painted.texture}
     views = [
-        rendering.render(face.vertices, face.triangles, azimuth_rad=turn, size=2 * _TILE_PX, **own)
-        for turn, own in ((0.0, {}), (0.7, {}), (0.7, paint))
+        view(face.vertices, face.triangles, turn, **own)
+        for turn, own in ((0.0, {}), (_TURN_RAD, {}), (_TURN_RAD, paint))
     ]
     made = dict(zip(('its face', 'from its left', 'with its colours'), views, strict=True))
     return {f'the mesh over the {"last picture" if len(photos) > 1 else "photograph"}': drawn}, made
@@ -178,15 +186,13 @@ def more_pictures(stream, arrays, near):
     (after,), (truth,) = calibrate.run_people(stream, arrays, _COUNTS), arrays['faces']
     states = {'mean face': stream.initial_state()}
     states |= {f'after {count}': after[count] for count in _COUNTS}
-    triangles = stream.geometry.triangles
-    triangles = triangles[(triangles < len(truth)).all(1)]  # Without the eyes.
+    triangles, eyes = stream.geometry.triangles, stream.geometry.eyes
     rows = [{}, {}]
 
-    def put(caption, vertices):
-        for row, turn in zip(rows, (0.0, 0.7), strict=True):
-            row[caption] = rendering.render(
-                vertices, triangles, azimuth_rad=turn, size=2 * _TILE_PX
-            )
+    def put(caption, face):
+        vertices = eyes.joined(face)
+        for row, turn in zip(rows, (0.0, _TURN_RAD), strict=True):
+            row[caption] = view(vertices, triangles, turn)
 
     for name, state in states.items():
         vertices, _ = calibrate.read(stream, state)

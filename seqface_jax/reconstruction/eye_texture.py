@@ -10,7 +10,7 @@ import numpy as np
 
 from seqface_jax.reconstruction import eye_turns
 
-_STRIP = 0.075  # Height of the strip that holds the discs, as a share of the texture's side.
+STRIP = 0.075  # Height of the strip that holds the discs, as a share of the texture's side.
 _RADIUS = 0.031  # A disc's radius, as a share of the texture's side; around it is a free gap.
 _MIDDLES = np.array([[0.6, 0.034], [0.4, 0.034]])  # (u, v) of the left and the right disc.
 _EDGE_DEG = 101.0  # Angle from the pupil at the edge of a disc; nothing lies beyond.
@@ -39,7 +39,7 @@ def joined_uv(face_uv, eye_vertices, side):
         distance = _RADIUS * np.sin(_STEEP * np.pi / 2 * share) / np.sin(_STEEP * np.pi / 2)
         across = np.linalg.norm(away[:, :2], axis=1, keepdims=True)
         places[side == eye] = middle + distance[:, None] * away[:, :2] / np.maximum(across, 1e-9)
-    above = face_uv * [1, 1 - _STRIP] + [0, _STRIP]
+    above = face_uv * [1, 1 - STRIP] + [0, STRIP]
     return np.concatenate([above, places]).astype(np.float32)
 
 
@@ -101,6 +101,6 @@ def _distances(size):
     The strip is the last R rows of a texture of `size` texels a side.
     """
     place = (np.arange(size) + 0.5) / size
-    up = 1 - place[-max(1, int(_STRIP * size)) :]
+    up = 1 - place[-max(1, int(STRIP * size)) :]
     across = place[None, None, :] - _MIDDLES[:, 0, None, None]
     return np.hypot(across, up[None, :, None] - _MIDDLES[:, 1, None, None]) / _RADIUS

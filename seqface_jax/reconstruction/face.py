@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from seqface_jax.reconstruction import export, stated_band
+from seqface_jax.reconstruction import export, mouth, stated_band
 
 
 class _Late:
@@ -42,6 +42,7 @@ class Face:
         texture_light: str, what became of the photos' light in it, one of texture.LIGHTS; or None.
         quads: [Q, 4] int32, the polygons of which `triangles` holds the halves; or None.
         topology: str, the name of the vertices' order; or None.
+        mouth: mouth.Mouth, the inside of the mouth, which `vertices` lack and files have; or None.
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
             vertex beside the neutral one; None from a network that does not say it, or from a state
             alone.
@@ -57,6 +58,7 @@ class Face:
     texture_light: str | None = None
     quads: np.ndarray | None = None
     topology: str | None = None
+    mouth: Any = None
     frame_vertices: np.ndarray | None = None
     frame: Any = None
 
@@ -68,19 +70,27 @@ class Face:
     def save(self, path, animation=None):
         """Writes the mesh in the format of the path's ending, one of export.FORMATS.
 
+        All but .npz, which holds what was measured, have the inside of the mouth too.
+
         Args:
             path: of the file; an OBJ with a texture has two more beside it, see export.save.
             animation: export.Animation, for .glb only; None: the face stands still.
         """
+        face = self
+        if self.mouth is not None and not path.endswith('.npz'):
+            face = mouth.closed(self)
+            if animation is not None:
+                moving = self.mouth.joined(animation.vertices)
+                animation = animation._replace(vertices=moving)
         export.save(
             path,
-            self.vertices,
-            self.triangles,
-            self.confidence,
-            uv=self.uv,
-            texture=self.texture,
+            face.vertices,
+            face.triangles,
+            face.confidence,
+            uv=face.uv,
+            texture=face.texture,
             animation=animation,
-            texture_light=self.texture_light,
-            quads=self.quads,
-            topology=self.topology,
+            texture_light=face.texture_light,
+            quads=face.quads,
+            topology=face.topology,
         )

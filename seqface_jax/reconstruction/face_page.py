@@ -60,7 +60,8 @@ def write(path, title, face, frames, blendshape_names, files):
         title: str.
         face: dict of vertices [V, 3] mm, triangles [F, 3], band_mm [V], the half widths of
             stated_band.py, or None, uv [V, 2] and texture [H, W, 3] uint8 RGB, or None;
-            texture_light str, as of face.Face.
+            texture_light str, as of face.Face; inside_from int, from which vertex on all lie inside
+            the mouth, or None.
         frames: list of PageFrame, in order; pictures of at most MAX_PICTURES are shown.
         blendshape_names: [E].
         files: paths of files to offer for download.
@@ -98,6 +99,7 @@ def scene(face, frames, blendshape_names, files):
         'uv': _uv_text(face['uv']) if has_texture else None,
         'texture': page.picture_address(face['texture'], 90) if has_texture else None,
         'texture_light': face['texture_light'] if has_texture else None,
+        'inside_from': face['inside_from'],
         'frames': [
             _frame(frame, place in pictured, blendshape_names) for place, frame in enumerate(frames)
         ],

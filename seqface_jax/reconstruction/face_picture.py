@@ -39,16 +39,22 @@ def draw(frames, face, *, num_frames=None):
     below = _TITLE_PX + _FRAME_PX + _CAPTION_PX  # Where the faces begin.
     page = Image.new('RGB', (_WIDTH_PX, below + side + _GAP_PX), _PAPER)
     pen = ImageDraw.Draw(page)
-    _write(pen, (_WIDTH_PX // 2, _TITLE_PX // 2), f'{num_frames or len(frames)} input frames')
-    for number, frame in enumerate(chosen):
-        place = (_GAP_PX + number * (_FRAME_PX + _GAP_PX), _TITLE_PX)
-        page.paste(Image.fromarray(_fitted(frame, _FRAME_PX)), place)
-    left = (_WIDTH_PX - len(faces) * (side + _GAP_PX) + _GAP_PX) // 2
-    for number, (picture, name) in enumerate(zip(faces, [*_VIEWS_RAD] * len(paints), strict=True)):
-        x = left + number * (side + _GAP_PX)
+    count = num_frames or len(frames)
+    title = f'{count} input frame' + ('s' if count > 1 else '')
+    _write(pen, (_WIDTH_PX // 2, _TITLE_PX // 2), title)
+    for x, frame in zip(_columns(len(chosen), _FRAME_PX), chosen, strict=True):
+        page.paste(Image.fromarray(_fitted(frame, _FRAME_PX)), (x, _TITLE_PX))
+    names = [*_VIEWS_RAD] * len(paints)
+    for x, picture, name in zip(_columns(len(faces), side), faces, names, strict=True):
         page.paste(Image.fromarray(_fitted(picture, side)), (x, below))
         _write(pen, (x + side // 2, below - _CAPTION_PX // 2), name)
     return np.asarray(page)
+
+
+def _columns(count, width):
+    """Returns where each of so many pictures in the middle of a row begins, px."""
+    step = width + _GAP_PX
+    return [(_WIDTH_PX - count * step + _GAP_PX) // 2 + number * step for number in range(count)]
 
 
 def _fitted(picture, side):

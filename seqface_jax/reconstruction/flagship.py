@@ -12,7 +12,7 @@ import numpy as np
 from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
-from seqface_jax.reconstruction import eye_texture, eye_turns
+from seqface_jax.reconstruction import eye_texture, eye_turns, mouth
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 from seqface_jax.reconstruction.sighting import FaceFinder
 
@@ -53,7 +53,7 @@ class Geometry(NamedTuple):
         points: face_basis.PointModel.
         shared: information.SharedError.
         settings: point_fit.FitSettings.
-        eyes: Eyes.
+        eyes: Eyes; mouth: mouth.Mouth, the inside of the mouth, or None.
         uv: [V + N, 2] in [0, 1], v up, of the face's vertices and then the eyes'.
         triangles: [F, 3] of face and eyes, landmarks: [68] vertices.
         blendshapes: [S, V + N, 3] mm, and their names; point_blendshapes: [S, P, 3] at the
@@ -70,6 +70,7 @@ class Geometry(NamedTuple):
     shared: Any
     settings: Any
     eyes: Any
+    mouth: Any
     uv: np.ndarray
     triangles: np.ndarray
     landmarks: np.ndarray
@@ -137,17 +138,20 @@ def geometry_of(arrays):
         for name in ('tempering', 'shape_level', 'correlation')
         if name in arrays
     }
+    eyes = Eyes(
+        arrays['eye_vertices'],
+        arrays['eye_side'].astype(np.int64),
+        arrays['eye_rims'],
+        arrays['mean'][arrays['eye_rims']].mean(1),
+    )
+    at_rest = eyes.joined(arrays['mean'])
     return Geometry(
         basis,
         points,
         shared,
         point_fit.FitSettings(**measured),
-        Eyes(
-            arrays['eye_vertices'],
-            arrays['eye_side'].astype(np.int64),
-            arrays['eye_rims'],
-            arrays['mean'][arrays['eye_rims']].mean(1),
-        ),
+        eyes,
+        mouth.make(arrays['triangles'], at_rest, arrays['landmarks']),
         eye_texture.joined_uv(arrays['uv'], arrays['eye_vertices'], arrays['eye_side']),
         np.concatenate([arrays['triangles'], arrays['eye_triangles']]),
         arrays['landmarks'],

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqface_jax.geometry import alignment, quadrilaterals
-from seqface_jax.reconstruction import export, rigged_glb
+from seqface_jax.reconstruction import export, head_texture, rigged_glb
 
 NUM_FACE = 9409  # Vertices of the template's face, which come first in every mesh.
 FILES = ('head.glb', 'head.obj', 'head.ply')
@@ -72,8 +72,8 @@ def guess(own, face):
 def with_head(face, own=None):
     """Returns a face.Face with the whole head.
 
-    The head's vertices come last, with the confidence of a guess; their colour is that of the skin
-    nearest by.
+    The head's vertices come last, with the confidence of a guess; their colours are those of the
+    face's rim, see head_texture.py.
 
     Args:
         face: of the flagship, neutral, whose first NUM_FACE vertices are the template's face.
@@ -86,16 +86,19 @@ def with_head(face, own=None):
     weights = own.shares / own.shares.sum(1, keepdims=True)
     of_face = ((1 / face.confidence[own.carriers] - 1) * weights).sum(1)
     deviation = np.hypot(own.deviation_mm, of_face)
-    uv = face.uv
+    uv, picture = face.uv, face.texture
     if uv is not None:
-        nearest = own.carriers[np.arange(len(own.carriers)), own.shares.argmax(1)]
-        uv = np.concatenate([uv, uv[nearest]])
+        uv = head_texture.moved_uv(uv)
+        everything = np.concatenate([own.face, own.vertices])
+        behind = head_texture.behind_uv(uv[:NUM_FACE], everything, own.triangles)
+        uv = np.concatenate([uv, behind]).astype(np.float32)
     return dataclasses.replace(
         face,
         vertices=np.concatenate([face.vertices, guess(own, skin)]).astype(np.float32),
         triangles=np.concatenate([face.triangles, triangles]).astype(np.int32),
         confidence=np.concatenate([face.confidence, 1 / (1 + deviation)]).astype(np.float32),
         uv=uv,
+        texture=None if picture is None else head_texture.framed(picture),
         frame_vertices=None,
         frame=None,
     )
@@ -136,7 +139,7 @@ def save(folder, face, names, shifts, seconds=(), weights=()):
         'uv': whole.uv,
         'quads': quadrilaterals.joined(whole.triangles),
         'texture': whole.texture,
-        'topology': TOPOLOGY + guessed,
+        'topology': whole.topology + guessed,
         'texture_light': whole.texture_light,
     }
     paths = [os.path.join(folder, name) for name in FILES]

@@ -15,6 +15,7 @@ from seqface_jax.reconstruction import (
     background_tasks,
     demo_record,
     full_head,
+    mouth,
     overlay,
     viewer,
 )
@@ -164,8 +165,8 @@ class PersonOutput:
         return lines + [f'wrote {path}' for path in heads]
 
     def _write_head(self):
-        face, names = self.record.face, self._reconstructor.blendshape_names
-        shifts = self._reconstructor.final_face(face).shifts
+        face, names = mouth.closed(self.record.face), self._reconstructor.blendshape_names
+        shifts = self._reconstructor.final_face(self.record.face).shifts
         movement = self._results.movement if self._options.animate else ()
         return full_head.save(self._output, face, names, shifts, *movement)
 

@@ -15,6 +15,7 @@ from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import (
     flagship,
     full_head,
+    mouth,
     overlay,
     overlay_video,
     point_people,
@@ -298,8 +299,8 @@ class PointReconstructor:
     def painter(self, *, paints, delight=False):
         """Returns a TemplatePainter; one that gathers nothing if `paints` is False."""
         own = self.geometry
-        rims = own.eyes.rims
-        return TemplatePainter(own.uv, own.triangles, eye_rims=rims, paints=paints, delight=delight)
+        openings = {'eye_rims': own.eyes.rims, 'mouth': own.mouth}
+        return TemplatePainter(own.uv, own.triangles, **openings, paints=paints, delight=delight)
 
     @functools.cached_property
     def mesh_overlay(self):
@@ -320,15 +321,18 @@ class PointReconstructor:
 
     def final_face(self, face):
         """Returns the result_files.FinalFace of a Face."""
+        shifts, own = self.geometry.blendshapes, self.geometry.mouth
+        whole = mouth.closed(face)
         return result_files.FinalFace(
-            face.vertices,
-            face.triangles,
-            face.confidence,
-            self.geometry.blendshapes,
-            uv=face.uv,
-            texture=face.texture,
-            texture_light=face.texture_light,
-            topology=face.topology,
+            whole.vertices,
+            whole.triangles,
+            whole.confidence,
+            shifts if own is None else own.moved(shifts),
+            uv=whole.uv,
+            texture=whole.texture,
+            texture_light=whole.texture_light,
+            topology=whole.topology,
+            mouth=own,
         )
 
     def _network(self, state):
@@ -364,6 +368,7 @@ class PointReconstructor:
             uv=own.uv,
             quads=self._quads,
             topology=full_head.TOPOLOGY,
+            mouth=own.mouth,
             frame_vertices=moved,
             frame=frame,
         )

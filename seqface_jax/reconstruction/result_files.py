@@ -7,6 +7,7 @@ overlay.mp4 (of a video), landmarks.json, expression.csv, face_rigged.glb and fa
 import dataclasses
 import os
 import shutil
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,8 @@ class FinalFace:
         uv: [V, 2] in [0, 1], v up; or None.
         texture: [H, W, 3] uint8 RGB, or None; texture_light: as of face.Face.
         topology: str, the name of the vertices' order.
+        mouth: mouth.Mouth, whose bag is the last of the vertices, but not yet of the frames'; None:
+            there is no such bag.
     """
 
     vertices: np.ndarray
@@ -53,6 +56,7 @@ class FinalFace:
     texture: np.ndarray | None = None
     texture_light: str | None = None
     topology: str | None = None
+    mouth: Any = None
 
 
 class ResultFiles:
@@ -199,7 +203,12 @@ class ResultFiles:
         names = ('vertices', 'triangles', 'uv', 'texture', 'texture_light')
         shown = {name: getattr(face, name) for name in names}
         shown['band_mm'] = stated_band.half_widths_mm(face.confidence)
-        face_page.write(page, title, shown, self._frames, self._names, [*more_files, *files])
+        shown['inside_from'] = None
+        frames = self._frames
+        if face.mouth is not None:
+            shown['inside_from'] = len(face.vertices) - len(face.mouth.depths)
+            frames = [_closed(frame, face.mouth) for frame in frames]
+        face_page.write(page, title, shown, frames, self._names, [*more_files, *files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
         return [page, sheet, place, *files]
 
@@ -240,6 +249,15 @@ class ResultFiles:
 
     def _path(self, name):
         return os.path.join(self._output, name)
+
+
+def _closed(frame, mouth):
+    """Returns a PageFrame whose faces have the inside of the mouth of a mouth.Mouth."""
+    fit, neutral = frame.fit, frame.neutral
+    if fit is not None and fit.vertices is not None:
+        fit = dataclasses.replace(fit, vertices=mouth.joined(fit.vertices))
+    neutral = None if neutral is None else mouth.joined(neutral)
+    return dataclasses.replace(frame, fit=fit, neutral=neutral)
 
 
 def _light(frame):

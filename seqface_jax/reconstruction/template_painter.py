@@ -5,10 +5,12 @@ import numpy as np
 from seqface_jax.geometry import rendering
 from seqface_jax.geometry.alignment import UPRIGHT, RigidTransform
 from seqface_jax.photos.pose_regression import Camera, Pose
-from seqface_jax.reconstruction import eye_texture, smooth_fill, texture
+from seqface_jax.reconstruction import eye_texture, lip_texture, smooth_fill, texture
+from seqface_jax.reconstruction.mouth import darkened
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _GRID = 192  # Side of the grid of the texture's plane that carries the face's points.
+_OPEN_MM = 3.0  # A mouth is open whose lips are so much farther apart than at rest.
 _GOOD_PX = 2.0  # Reprojection error of a photo, % of the face's width, that counts half.
 
 
@@ -16,7 +18,15 @@ class TemplatePainter(TexturePainter):
     """Gathers the colours of one person's face, whose `frame` says where it is on the photo."""
 
     def __init__(
-        self, uv, triangles, size=texture.SIZE, *, eye_rims=None, paints=True, delight=False
+        self,
+        uv,
+        triangles,
+        size=texture.SIZE,
+        *,
+        eye_rims=None,
+        mouth=None,
+        paints=True,
+        delight=False,
     ):
         """Begins without a colour.
 
@@ -24,6 +34,7 @@ class TemplatePainter(TexturePainter):
             uv: [V, 2] in [0, 1], v up, of the template's vertices.
             triangles: [F, 3].
             eye_rims: [2, R] vertices around the eyes' openings, if the face has eyeballs.
+            mouth: mouth.Mouth, if the face has one.
             size, paints, delight: as of TexturePainter.
         """
         screen = np.stack([uv[:, 0], 1 - uv[:, 1]], 1) * (_GRID - 1) + 0.5
@@ -32,7 +43,8 @@ class TemplatePainter(TexturePainter):
         mask[pixel] = True
         self._corners, self._weights = triangles[triangle], weights
         self._order = np.argsort(pixel)
-        self._eye_rims = eye_rims
+        self._eye_rims, self._mouth = eye_rims, mouth
+        self._lips = None if mouth is None else lip_texture.LipTexels(uv, mouth, _GRID)
         mask = mask.reshape(_GRID, _GRID)
         super().__init__(mask, uv, size, paints=paints, delight=delight)
 
@@ -47,11 +59,20 @@ class TemplatePainter(TexturePainter):
         points = self._on_grid(frame.vertices)
         if self._eye_rims is not None:
             trust[eye_texture.unseen(pose, points, frame.vertices[self._eye_rims])] = 0
+        if self._mouth is not None:
+            region, opening = self._lips.region, self._mouth.opening
+            is_open = opening(frame.vertices) > opening(face.vertices) + _OPEN_MM
+            place = pose.project(points[region])
+            trust[region][self._lips.hidden(photo, place, is_open=is_open)] = 0
         return pose, points, trust[self._mask]
 
     def _picture(self):
         picture = super()._picture()
-        return picture if self._eye_rims is None else eye_texture.fill(picture, self._seen.weights)
+        if self._eye_rims is not None:
+            picture = eye_texture.fill(picture, self._seen.weights)
+        if self._mouth is not None:
+            picture = darkened(picture, self._uv[self._mouth.loop])
+        return picture
 
     def _on_grid(self, values):
         """Returns [_GRID, _GRID, C] of values [V, C], continued smoothly beyond the face."""

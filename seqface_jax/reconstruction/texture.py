@@ -2,9 +2,9 @@
 
 A texel takes the colour of the place where a photo shows it, weighted by how well it is seen
 (visible_face). A photo that may show what is behind the face counts there only as far as other
-photos show the place too. Two bands are gathered (Burt and Adelson, 1983). What is coarser than a
-few mm is the weighted mean of all photos, each as it would be in their mean light (photo_light): no
-seam shows. What is finer is relative to it and comes nearly alone from the photo that shows the
+photos surely show the place. Two bands are gathered (Burt and Adelson, 1983). What is coarser than
+a few mm is the weighted mean of all photos, each as it would be in their mean light (photo_light):
+no seam shows. What is finer is relative to it and comes nearly alone from the photo that shows the
 place best: poses that are off by a mm do not blur it, and how bright the photos are does not matter
 to it. The coarse band of some photos is kept by itself, so that their light can be told. Memory
 does not grow with the photos. What no photo shows is taken from the other half of the face, and
@@ -229,8 +229,9 @@ def _coarse(texture, *, delight, order=photo_light.ORDER):
     colors, normals = (own.reshape(len(own), -1, 3).astype(np.float64) for own in (colors, normals))
     weights = np.stack([one.weights.ravel() for one in texture.layers]).astype(np.float64)
     sure = np.stack([one.sure.ravel() for one in texture.layers])
-    others = 1 - weights / np.maximum(weights.sum(0), 1e-12)
-    weights = weights * (sure + (1 - sure) * others)
+    surely = weights * sure
+    others = (surely.sum(0) - surely) / np.maximum(weights.sum(0), 1e-12)
+    weights = surely + weights * (1 - sure) * others
     light = photo_light.fit(colors, normals, weights, order)
     # A photo that is brighter as a whole counts no more for it.
     weights = weights[..., None] / light.mean(1, keepdims=True)

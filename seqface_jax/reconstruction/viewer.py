@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import frame_fit, stated_band
+from seqface_jax.reconstruction import frame_fit, mouth, stated_band
 
 HOST, PORT = '127.0.0.1', 8080
 MAX_MOMENTS = 200  # Kept for the slider; more are thinned, memory does not grow.
@@ -229,6 +229,7 @@ class Viewer:
     def _model(self, face):
         import trimesh
 
+        face = mouth.closed(face)
         if self._colored.value == 'texture' and face.texture is not None:
             from PIL import Image
 

@@ -5,7 +5,9 @@ import cv2
 import numpy as np
 
 from benchmarks import doc_pictures
+from seqface_jax import checkpoints
 from seqface_jax.photos import sharpness
+from seqface_jax.reconstruction import flagship
 
 _DOCS = pathlib.Path(doc_pictures.__file__).parent.parent / 'docs'
 
@@ -50,3 +52,22 @@ def test_points_that_the_network_sees_and_guesses_are_told_apart():
     drawn = doc_pictures.with_points(picture, sighting)
     assert drawn[120, 80].tolist() == [60, 230, 235]  # Enlarged four times.
     assert drawn[320, 280].tolist() == [255, 140, 0]
+
+
+def test_the_faces_after_more_pictures_have_their_eyes(monkeypatch):
+    workdir = checkpoints.pretrained()
+    geometry = flagship.read_geometry(flagship.geometry_path(workdir))
+    mean = np.asarray(geometry.basis.mean)
+    stream = types.SimpleNamespace(geometry=geometry, initial_state=lambda: None)
+    states = dict.fromkeys((1, 4, 16))
+    monkeypatch.setattr(doc_pictures.calibrate, 'run_people', lambda *_: [states])
+    monkeypatch.setattr(doc_pictures.calibrate, 'read', lambda *_: (mean, None))
+    drawn, size = [], 2 * doc_pictures._TILE_PX
+
+    def render(vertices, triangles, **_):
+        drawn.append(len(vertices) == triangles.max() + 1 == len(mean) + len(geometry.eyes.side))
+        return np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(doc_pictures.rendering, 'render', render)
+    doc_pictures.more_pictures(stream, {'faces': [mean]}, np.arange(100))
+    assert len(drawn) == 10 and all(drawn)

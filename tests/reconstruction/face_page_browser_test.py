@@ -26,6 +26,7 @@ def test_the_page_builds_itself_without_an_error(tmp_path):
         'uv': np.zeros((len(vertices), 2)),
         'texture': np.full((8, 8, 3), 90, np.uint8),
         'texture_light': 'divided out',
+        'inside_from': len(vertices) - 3,
     }
     fit = small_fit.make(expression=(0.5, 0.0))
     frames = [

@@ -38,3 +38,9 @@ def test_of_many_frames_eight_are_shown_evenly_spread():
     red = np.flatnonzero((picture[90, :, 0] == 250) & (picture[90, :, 2] == 90))
     shown = list(dict.fromkeys(picture[90, red, 1].tolist()))
     assert shown == [30 + 10 * k for k in range(0, 15, 2)]
+
+
+def test_few_frames_stand_in_the_middle():
+    picture = face_picture.draw(_frames(1), _face())
+    red = np.flatnonzero((picture[90, :, 0] == 250) & (picture[90, :, 2] == 90))
+    assert abs(red.mean() - (picture.shape[1] - 1) / 2) <= 1

@@ -19,7 +19,14 @@ def face(geometry):
     vertices = geometry.eyes.joined(np.asarray(geometry.basis.mean)).astype(np.float32)
     texture = np.full((16, 16, 3), 120, np.uint8)
     band = np.full(len(vertices), 0.5, np.float32)
-    return Face(vertices, geometry.triangles, band, uv=geometry.uv, texture=texture)
+    return Face(
+        vertices,
+        geometry.triangles,
+        band,
+        uv=geometry.uv,
+        texture=texture,
+        topology=full_head.TOPOLOGY,
+    )
 
 
 def _save(tmp_path, geometry, face, *movement):

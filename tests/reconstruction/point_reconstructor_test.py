@@ -6,7 +6,7 @@ import pytest
 from skimage import data
 
 from seqface_jax.errors import UserError
-from seqface_jax.geometry import map_casting
+from seqface_jax.geometry import map_casting, sampling
 from seqface_jax.reconstruct import Rejection
 from seqface_jax.reconstruction import frame_fit, map_answers
 
@@ -50,6 +50,19 @@ def test_a_smile_is_told_as_a_smile(reconstructor, after_one):
     assert min(weights.values()) >= 0
     assert max(weights.values()) <= 1
     assert weights['mouthSmileLeft'] + weights['mouthSmileRight'] > 0.2
+
+
+def test_the_teeth_of_a_smile_are_not_painted_on_the_lips(reconstructor, photos, after_one):
+    _, face = after_one
+    painter = reconstructor.painter(paints=True)
+    painter.add(photos[0], None, face)
+    painted, landmarks = painter.paint(face), reconstructor.geometry.landmarks
+    share = np.linspace(0.1, 0.9, 9)[:, None, None]
+    for outer, inner in (([50, 51, 52], [61, 62, 63]), ([58, 57, 56], [67, 66, 65])):
+        outer, inner = (painted.uv[landmarks[own]] for own in (outer, inner))
+        lips = outer + share * (inner - outer)
+        red, green, _ = sampling.sample_texture(painted.texture, lips.reshape(-1, 2)).T.astype(int)
+        assert (red > 1.15 * green).all()  # Her teeth: 1.07 times.
 
 
 def test_a_copy_of_a_photo_tells_nothing_new(reconstructor, photos, after_one):

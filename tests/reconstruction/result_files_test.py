@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seqface_jax.errors import UserError
-from seqface_jax.reconstruction import contact_sheet, overlay, result_files
+from seqface_jax.reconstruction import contact_sheet, mouth, overlay, result_files
 from seqface_jax.reconstruction.background_tasks import BackgroundTasks
 from tests.helpers import small_fit
 
@@ -66,6 +66,32 @@ def test_the_page_is_whole_asks_for_nothing_and_escapes_names(run):
     names = ['a.jpg', os.path.basename(_EVIL), 'a.jpg']
     assert [frame['name'] for frame in data['frames']] == names
     assert data['frames'][1]['reason'] == 'not readable'
+
+
+def test_the_faces_of_the_page_have_the_inside_of_the_mouth(tmp_path):
+    vertices, triangles, _ = small_fit.mesh()
+    inside = mouth.Mouth(
+        *(np.zeros(0, int),) * 2, np.arange(3), np.full((1, 3), 1 / 3), np.array([20.0]), triangles
+    )
+    closed = inside.joined(vertices)
+    face = result_files.FinalFace(
+        closed, triangles, np.full(len(closed), 0.5), np.zeros((2, *closed.shape)), mouth=inside
+    )
+    with _files(tmp_path) as files:
+        files.use('a.jpg', small_fit.photo(), small_fit.make(), 2.0, vertices)
+        files.skip('b.jpg', None, 'not readable')
+        files.write('A face', face)
+    _, data = _page_data(tmp_path / 'face.html')
+    assert data['inside_from'] == len(vertices)
+    for points in (
+        data['mesh']['points'],
+        *(data['frames'][0][k] for k in ('before', 'expression')),
+    ):
+        shown = np.frombuffer(base64.b64decode(points), np.int16).reshape(-1, 3)
+        expected = closed[-1] * data['units_per_mm']
+        np.testing.assert_allclose(shown[len(vertices) :], expected[None], atol=1)
+    landmarks = json.loads((tmp_path / 'landmarks.json').read_text())
+    assert max(landmarks['vertices']) < len(vertices)
 
 
 def test_the_page_says_what_each_frame_added(run):

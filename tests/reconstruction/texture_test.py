@@ -107,16 +107,20 @@ def test_a_texture_that_grows_keeps_what_it_saw_before(face):
     assert texture.finish(grown).shape == (*grown.weights.shape, 3)
 
 
-@pytest.mark.parametrize(('deviation_mm', 'least', 'most'), [(0, 0.2, 1), (4, 0, 0)])
+@pytest.mark.parametrize(
+    ('deviation_mm', 'copies', 'least', 'most'), [(0, 1, 0.2, 1), (4, 1, 0, 0), (4, 3, 0, 0)]
+)
 def test_a_wall_beside_a_face_is_not_painted_where_the_face_s_outline_is_not_sure(
-    face, deviation_mm, least, most
+    face, deviation_mm, copies, least, most
 ):
     points, mask = face
     x = _pose().project(points)[mask][:, 0]
     photo = np.full((256, 256, 3), 250, np.uint8)
     photo[:, int(x.min()) + 4 : int(x.max()) - 3] = _LEFT  # 3 mm narrower than it is believed.
     confidence = np.full(len(x), 1 / (1 + deviation_mm))
-    seen = texture.add(texture.empty(256, 256), photo, _pose(), points, mask, confidence)
+    seen = texture.empty(256, 256)
+    for _ in range(copies):
+        seen = texture.add(seen, photo, _pose(), points, mask, confidence)
     middle = texture.finish(seen)[96:160].astype(int)  # Beyond, the mesh ends before the face does.
     assert least <= (np.abs(middle - _LEFT).max(-1) > 40).mean() <= most
 
