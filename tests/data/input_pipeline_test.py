@@ -9,7 +9,6 @@ import pytest
 
 from data_prep import sources
 from seqface_jax.data import input_pipeline, record_reader
-from seqface_jax.models import normalization
 from seqface_jax.errors import UserError
 from tests import conftest
 from tests.helpers import toy_model
