@@ -2,12 +2,12 @@
 
 import contextlib
 import functools
-import gc
 import sys
 
 import tqdm
 
 from seqface_jax import checkpoints, reconstruct
+from seqface_jax.commands import garbage
 from seqface_jax.errors import check_choice
 from seqface_jax.photos import video
 from seqface_jax.reconstruction import demo_people, person_stream, viewer
@@ -107,23 +107,11 @@ def keep_page(page):
 
 def _restore(workdir, checkpoint):
     """Returns the compiled Reconstructor of a run."""
-    with _without_collection():
+    with garbage.left_alone():
         reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
         _say('compiling the network: once per machine where the cache can be kept')
         reconstructor.compile()
     return reconstructor
-
-
-@contextlib.contextmanager
-def _without_collection():
-    """Pauses the search for garbage: it finds none among the many objects of a program to come."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _say(line):
