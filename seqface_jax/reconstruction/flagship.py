@@ -108,11 +108,7 @@ def geometry_of(arrays):
         arrays: dict; `tempering`, `shape_level`, `shared_mean`, `shared_covariance`,
             `shared_gain`, `correlation`, `expression_correction` and `band_scale` may be missing.
     """
-    basis = face_basis.FaceBasis(
-        jnp.asarray(arrays['mean'], jnp.float32),
-        jnp.asarray(arrays['basis'], jnp.float32),
-        jnp.float32(SIZE_DEVIATION),
-    )
+    basis = face_basis.make_face_basis(arrays['mean'], arrays['basis'], SIZE_DEVIATION)
     shapes = arrays['blendshapes'].astype(np.float32)
     at_points = shapes[:, arrays['points']]
     names, groups = arkit_groups([str(name) for name in arrays['blendshape_names']])
