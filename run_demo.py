@@ -7,7 +7,7 @@ import sys
 from absl import app, flags, logging
 
 from seqface_jax import errors, files
-from seqface_jax.commands import command_line
+from seqface_jax.commands import command_line, garbage
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
 _INPUT = flags.DEFINE_string(
@@ -50,8 +50,9 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
-    from seqface_jax import demo
-    from seqface_jax.commands import compilation_cache
+    with garbage.left_alone():
+        from seqface_jax import demo
+        from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()
     options = {

@@ -2,15 +2,15 @@
 
 import contextlib
 import functools
-import gc
 import sys
 
 import tqdm
 
 from seqface_jax import checkpoints, reconstruct
+from seqface_jax.commands import garbage
 from seqface_jax.errors import check_choice
 from seqface_jax.photos import video
-from seqface_jax.reconstruction import demo_people, person_stream, viewer
+from seqface_jax.reconstruction import demo_people, person_stream, quick_compilation, viewer
 
 
 def run(
@@ -56,7 +56,8 @@ def run(
     options = person_stream.DemoOptions(max_frames, texture, delight, animate, head)
     opened = video.open_source(source)
     with contextlib.closing(opened.frames), person_stream.stop_on_interrupt() as stop:
-        reconstructor = _restore(workdir, checkpoint)
+        quick = quick_compilation.pays(opened)
+        reconstructor = _restore(workdir, checkpoint, quick=quick)
         state = reconstructor.initial_state()
         if state_path is not None:  # The last face's place is of another source.
             state = reconstructor.load_state(state_path)._replace(detection=None)
@@ -105,25 +106,13 @@ def keep_page(page):
         page.wait(stop)
 
 
-def _restore(workdir, checkpoint):
-    """Returns the compiled Reconstructor of a run."""
-    with _without_collection():
-        reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint)
+def _restore(workdir, checkpoint, *, quick=False):
+    """Returns the compiled Reconstructor of a run; `quick` as of Reconstructor.restore."""
+    with garbage.left_alone():
+        reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint, quick=quick)
         _say('compiling the network: once per machine where the cache can be kept')
         reconstructor.compile()
     return reconstructor
-
-
-@contextlib.contextmanager
-def _without_collection():
-    """Pauses the search for garbage: it finds none among the many objects of a program to come."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _say(line):

@@ -51,20 +51,25 @@ class Reconstructor:
         self._is_compiled = False
 
     @classmethod
-    def restore(cls, workdir=None, which='best_validation', *, min_sharpness=MIN_SHARPNESS):
+    def restore(
+        cls, workdir=None, which='best_validation', *, min_sharpness=MIN_SHARPNESS, quick=False
+    ):
         """Reads a run's checkpoint and its config.
 
         Args:
             workdir: of the run; the one that comes with the package if left out.
             which: one of checkpoints.WHICH.
             min_sharpness: as of the constructor.
+            quick: for few photos, of a flagship's run: see quick_compilation.py.
 
         Raises:
             UserError: the workdir holds no such checkpoint.
         """
         workdir = checkpoints.pretrained() if workdir is None else workdir
         if checkpoints.read_config(workdir).model.name == checkpoints.FLAGSHIP:
-            return PointReconstructor.restore(workdir, which, min_sharpness=min_sharpness)
+            return PointReconstructor.restore(
+                workdir, which, min_sharpness=min_sharpness, quick=quick
+            )
         return cls(*checkpoints.load(workdir, which), min_sharpness=min_sharpness)
 
     @property

@@ -4,6 +4,9 @@ import os
 
 import jax
 
+# Programs that are compiled in less are not kept: a photo needs some of a tenth of a second.
+_MIN_COMPILE_S = 0.05
+
 
 def turn_on():
     """Makes JAX keep what it compiles in the user's cache folder; for entry scripts.
@@ -22,7 +25,7 @@ def turn_on():
     if not os.access(folder, os.W_OK):
         return None
     jax.config.update('jax_compilation_cache_dir', folder)
-    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', _MIN_COMPILE_S)
     return folder
 
 

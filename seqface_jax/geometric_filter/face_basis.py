@@ -52,6 +52,11 @@ class PointModel(NamedTuple):
     width_mm: jax.Array
 
 
+def make_face_basis(mean, basis, size_deviation):
+    """Returns the FaceBasis of arrays of any precision, in float32."""
+    return FaceBasis(*_on_device(mean, basis, size_deviation))
+
+
 def make_point_model(face_basis, indices, expression_mean, expressions, common=None):
     """Restricts a FaceBasis to the measured vertices and joins the other layouts to it.
 
@@ -94,13 +99,14 @@ def make_point_model(face_basis, indices, expression_mean, expressions, common=N
     directions = np.concatenate(
         [np.asarray(face_basis.basis, np.float32)[:, indices], np.asarray(expressions)]
     )
-    return PointModel(
-        centre=jnp.asarray(centre),
-        mean=jnp.asarray(points - centre + expression_mean, jnp.float32),
-        directions=jnp.asarray(directions.transpose(2, 1, 0), jnp.float32),
-        common=jnp.asarray(common, jnp.float32),
-        width_mm=jnp.asarray(np.ptp(points[:, 0]), jnp.float32),
-    )
+    mean = points - centre + expression_mean
+    layouts = directions.transpose(2, 1, 0), common
+    return PointModel(*_on_device(centre, mean, *layouts, np.ptp(points[:, 0])))
+
+
+def _on_device(*arrays):
+    # NumPy changes the type: JAX would compile a program for each shape.
+    return jax.device_put([np.asarray(array, np.float32) for array in arrays])
 
 
 @jax.jit

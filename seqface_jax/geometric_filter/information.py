@@ -101,7 +101,7 @@ def make_shared_error(mean, covariance, gain=None):
     regression = gain[:, None] * inverse
     unseen = np.eye(len(mean)) - regression * gain
     arrays = mean, inverse, regression, (unseen + unseen.T) / 2
-    return SharedError(*(jnp.asarray(array, jnp.float32) for array in arrays))
+    return SharedError(*jax.device_put([np.asarray(array, np.float32) for array in arrays]))
 
 
 def factor(matrix):

@@ -12,7 +12,7 @@ import numpy as np
 from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.geometric_filter import belief, expression, face_basis, information, point_fit
-from seqface_jax.reconstruction import eye_texture, eye_turns, mouth
+from seqface_jax.reconstruction import eye_texture, eye_turns, mouth, quick_compilation
 from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 from seqface_jax.reconstruction.sighting import FaceFinder
 
@@ -109,11 +109,7 @@ def geometry_of(arrays):
         arrays: dict; `tempering`, `shape_level`, `shared_mean`, `shared_covariance`,
             `shared_gain`, `correlation`, `expression_correction` and `band_scale` may be missing.
     """
-    basis = face_basis.FaceBasis(
-        jnp.asarray(arrays['mean'], jnp.float32),
-        jnp.asarray(arrays['basis'], jnp.float32),
-        jnp.float32(SIZE_DEVIATION),
-    )
+    basis = face_basis.make_face_basis(arrays['mean'], arrays['basis'], SIZE_DEVIATION)
     shapes = arrays['blendshapes'].astype(np.float32)
     at_points = shapes[:, arrays['points']]
     names, groups = arkit_groups([str(name) for name in arrays['blendshape_names']])
@@ -236,14 +232,20 @@ class Stream:
     order does not matter.
     """
 
-    def __init__(self, model, variables, geometry, lens_of=usual_lens):
+    def __init__(self, model, variables, geometry, lens_of=usual_lens, *, quick=False):
         """Takes a CorrespondenceNetwork, its variables and a Geometry.
 
         `lens_of` returns the Lens of a photo of a size (height, width) px, unless one is given.
+        `quick` is for few photos, see quick_compilation.py.
         """
-        self.finder = FaceFinder(model, variables, geometry.point_mirror)
+        jit = quick_compilation.jit_of(quick)
+        self.finder = FaceFinder(model, variables, geometry.point_mirror, jit)
         self.geometry, self._lens_of = geometry, lens_of
-        self._fitted = jax.jit(self._fit_with_root)
+        self._fitted = jit(self._fit_with_root)
+        self._added, self._posterior = jit(belief.add), jit(belief.posterior)
+        self._vertices = jit(face_basis.face_vertices)
+        self._deviation = jit(face_basis.vertex_deviation_mm)
+        self._expression = jit(_expression)
 
     def with_geometry(self, geometry):
         """Returns a Stream of another Geometry of the same points; nothing is compiled again."""
@@ -323,7 +325,7 @@ class Stream:
     def add(self, state, fit):
         """Adds what a PointFit says; returns belief.Belief and the PointFit at what it knows."""
         own = self.geometry
-        return belief.add(state, own.points, own.shared, fit, own.settings)
+        return self._added(state, own.points, own.shared, fit, own.settings)
 
     def read(self, state):
         """Returns vertices [V + N, 3] mm of face and eyes and standard deviations [V + N] mm."""
@@ -332,17 +334,17 @@ class Stream:
 
     def posterior(self, state):
         """Returns the information.Posterior of the person's shape."""
-        return belief.posterior(state, self.geometry.shared, self.geometry.settings)
+        return self._posterior(state, self.geometry.shared, self.geometry.settings)
 
     def vertices(self, posterior):
         """Returns the vertices [V + N, 3] mm of face and eyes of an information.Posterior."""
         own = self.geometry
-        return own.eyes.joined(face_basis.face_vertices(own.basis, posterior.mean))
+        return own.eyes.joined(self._vertices(own.basis, posterior.mean))
 
     def deviation(self, posterior):
         """Returns the vertices' standard deviations [V + N] mm; takes longer than `vertices`."""
         own = self.geometry
-        deviation = face_basis.vertex_deviation_mm(own.basis, posterior.mean, posterior.covariance)
+        deviation = self._deviation(own.basis, posterior.mean, posterior.covariance)
         deviation = own.band_scale * np.asarray(deviation)
         of_eyes = deviation[own.eyes.rims].mean(1)[own.eyes.side]
         return np.concatenate([deviation, of_eyes])
@@ -365,8 +367,8 @@ class Stream:
         Returns:
             [S] weights of the blendshapes in [0, 1], and [V + N, 3] mm, how they move the face.
         """
-        off = fit.shape - fit.known_shape
-        return jax.device_get(_expression(fit.expression, off, *self._expressions))
+        shapes = fit.shape, fit.known_shape
+        return jax.device_get(self._expression(fit.expression, *shapes, *self._expressions))
 
     @functools.cached_property
     def _expressions(self):
@@ -376,10 +378,10 @@ class Stream:
         return jax.device_put((*known, *shapes))
 
 
-@jax.jit
 def _expression(
     coefficients,
-    shape_off,
+    shape,
+    known_shape,
     correction,
     mean,
     mixtures,
@@ -388,7 +390,7 @@ def _expression(
     blendshapes,
 ):
     with jax.default_matmul_precision('highest'):
-        coefficients = expression.corrected(coefficients, shape_off, correction)
+        coefficients = expression.corrected(coefficients, shape - known_shape, correction)
         moved = jnp.tensordot(mean + coefficients @ mixtures, shapes_at_points, 1)
         weights = expression.blendshape_weights(moved, point_blendshapes)
         return weights, jnp.tensordot(weights, blendshapes, 1)

@@ -88,28 +88,30 @@ class PointReconstructor:
         *,
         min_sharpness=MIN_SHARPNESS,
         lens_of=flagship.usual_lens,
+        quick=False,
     ):
         """Takes what `checkpoints.load` returns, and the run's flagship.Geometry.
 
         `lens_of` is usual_lens for whole photos or crop_lens for squares cut out around a face.
+        `quick` is for few photos, see quick_compilation.py.
         """
         self.config, self.geometry = config, geometry
         self._variables = variables
-        self._stream = flagship.Stream(model, variables, geometry, lens_of)
+        self._stream = flagship.Stream(model, variables, geometry, lens_of, quick=quick)
         self._min_sharpness = min_sharpness
         self._quads = quadrilaterals.joined(geometry.triangles).astype(np.int32)
         self._is_compiled = False
 
     @classmethod
-    def restore(cls, workdir, which, *, min_sharpness=MIN_SHARPNESS, lens_of=flagship.usual_lens):
-        """Reads a run's checkpoint, its config and its geometry.npz.
+    def restore(cls, workdir, which, **options):
+        """Reads a run's checkpoint, its config and its geometry.npz; options of the constructor.
 
         Raises:
             UserError: one of them is missing or cannot be read.
         """
         loaded = checkpoints.load(workdir, which)
         geometry = flagship.read_geometry(flagship.geometry_path(workdir))
-        return cls(*loaded, geometry, min_sharpness=min_sharpness, lens_of=lens_of)
+        return cls(*loaded, geometry, **options)
 
     def initial_state(self):
         """Returns the State before the first photo."""

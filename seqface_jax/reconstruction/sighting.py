@@ -91,19 +91,19 @@ class Sighting(NamedTuple):
 class FaceFinder:
     """Finds faces; holds the network and the cascades, nothing of the photos seen."""
 
-    def __init__(self, model, variables, mirror=None):
+    def __init__(self, model, variables, mirror=None, jit=jax.jit):
         """Takes the network; with `mirror` the last look is at the mirror image too.
 
         Args:
             model: CorrespondenceNetwork.
             variables: its variables.
             mirror: [P] the number of the mirrored point of each, or None.
+            jit: what compiles, as jax.jit.
         """
         self._model, self._size, self._mirror = model, model.image_size, mirror
         self._layout_mean = np.asarray(variables['constants']['layout_mean'])
         self._variables = jax.device_put(variables)
-        self._look = jax.jit(self._first_answer)
-        self._look_twice = jax.jit(self._answer_twice)
+        self._look, self._look_twice = jit(self._first_answer), jit(self._answer_twice)
         # Without any the network searches alone.
         names = (cascades.FRONTAL, cascades.FRONTAL_ALT2) if cascades.are_there() else ()
         self._cascades = [cascades.load(name) for name in names]

@@ -20,7 +20,7 @@ def reconstructor():
 @pytest.fixture(autouse=True)
 def restored(monkeypatch, reconstructor):
     """Makes every run that is restored the same compiled one."""
-    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args, **options: reconstructor)
 
 
 def _face(shift=0):

@@ -41,7 +41,7 @@ def reconstructor():
 @pytest.fixture
 def restored(monkeypatch, reconstructor):
     """Makes every run that is restored the same compiled one."""
-    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args, **options: reconstructor)
 
 
 @pytest.fixture
@@ -265,7 +265,7 @@ def test_a_long_video_keeps_few_keyframes_and_paints_ever_fewer_frames(
 
 def test_the_expressions_move_the_final_face(tmp_path, film, monkeypatch):
     expressive = Reconstructor(*small_run.make(expression_size=2))
-    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: expressive)
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args, **options: expressive)
     kept, save = {}, Face.save
 
     def keep(face, path, animation=None):

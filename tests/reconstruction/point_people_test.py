@@ -113,7 +113,7 @@ def test_the_block_on_several_people_of_the_python_page_runs(
 def test_everybody_on_photos_gets_a_page_and_each_face_a_row(
     reconstructor, people, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(Reconstructor, 'restore', lambda *args: reconstructor)
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *args, **options: reconstructor)
     folder = tmp_path / 'photos'
     folder.mkdir()
     photo = _beside(people[0][0], people[1][0])

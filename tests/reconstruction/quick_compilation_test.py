@@ -1,0 +1,46 @@
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from seqface_jax import demo
+from seqface_jax.errors import UserError
+from seqface_jax.photos import video
+from seqface_jax.reconstruct import Reconstructor
+from seqface_jax.reconstruction import quick_compilation
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
+
+
+def test_what_is_compiled_quickly_says_the_same(packaged):
+    model, variables = packaged._stream.finder._model, packaged._variables
+    quick = PointReconstructor(packaged.config, model, variables, packaged.geometry, quick=True)
+    _, face = quick.update(quick.initial_state(), data.astronaut())
+    _, expected = packaged.update(packaged.initial_state(), data.astronaut())
+    # Rounding moves the crop by little, and its pixels are whole numbers.
+    np.testing.assert_allclose(face.vertices, expected.vertices, atol=0.02)  # mm.
+    np.testing.assert_allclose(face.frame_vertices, expected.frame_vertices, atol=0.02)
+    np.testing.assert_allclose(face.confidence, expected.confidence, atol=1e-4)
+    np.testing.assert_allclose(face.frame.rotation, expected.frame.rotation, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'count', 'expected'),
+    [('photos', 1, True), ('photos', 1000, False), ('video', 1, False), ('camera', None, False)],
+)
+def test_compiling_quickly_pays_for_few_photos(kind, count, expected):
+    assert quick_compilation.pays(video.FrameSource(kind, count, iter(()))) is expected
+
+
+def test_a_demo_of_one_photo_compiles_quickly(tmp_path, monkeypatch):
+    asked = []
+
+    def restore(*_, **options):
+        asked.append(options['quick'])
+        raise UserError('that will do')
+
+    monkeypatch.setattr(Reconstructor, 'restore', restore)
+    path = str(tmp_path / 'photo.png')
+    cv2.imwrite(path, data.astronaut())
+    with pytest.raises(UserError, match='that will do'):
+        demo.run(None, path, str(tmp_path / 'out'))
+    assert asked == [True]
