@@ -23,8 +23,9 @@ from benchmarks.memory_arms import MEMORY, PLAIN, RESET
 from benchmarks.memory_sequences import NUM_FRAMES
 from seqface_jax import checkpoints, errors
 from seqface_jax.commands import command_line, compilation_cache
-from seqface_jax.correspondence import pictures, supply
+from seqface_jax.data import pictures
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory
+from seqface_jax.training import picture_supply
 
 _TURNS = (0, 2, 4)  # Frames by which the order of loose photos is rolled for scoring.
 
@@ -90,7 +91,7 @@ def main(argv):
         tenth = -(-len(losses) // 10)
         first, last = np.mean(losses[:tenth]), np.mean(losses[-tenth:])
         sys.stderr.write(f'{arm}: loss {first:.3f}, {last:.3f} in the last tenth\n')
-    held_out = pictures.Pictures(values.pictures, 0, supply.VALIDATION_SHARDS)
+    held_out = pictures.Pictures(values.pictures, 0, picture_supply.VALIDATION_SHARDS)
     tests = {'hard loose photos': [memory_sequences.of_shards(held_out)]}
     tests['plain loose photos'] = [memory_sequences.of_file(path) for path in values.sequences]
     tests['made-up videos'] = [memory_sequences.of_file(values.videos)] if values.videos else []

@@ -54,7 +54,7 @@ def make_inputs(config, seed=0):
         variables as of Flax, and a batch as point_losses.losses takes it.
     """
     from seqface_jax import checkpoints, models
-    from seqface_jax.correspondence import point_losses
+    from seqface_jax.training import point_losses
 
     size, count, rng = config.data.image_size, config.data.batch_size, np.random.default_rng(seed)
     points, num_layouts = config.model.num_points, config.model.num_layouts
@@ -79,10 +79,10 @@ def our_step(config, variables, batch):
     import jax.numpy as jnp
 
     from seqface_jax import models
-    from seqface_jax.correspondence import network_training
+    from seqface_jax.training import correspondence_training
 
     model = models.create(config.model, config.data.image_size)
-    tx = network_training.optimizer(config)
+    tx = correspondence_training.optimizer(config)
     params = jax.tree.map(jnp.asarray, variables['params'])
     given = {'params': params} | _constants(variables)
     first = float(_our_loss(config, model, given, batch))
@@ -90,7 +90,7 @@ def our_step(config, variables, batch):
     state |= _constants(variables) | {'step': jnp.zeros((), jnp.int32)}
     key = jax.random.key(0)
     step = jax.jit(
-        functools.partial(network_training.train_step, config, model, tx), donate_argnums=0
+        functools.partial(correspondence_training.train_step, config, model, tx), donate_argnums=0
     )
     own = batch | {'frames': np.uint8(255 * batch['frames'])}  # As they come from the disk.
 
@@ -112,7 +112,7 @@ def _constants(variables):
 def _our_loss(config, model, variables, batch):
     import jax
 
-    from seqface_jax.correspondence import point_losses
+    from seqface_jax.training import point_losses
 
     weights = config.train.loss_weights
     return jax.jit(lambda v, b: point_losses.losses(model, v, b, weights)[0])(variables, batch)

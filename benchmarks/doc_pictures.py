@@ -22,7 +22,7 @@ from skimage import data
 from data_prep.package_files import calibrate
 from seqface_jax import checkpoints, files, samples
 from seqface_jax.commands import compilation_cache
-from seqface_jax.geometry import alignment, rendering
+from seqface_jax.geometry import rendering
 from seqface_jax.photos import photo_file
 from seqface_jax.reconstruct import Reconstructor
 from seqface_jax.reconstruction import contact_sheet, flagship, overlay
@@ -196,10 +196,8 @@ def more_pictures(stream, arrays, near):
 
     for name, state in states.items():
         vertices, _ = calibrate.read(stream, state)
-        rotation, shift = alignment.kabsch(vertices[near].astype(float), truth[near].astype(float))
-        placed = vertices @ rotation.T + shift
-        error_mm = np.linalg.norm((placed - truth)[near], axis=1).mean()
-        put(f'{name}: {error_mm:.2f} mm off', placed)
+        error_mm, placed = calibrate.aligned_error(vertices, truth, near)
+        put(f'{name}: {error_mm.mean():.2f} mm off', placed)
     put('the true face', truth)
     return grid(rows)
 

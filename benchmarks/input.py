@@ -23,6 +23,7 @@ from benchmarks import race
 from seqface_jax import errors, models
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.training.devices import AXIS, Devices
+from seqface_jax.training.start import network_constants
 from seqface_jax.training.state import create_state
 from seqface_jax.training.steps import train_step
 
@@ -66,8 +67,7 @@ def steps(config, split, num_batches):
     """Times training steps, what they wait for their batch, and augmentation by itself."""
     devices = Devices(config.data.batch_size)
     model = models.create(config.model, config.data.image_size, axis_name=AXIS)
-    constants = models.constants(config.model, split.subjects, split.sample_frames)
-    constants = jax.tree.map(np.float32, constants)
+    constants = network_constants(config, split)
     state = devices.replicate(create_state(config, model, constants, split.num_batches()))
     step = devices.map(functools.partial(train_step, config), num_outputs=2, donate=True)
     waits, times = [], []

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from seqface_jax.correspondence import point_losses
 from seqface_jax.models import correspondence_network
 from seqface_jax.models.layers.norm import EPSILON, GROUPS
+from seqface_jax.training import point_losses
 
 _FLAX_LAYER_NORM_EPSILON = 1e-6
 _ROBUST = 3.0  # Standard deviations; as in correspondence/point_losses.py.

@@ -58,7 +58,7 @@ def write_inputs(folder, image_size, num_frames, batch_size):
     from flax import traverse_util
 
     from seqface_jax.checkpoints import keras_conversion
-    from seqface_jax.data import normalization
+    from seqface_jax.models import normalization
     from tests.helpers import keras_reference
 
     rng = np.random.default_rng(0)

@@ -90,13 +90,13 @@ def train(config, workdir, seconds, probes=_PROBES):
         seconds: for all of it.
         probes: steps at which the trial is stopped: once compiled, two spans of different length.
     """
-    from seqface_jax.correspondence import network_training
+    from seqface_jax.training import correspondence_training
 
     begin = time.perf_counter()
     trial, taken = f'{workdir}.trial', []
     for last in probes:
         start = time.perf_counter()
-        network_training.train(config, trial, stop_after=last)
+        correspondence_training.train(config, trial, stop_after=last)
         taken.append(time.perf_counter() - start)
     few, many = probes[1] - probes[0], probes[2] - probes[1]
     step = max((taken[2] - taken[1]) / (many - few), 1e-4)
@@ -104,7 +104,7 @@ def train(config, workdir, seconds, probes=_PROBES):
     left = seconds - (time.perf_counter() - begin) - around
     config.train.num_steps = max(probes[-1], int(_SHARE_FOR_STEPS * left / step))
     config.train.checkpoint_every_steps = max(1, config.train.num_steps // 6)
-    network_training.train(config, workdir)
+    correspondence_training.train(config, workdir)
     sys.stdout.write(
         f'{config.train.num_steps} steps, {1e3 * step:.1f} ms each as measured before, in '
         f'{time.perf_counter() - begin:.0f} s\n'
@@ -159,7 +159,8 @@ def float32(workdir):
 
     import jax
 
-    from seqface_jax.correspondence import network_training, pictures, point_losses
+    from seqface_jax.data import pictures
+    from seqface_jax.training import correspondence_training, point_losses
 
     config, model, variables = checkpoints.load(workdir, 'best_validation')
     data = pictures.Pictures(config.data.dir, 0, 1)
@@ -174,7 +175,7 @@ def float32(workdir):
     losses = {}
     for precision in ('default', 'highest'):
         with jax.default_matmul_precision(precision):
-            step = jax.jit(functools.partial(network_training.eval_step, config, model))
+            step = jax.jit(functools.partial(correspondence_training.eval_step, config, model))
             losses[precision] = float(step(variables, batch)['loss'])
     return losses
 

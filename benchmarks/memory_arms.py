@@ -7,7 +7,7 @@ import optax
 from tqdm import tqdm
 
 from benchmarks.memory_sequences import NUM_FRAMES, taken
-from seqface_jax.correspondence import point_losses
+from seqface_jax.training import point_losses
 
 PLAIN, RESET, MEMORY = 'network as it is', 'state reset at every frame', 'ConvLSTM over frames'
 BATCH = 24  # Sequences in a training step, and in one of scoring.

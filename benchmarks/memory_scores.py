@@ -6,8 +6,8 @@ import numpy as np
 
 from benchmarks.memory_arms import BATCH, PLAIN, answer, flat
 from benchmarks.memory_sequences import NUM_FRAMES, taken
-from seqface_jax.correspondence import point_losses
 from seqface_jax.evaluation import statistics
+from seqface_jax.training import point_losses
 
 MEASURES = ('distance', 'layout loss', 'corrected distance')
 _EVERY = 4  # The corrector is scored at every fourth point.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence.frame_damage import damage
+from seqface_jax.data.frame_damage import damage
 from seqface_jax.models.correspondence_memory import look_with_features
 from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.photos.turned_crops import Crop, recentred

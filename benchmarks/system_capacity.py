@@ -1,12 +1,12 @@
 """The check whether the network of a system can fit eight people at all: else no training helps it.
 
-It learns from the records that `data_prep.hard_pictures.person_records` names FEW, without
+It learns from the records that `data_prep.person_records` names FEW, without
 augmentation, dropout and decay, and is scored on the same people and pictures.
 """
 
 import dataclasses
 
-from data_prep.hard_pictures.person_records import FEW
+from data_prep.person_records import FEW
 
 SPLIT = 'validation'  # The eight people, each once.
 SHARE = 0.25  # Share of the hours of a whole training.

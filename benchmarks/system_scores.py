@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 
 from seqface_jax import checkpoints, evaluate, models
-from seqface_jax.evaluation import real_people, streaming
+from seqface_jax.evaluation import real_people, runs, streaming
 
 WHICH = 'best_validation'
 
@@ -44,8 +44,7 @@ def score_records(workdirs, options):
         {name: [Score]}, with the mean face.
     """
     rows, found = evaluate.evaluate(list(workdirs.values()), options), {}
-    for name, workdir in {real_people.MEAN_FACE: None, **workdirs}.items():
-        model = real_people.MEAN_FACE if workdir is None else os.path.basename(workdir)
+    for name, model, workdir in _models(workdirs):
         most = 0 if workdir is None else max(frames_of(workdir, options.frames))
         found[name] = [  # Where people have fewer frames, a row is of as many as there are.
             _score(row)
@@ -75,8 +74,7 @@ def score_real(workdirs, folder, output, frames):
     with open(os.path.join(output, f'{real_people.NAME}.json'), encoding='utf-8') as file:
         rows = json.load(file)['rows']
     found = {}
-    for name, workdir in {real_people.MEAN_FACE: None, **workdirs}.items():
-        model = real_people.MEAN_FACE if workdir is None else os.path.basename(workdir)
+    for name, model, workdir in _models(workdirs):
         counts = (None,) if workdir is None else frames_of(workdir, frames)
         own = [
             [row['mean_mm'] for row in rows if (row['model'], row['photos']) == (model, count)]
@@ -105,6 +103,13 @@ def num_parameters(workdir):
     """Returns the number of parameters of a run."""
     _, _, variables = checkpoints.load(workdir, WHICH)
     return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
+
+
+def _models(workdirs):
+    """Yields (name, what tables call it, workdir) of the mean face, whose workdir is None, and of
+    runs {name: workdir}."""
+    yield real_people.MEAN_FACE, real_people.MEAN_FACE, None
+    yield from zip(workdirs, runs.names_of(list(workdirs.values())), workdirs.values(), strict=True)
 
 
 def _score(row):

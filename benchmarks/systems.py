@@ -6,7 +6,7 @@ python -m benchmarks.systems --data_dir=DATA [--data_name=bu4dfe] [--out_dir=run
 Each system trains until its --hours are used up or its config ends it; at --scale=cores and in the
 check of capacity, until its validation loss no longer falls. A stopped sitting goes on where it
 was; with more --hours what had used its own up goes on. --scale=cores is for the people of
-data_prep.hard_pictures.person_records: docs/RESULTS.md has the commands. Other records must have
+data_prep.person_records: docs/RESULTS.md has the commands. Other records must have
 been prepared with --frame_maps, of heads that turn (synthetic_raw --turn_deg=60).
 
 Parts, in this order: capacity, whether each network fits eight people (OUT/capacity.md); train, one

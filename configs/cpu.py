@@ -28,9 +28,9 @@ def get_config():
     model.local_hidden = 96
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    optimizer.name = 'adam'  # Or 'muon'; see network_training.py.
+    optimizer.name = 'adam'  # Or 'muon'; see correspondence_training.py.
     optimizer.learning_rate = 2e-3
-    optimizer.decay_factor = 0.5  # See network_training.py for when.
+    optimizer.decay_factor = 0.5  # See correspondence_training.py for when.
     optimizer.clip_norm = 3.0
     optimizer.weight_decay = 1e-4
 
@@ -42,7 +42,7 @@ def get_config():
     train.log_every_steps = 25
     train.checkpoint_every_steps = 250
     train.scan_unroll = 0
-    # How much each loss counts; seqface_jax/correspondence/point_losses.py has their formulas.
+    # How much each loss counts; seqface_jax/training/point_losses.py has their formulas.
     train.loss_weights = weights = ml_collections.ConfigDict()
     weights.nll = 1.0  # Likelihood of the points' places, in the first answer.
     weights.distance = 0.05  # Their distance in % of the crop.

@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.scans import scan_io
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.sources import splits
 from data_prep.synthetic import appearance, deformation, expressions, faces, renderer, scanner
 from data_prep.synthetic.person import Person, pose_over_time
@@ -261,7 +262,7 @@ def _write_sequence(folder, moves, photographer, recording):
     for k, rotation in enumerate(moves.rotations):
         translation = moves.translations[k]
         surface = person.surface(moves.weights[k], moves.blink[k], rotation, translation)
-        scene = renderer.make_scene(surface, person.triangles)
+        scene = ray_scene(surface, person.triangles)
         photo = photographer.photo(scene, surface, lights, rng)
         path = folder / f'{k:03d}.jpg'
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]

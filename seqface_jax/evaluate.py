@@ -17,7 +17,6 @@ from seqface_jax.evaluation import (
     streaming,
     tables,
 )
-from seqface_jax.geometry import surface
 
 SPLITS = ('train', 'validation', 'test')
 
@@ -205,7 +204,6 @@ def _plan(run, options):
         maximum,
         config.eval.seed,
         training,
-        surface.face_mask(training.subjects['mask']),
         options.permutations,
     )
 

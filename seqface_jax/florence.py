@@ -9,42 +9,13 @@ setting is a sequence of the records: of Florence Indoor-Cooperative, PTZ-Indoor
 All runs are shown the same frames; the mesh of the flagship is cast to a position map.
 """
 
-import concurrent.futures
-import csv
-import io
 import os
 import sys
-import zlib
-from typing import NamedTuple
 
-import numpy as np
 from absl import app, flags, logging
 
 from seqface_jax import errors
 from seqface_jax.commands import command_line
-
-CHECKPOINT = 'best_validation'
-_TITLES = ('protocol', 'model', 'setting', 'frames', 'subjects', 'mean', 'std', '95 %', 'p')
-
-
-class Score(NamedTuple):
-    """One subject's value of one row.
-
-    Attributes:
-        protocol: one of protocols.NAMES.
-        model: name of the run, or 'mean_face'.
-        setting: sequence that the frames are of; None where no frame is looked at.
-        num_frames: that were shown, or all the subject has there; None as for setting.
-        subject: its id.
-        value: in protocols.UNITS.
-    """
-
-    protocol: str
-    model: str
-    setting: str | None
-    num_frames: int | None
-    subject: str
-    value: float
 
 
 def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1, 8), seed=0):
@@ -58,12 +29,12 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
         seed: of the draw of the frames, which is the same for every run.
 
     Returns:
-        list of Score, rows after rows, subjects in order.
+        list of florence_scores.Score, rows after rows, subjects in order.
 
     Raises:
         UserError: a run, a checkpoint, the records or a protocol are not there.
     """
-    from seqface_jax.evaluation import protocols
+    from seqface_jax.evaluation import florence_scores, protocols
 
     names = tuple(names or protocols.NAMES)
     for name in names:
@@ -71,57 +42,13 @@ def evaluate(workdirs, data_dir, data_name='florence', *, names=None, frames=(1,
     frames = tuple(sorted(set(frames)))
     if not frames or frames[0] < 1:
         raise errors.UserError('the numbers of frames must be at least 1')
-    found, targets = [], None
-    for run in _load(workdirs, data_dir, data_name, seed):
-        if targets is None:
-            targets = run.targets()
-            found += _scores(names, 'mean_face', None, None, targets, run.mean_faces(targets))
-        for setting in run.settings():
-            for count, answers in run.answers(setting, frames):
-                found += _scores(names, run.name, setting, count, targets, answers)
-    return found
-
-
-def table(scores):
-    """Returns the rows of scores as Markdown: mean and spread over the subjects, by protocol.
-
-    p: paired sign-flip test against the mean face on the same subjects; the interval: 95 %,
-    bootstrap over subjects.
-    """
-    from seqface_jax.evaluation import protocols, statistics
-
-    rows = {}
-    for score in scores:
-        rows.setdefault(score[:4], {})[score.subject] = score.value
-    lines = ['| ' + ' | '.join(_TITLES) + ' |', '|' + '---|' * len(_TITLES)]
-    for key, own in sorted(rows.items(), key=lambda row: protocols.NAMES.index(row[0][0])):
-        protocol, model, setting, num_frames = key
-        values = np.array(list(own.values()))
-        interval = statistics.bootstrap_interval(values)
-        reference = rows.get((protocol, 'mean_face', None, None), {})
-        p_value = None
-        if model != 'mean_face' and set(own) <= set(reference):
-            p_value = statistics.paired_p_value(values, [reference[name] for name in own])
-        digits = '.2f' if protocols.UNITS[protocol] == 'mm' else '.4f'
-        cells = [
-            f'{protocol} ({protocols.UNITS[protocol]})',
-            model,
-            setting or '-',
-            str(num_frames or '-'),
-            str(len(own)),
-            format(values.mean(), digits),
-            format(values.std(), digits),
-            '-' if interval is None else f'[{interval[0]:{digits}}, {interval[1]:{digits}}]',
-            statistics.show_p(p_value, len(own)),
-        ]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines) + '\n'
+    return florence_scores.score(_load(workdirs, data_dir, data_name, seed), names, frames)
 
 
 def _load(workdirs, data_dir, data_name, seed):
-    """Returns a list of _ScoredRun."""
+    """Returns a list of florence_scores.ScoredRun."""
     from seqface_jax.evaluate import EvaluationOptions
-    from seqface_jax.evaluation import runs
+    from seqface_jax.evaluation import florence_scores, runs
     from seqface_jax.reconstruction import map_answers
 
     means = {}
@@ -131,143 +58,13 @@ def _load(workdirs, data_dir, data_name, seed):
         means[workdir] = map_answers.answer_of(reconstructor.mean_face()).position_map
         return map_answers.make_step(reconstructor, says_frames=says_frames)
 
-    options = EvaluationOptions(checkpoints=(CHECKPOINT,), data_dir=data_dir, data_name=data_name)
+    options = EvaluationOptions(
+        checkpoints=(florence_scores.CHECKPOINT,), data_dir=data_dir, data_name=data_name
+    )
     loaded = runs.load(workdirs, options, load_flagship)
-    return [_ScoredRun(run, means.get(workdir), seed) for workdir, run in loaded.items()]
-
-
-class _ScoredRun:
-    """One run on the records that are scored on."""
-
-    def __init__(self, run, mean, seed):
-        """Takes a runs.Run; `mean` is the position map of a flagship's mean face, else None."""
-        from seqface_jax.geometry import surface
-        from seqface_jax.models.network import face_mask
-
-        self.name, self._run, self._mean, self._seed = run.name, run, mean, seed
-        self._step, self._variables = run.models[CHECKPOINT]
-        if mean is None:
-            self._mask = face_mask(self._variables.get('constants', {}))
-        else:
-            self._mask = surface.crop_mask(mean)
-        self._split = run.dataset.split(run.config.data.test_split)
-
-    def targets(self):
-        """Returns the protocols.Target of every subject of the test split."""
-        from seqface_jax.evaluation import protocols
-        from seqface_jax.geometry import surface
-
-        table, found = self._split.subjects, []
-        for index, subject in enumerate(self._split.subject_ids):
-            scan = surface.Surface(table['scan_vertices'][index], table['scan_triangles'][index])
-            own = (table[name][index] for name in ('points', 'position_map', 'mask'))
-            found.append(protocols.make_target(subject, scan, *own))
-        return found
-
-    def settings(self):
-        """Returns the names of the sequences that any subject has photos of."""
-        return sorted({str(name) for own in self._split.frame_index for name in own.sequences})
-
-    def mean_faces(self, targets):
-        """Returns {subject: surface of the mean face}; empty if the training split is gone.
-
-        That of the people whom the run learned from; a flagship has its own.
-        """
-        from seqface_jax.evaluation import streaming
-        from seqface_jax.geometry import surface
-        from seqface_jax.models import Prediction
-
-        try:
-            mean, mask = self._mean_map()
-        except errors.UserError as error:
-            logging.warning('no row of the mean face: %s', error)
-            return {}
-        answer = streaming.to_answer(Prediction(mean), ordered=True, mask=mask)
-        face = surface.Surface(answer.vertices, answer.triangles)
-        return {target.subject: face for target in targets}
-
-    def _mean_map(self):
-        """Returns the position map of the mean face and its mask; UserError: nobody is there."""
-        from seqface_jax.data import input_pipeline
-        from seqface_jax.evaluation import baselines
-        from seqface_jax.geometry import surface
-
-        if self._mean is not None:
-            return self._mean, self._mask
-        data = self._run.trained_on
-        people = input_pipeline.open_dataset(data).split(data.train_split).subjects
-        mean = baselines.mean_face(people['position_map'], people['mask'])
-        return mean, surface.face_mask(people['mask'])
-
-    def answers(self, setting, counts):
-        """Yields (number of frames, {subject: surface}) of the subjects that have the setting."""
-        from seqface_jax import models
-        from seqface_jax.evaluation import streaming
-        from seqface_jax.geometry import surface
-        from seqface_jax.models.network import is_ordered
-
-        max_frames = models.MAX_FRAMES[self._run.reads]
-        drawn = self._draw(setting, max_frames)
-        counts = streaming.usable_counts(counts, max_frames)
-        shown = [self._split.frames(index, order[: counts[-1]]) for index, order in drawn.items()]
-        predictions, _ = streaming.stream(self._step, self._variables, shown, counts)
-        mask = np.ones((128, 128), bool) if self._mask is None else self._mask
-        ordered = is_ordered(self._run.config)
-        for count, prediction in zip(counts, predictions, strict=True):
-            condition = streaming.Condition(self.name, CHECKPOINT, 'test', count)
-            answers = streaming.Answers(condition, prediction, ordered, mask, None)
-            answers.require_finite()
-            own = {self._split.subject_ids[index]: answers.of(n) for n, index in enumerate(drawn)}
-            yield (
-                count,
-                {
-                    subject: surface.Surface(answer.vertices, answer.triangles)
-                    for subject, answer in own.items()
-                },
-            )
-
-    def _draw(self, setting, max_frames):
-        """Returns {index of a subject: its frames of the setting in the order to show them}."""
-        from seqface_jax.evaluation import streaming
-
-        data, found = self._run.config.data, {}
-        for index, subject in enumerate(self._split.subject_ids):
-            own = self._split.frame_index[index]
-            frames = np.flatnonzero(np.asarray(own.sequences) == setting)
-            if not len(frames):
-                continue
-            rng = np.random.default_rng([self._seed, zlib.crc32(f'{subject} {setting}'.encode())])
-            order = rng.permutation(frames)
-            if max_frames == 2:
-                order = streaming.draw_pair(
-                    order, own.yaw_deg, data.front_max_yaw_deg, data.side_min_yaw_deg
-                )
-            found[index] = order
-        return found
-
-
-def _scores(names, model, setting, count, targets, surfaces):
-    """Returns the Scores of one row in every protocol; subjects are spread over threads."""
-    from seqface_jax.evaluation import protocols
-
-    known = [target for target in targets if target.subject in surfaces]
-    tasks = [(name, target) for name in names for target in known]
-
-    def score(task):
-        name, target = task
-        value = protocols.score(name, surfaces[target.subject], target)
-        return Score(name, model, setting, count, target.subject, value)
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(score, tasks))
-
-
-def _csv(scores):
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator='\n')
-    writer.writerow(Score._fields)
-    writer.writerows(scores)
-    return buffer.getvalue()
+    return [
+        florence_scores.ScoredRun(run, means.get(workdir), seed) for workdir, run in loaded.items()
+    ]
 
 
 def define_flags():
@@ -285,6 +82,7 @@ def main(argv):
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
     from seqface_jax.evaluate import output_folder
+    from seqface_jax.evaluation import florence_scores
 
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     values = flags.FLAGS
@@ -297,11 +95,11 @@ def main(argv):
         names=values.protocol,
         frames=[int(count) for count in values.frames],
     )
-    text = table(scores)
+    text = florence_scores.table(scores)
     folder = output_folder(values.workdir[0])
     with errors.writing_to(folder):
         os.makedirs(folder, exist_ok=True)
-    for ending, content in (('.md', text), ('_per_subject.csv', _csv(scores))):
+    for ending, content in (('.md', text), ('_per_subject.csv', florence_scores.csv_text(scores))):
         path = os.path.join(folder, values.data_name + ending)
         with open(path, 'w', encoding='utf-8') as file:
             file.write(content)

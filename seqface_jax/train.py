@@ -30,7 +30,7 @@ def train(config, workdir, coordinator=None, num_processes=None, process_id=None
     """Trains the network of a config: the flagship's on pictures, any other on records.
 
     Args:
-        config, workdir: as of `train_and_evaluate`, or of network_training.train.
+        config, workdir: as of `train_and_evaluate`, or of correspondence_training.train.
         coordinator, num_processes, process_id: as of distributed.job; the flagship is trained by
             one process.
 
@@ -38,12 +38,12 @@ def train(config, workdir, coordinator=None, num_processes=None, process_id=None
         str, how far it came; None where another process, or the training itself, says it.
 
     Raises:
-        UserError: as of `train_and_evaluate`, of network_training.train and of distributed.job.
+        UserError: as of `train_and_evaluate`, correspondence_training.train and distributed.job.
     """
     if config.model.name == checkpoints.FLAGSHIP:
-        from seqface_jax.correspondence import network_training
+        from seqface_jax.training import correspondence_training
 
-        network_training.train(config, workdir)
+        correspondence_training.train(config, workdir)
         return None
     if coordinator is None:
         cpu_devices.set_up(config)

@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from seqface_jax.geometry.alignment import UPRIGHT
+
 _YAW_DEG, _PITCH_DEG, _ROLL_DEG = 75.0, 35.0, 30.0
 _LARGEST_YAW_DEG = 88.0
 _DISTANCE_MM = (300.0, 3000.0)
@@ -12,7 +14,6 @@ _ARM_MM = 500.0
 # Most that a face stands off the axis, as a share of the largest tangent of a 20 mm lens.
 _OFF_AXIS = 0.45
 _CENTER = np.array([0.0, 0.0, 45.0])  # Centre of the head, in its frame, mm.
-_FLIP = np.diag([1.0, -1.0, -1.0])  # Head frame (y up, z out) to camera (y down, z forward).
 # Crop half side in mm at the face, over which a head of usual size is seen.
 HALF_SIDE_MM = 125.0
 
@@ -68,7 +69,7 @@ def sample(rng, *, jitter=0.2, plain=False):
     # Yaw and pitch are told against the line of sight, as a detector of faces sees them.
     sight = Rotation.align_vectors([axis / np.linalg.norm(axis)], [[0, 0, 1.0]])[0].as_matrix()
     turn = Rotation.from_euler('ZXY', [roll, -pitch, yaw], degrees=True).as_matrix()
-    rotation = sight @ _FLIP @ turn
+    rotation = sight @ UPRIGHT @ turn
     translation = axis * distance - rotation @ _CENTER
     half = HALF_SIDE_MM / distance * np.exp(rng.normal(0, jitter))
     center = axis[:2] + rng.normal(0, jitter * 0.75, 2) * half
@@ -84,6 +85,6 @@ def facing(yaw_deg, pitch_deg=0.0, distance_mm=1000.0):
         distance_mm: from the camera.
     """
     turn = Rotation.from_euler('XY', [-pitch_deg, yaw_deg], degrees=True).as_matrix()
-    rotation = _FLIP @ turn
+    rotation = UPRIGHT @ turn
     translation = np.array([0.0, 0.0, distance_mm]) - rotation @ _CENTER
     return View(rotation, translation, np.zeros(2), HALF_SIDE_MM / distance_mm)

@@ -5,6 +5,7 @@ import numpy as np
 import open3d as o3d
 
 from data_prep.hard_pictures.template_model import NUM_SKIN
+from data_prep.scans.ray_scene import ray_scene
 from seqface_jax.geometry import surface
 
 OVERSAMPLING = 1.5  # Rays a pixel along each side.
@@ -19,11 +20,7 @@ class Scene:
         self.vertices, self.triangles = vertices, triangles
         self.albedo, self.gloss, self.open_sky = albedo, gloss, open_sky
         self.normals = surface.vertex_normals(vertices, triangles).astype(np.float32)
-        self.rays = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self.rays.add_triangles(
-            o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-            o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-        )
+        self.rays = ray_scene(vertices, triangles)
 
     def is_hidden(self, starts, directions):
         """Returns whether rays [N, 3], [N, 3] meet anything, [N] bool."""
@@ -163,11 +160,7 @@ def seen_points(scene, view, points, normals, size):
 
 def open_sky(vertices, triangles, rng, count=96):
     """Returns the share of the sky [NUM_SKIN] that each skin vertex sees, by random rays."""
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-    )
+    scene = ray_scene(vertices, triangles)
     normals = surface.vertex_normals(vertices, triangles)[:NUM_SKIN].astype(np.float32)
     free = np.zeros(NUM_SKIN)
     for _ in range(count):

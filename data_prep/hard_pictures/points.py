@@ -3,6 +3,7 @@
 import numpy as np
 
 from data_prep.hard_pictures.template_model import NUM_FACE
+from data_prep.scans.ray_scene import ray_scene
 from seqface_jax.geometry import surface
 
 NUM_POINTS = 500
@@ -48,8 +49,7 @@ def _seen_from_outside(model):
     import open3d as o3d
 
     triangles = model.triangles['skin']
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(o3d.core.Tensor(model.mean), o3d.core.Tensor(triangles.astype(np.uint32)))
+    scene = ray_scene(model.mean, triangles)
     normals = surface.vertex_normals(model.mean, triangles)[:NUM_FACE].astype(np.float32)
     seen = np.zeros(NUM_FACE, bool)
     for direction in ((0, 0, 1), (0.7, 0, 0.7), (-0.7, 0, 0.7), (0, 0.4, 0.9), (0, -0.4, 0.9)):

@@ -101,16 +101,21 @@ def read(stream, state):
 
 
 def aligned_error(vertices, truth, near, scaled=False):
-    """Returns the distance [near] mm of vertices to the truth after rigid alignment."""
+    """Aligns vertices to the true ones, rigidly or with one scale, by those of `near`.
+
+    Returns:
+        distances [near] mm of the aligned vertices to the true ones, and all aligned vertices
+        [V, 3] mm.
+    """
     fit = alignment.umeyama if scaled else alignment.kabsch
     found = fit(vertices[near].astype(float), truth[near].astype(float))
     if scaled:
         scale, rotation, shift = found
-        placed = scale * vertices[near] @ rotation.T + shift
+        placed = scale * vertices @ rotation.T + shift
     else:
         rotation, shift = found
-        placed = vertices[near] @ rotation.T + shift
-    return np.linalg.norm(placed - truth[near], axis=1), placed
+        placed = vertices @ rotation.T + shift
+    return np.linalg.norm((placed - truth)[near], axis=1), placed
 
 
 def report(name, stream, people, arrays, mean_face):
@@ -130,7 +135,7 @@ def report(name, stream, people, arrays, mean_face):
             rigid.append(error.mean())
             free.append(aligned_error(vertices, truth, near, scaled=True)[0].mean())
             deviation = deviation[near, None] / np.sqrt(3)
-            inside.append((np.abs(placed - truth[near]) < 1.645 * deviation).mean())
+            inside.append((np.abs(placed - truth)[near] < 1.645 * deviation).mean())
         line += f' {count}: {np.mean(rigid):.2f} ({np.mean(free):.2f}; band {np.mean(inside):.2f})'
     _say(line)
     angles = []
@@ -264,7 +269,7 @@ def calibrated(arrays, stream_of, training):
         for state in one.states.values():
             vertices, deviation = read(stream, state)
             _, placed = aligned_error(vertices, one.face, near)
-            ratios.append(np.abs(placed - one.face[near]) / (deviation[near, None] / np.sqrt(3)))
+            ratios.append(np.abs(placed - one.face)[near] / (deviation[near, None] / np.sqrt(3)))
     wide = np.quantile(np.concatenate(ratios), _QUANTILE) / 1.645
     return arrays | measured(people) | {'band_scale': np.float32(wide)}
 

@@ -13,104 +13,33 @@ It says the regressions' errors on people left out. About 15 minutes on one core
 import pathlib
 import sys
 
-import cv2
 import numpy as np
 from absl import app, flags
 from scipy import linalg
 from tqdm import tqdm
 
-from data_prep.registration import ray_casting
-from data_prep.scans.scan import Scan
-from data_prep.synthetic import appearance, expressions, faces, renderer
-from data_prep.synthetic.person import Person, rotation_matrix
-from data_prep.synthetic.studio import PhotoCamera
+from data_prep.synthetic import posed_photos
 from seqface_jax import errors
 from seqface_jax.commands import command_line
-from seqface_jax.geometry import alignment, map_grid
 from seqface_jax.photos import crops, face_detection, pose_regression
 
-_SEED = 20_000  # Other people than those of any raw tree's default seed.
-_CAST_FROM_MM = 400.0  # Rays start outside the head.
-_HEIGHT_PX, _WIDTH_PX = 256, 224
-_DISTANCES_MM = (450.0, 1500.0)  # A selfie to a studio.
-_SEEN_MM = (300.0, 420.0)  # Height of the photo at the head.
-_TURNS_RAD = np.radians([55.0, 20.0, 15.0])  # Yaw, pitch, roll, either way.
 _SHIFT_MM, _SCALE = 8.0, 0.06  # By which crops are moved about: boxes and first answers err.
 _RIDGE = 1000.0
 
 
-class _AllAround:
-    """Stands in for a camera: one ray per map pixel, inwards; eyes look ahead."""
-
-    width = height = map_grid.SIZE
-    center = np.array([0.0, 30.0, 1000.0])
-
-    def rays(self):
-        """Returns [S, S, 6] float32: origin and direction."""
-        outward = map_grid.ray_directions()
-        return np.concatenate([_CAST_FROM_MM * outward, -outward], axis=-1).astype(np.float32)
-
-
-def open_kinds(ict_dir):
-    """Returns the faces that people are made of: the embedded one, and ICT's where its folder is
-    given."""
-    kinds = [faces.open_face(faces.EMBEDDED)]
-    return kinds + ([faces.open_face('ict', ict_dir)] if ict_dir is not None else [])
-
-
-def draw_person(number, kinds, seed=_SEED):
-    """Returns a Person, made of one of the faces `kinds` in turn, and the rng to go on with."""
-    face = kinds[number // 2 % len(kinds)]
-    rng = np.random.default_rng([seed, number])
-    sex = 'FM'[number % 2]
-    looks = appearance.sample_appearance(rng, sex)
-    return Person(face.sample_identity(rng, sex), looks, face, fine=False, all_round=True), rng
-
-
-def unwrapped(person, rng):
-    """Returns the brightness of a person at the map's pixels under even light, [S, S] uint8."""
-    light = renderer.Lights(
-        directions=np.array([[0.0, 0.3, 0.95], [0.0, 0.0, 1.0]], np.float32),
-        colors=np.array([[0.5] * 3, [0.1] * 3], np.float32),
-        sky=np.full(3, 0.4, np.float32),
-        ground=np.full(3, 0.2, np.float32),
-        exposure=1.0,
-    )
-    vertices = person.surface(np.zeros(6), 0.0, np.eye(3), np.zeros(3))
-    scene = renderer.make_scene(vertices, person.triangles)
-    photo = renderer.Renderer(person, _AllAround(), rng).photo(scene, vertices, light, rng)
-    return cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-
-
 def photos(person, count, rng):
-    """Yields photos of a person and the Pose in each.
-
-    Yields:
-        photo [H, W, 3] uint8 and Pose; heads turn, faces move, lights and distance change.
-    """
-    distance = np.exp(rng.uniform(*np.log(_DISTANCES_MM)))
-    focal = _HEIGHT_PX * distance / rng.uniform(*_SEEN_MM)
-    place = np.array([rng.normal(0, 8.0), rng.normal(15.0, 8.0), distance + 60.0])
-    camera = PhotoCamera(_WIDTH_PX, _HEIGHT_PX, place, focal)
-    photographer = renderer.Renderer(person, camera, rng)
-    seen_by = pose_regression.Camera(focal, np.array([_WIDTH_PX / 2, _HEIGHT_PX / 2]))
-    for _ in range(count):
-        rotation = rotation_matrix(*(rng.uniform(-1, 1, 3) * _TURNS_RAD))
-        weights = np.zeros(len(expressions.NAMES), np.float32)
-        weights[rng.integers(len(weights))] = max(0.0, rng.uniform(-0.5, 1))
-        # The head turns about a point in the neck, the middle of the face stays about in place.
-        centre = pose_regression.CENTRE - rotation @ pose_regression.CENTRE
-        surface = person.surface(weights, max(0.0, rng.uniform(-3, 1)), rotation, centre)
-        scene = renderer.make_scene(surface, person.triangles)
-        photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
-        transform = alignment.RigidTransform(rotation, centre - place)
+    """Yields photos [H, W, 3] uint8 of a Person and the Pose in each."""
+    drawn = posed_photos.draw(person, count, rng, pose_regression.CENTRE)
+    for photo, transform, camera in drawn:
+        middle = np.array([camera.width / 2, camera.height / 2])
+        seen_by = pose_regression.Camera(camera.focal, middle)
         yield photo, pose_regression.Pose(transform, seen_by, 1.0)
 
 
 def examples(people, count, kinds, detector):
     """Yields (stage, crop, answer, person) for both regressions; see pose_regression.answer_of."""
     for number in tqdm(range(people), unit='person', desc='head pose'):
-        person, rng = draw_person(number, kinds)
+        person, rng = posed_photos.draw_person(number, kinds)
         for photo, truth in photos(person, count, rng):
             found = detector.find(photo)
             squares = [(0, crops.crop_box(found.box))] if found is not None else []
@@ -160,17 +89,18 @@ def learn(people, count, kinds):
         )
         weights.append(fitted[0].astype(np.float16))  # Enough, and half the size.
         biases.append(fitted[1].astype(np.float32))
-    drawn = (unwrapped(*draw_person(number, kinds)) for number in range(people // 2))
+    drawn = (
+        posed_photos.unwrapped(*posed_photos.draw_person(number, kinds))
+        for number in range(people // 2)
+    )
     looks = np.mean(list(drawn), axis=0)
     arrays = {'weights': np.stack(weights), 'bias': np.stack(biases)}
-    shapes = (_shape(draw_person(number, kinds)[0]) for number in range(people // 2))
+    shapes = (
+        posed_photos.unwrapped_points(posed_photos.draw_person(number, kinds)[0])
+        for number in range(people // 2)
+    )
     arrays['points'] = np.mean(list(shapes), axis=0)[::2, ::2].astype(np.float16)
     return {**arrays, 'looks': np.round(looks).astype(np.uint8)}, lines
-
-
-def _shape(person):
-    scan = Scan(np.float32(person.neutral), np.int32(person.model.triangles))
-    return ray_casting.position_map(scan)[0]
 
 
 def ridge(features, answers, penalty):
@@ -194,7 +124,7 @@ def main(argv):
     """Learns the mean looks and the first regression, writes head_pose.npz, prints the errors."""
     if argv[1:]:
         raise app.UsageError(f'unexpected arguments: {argv[1:]}')
-    kinds = open_kinds(flags.FLAGS.ict_dir)
+    kinds = posed_photos.open_kinds(flags.FLAGS.ict_dir)
     arrays, lines = learn(flags.FLAGS.people, flags.FLAGS.photos, kinds)
     np.savez_compressed(pathlib.Path(pose_regression.__file__).parent / 'head_pose.npz', **arrays)
     sys.stdout.write('\n'.join([*lines, '']))

@@ -22,6 +22,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from data_prep.package_files import head_pose
+from data_prep.synthetic import posed_photos
 from data_prep.work.worker_pool import Workers
 from seqface_jax import errors
 from seqface_jax.commands import command_line
@@ -33,7 +34,7 @@ _SHIFT_MM, _SCALE = 4.0, 0.04  # By which a second crop of each photo is moved a
 _LOST = 0.1  # Share of a crop's side: a crop that lies so far off shows something else.
 _RIDGE = 0.01  # Ridge as a share of the mean variance of a feature.
 _BATCH = 256
-_open_kinds = functools.cache(head_pose.open_kinds)  # Once a process.
+_open_kinds = functools.cache(posed_photos.open_kinds)  # Once a process.
 # A mirrored face nods as it did, turns and tilts the other way and stands on the other side.
 _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 
@@ -41,7 +42,7 @@ _MIRRORED = np.array([1, -1, -1, -1, 1, 1], np.float32)
 def examples(number, count, ict_dir):
     """Returns crops [n, 64, 64, 3] uint8 of a person and what to say of them, [n, 6]."""
     cv2.setNumThreads(1)  # There is one process per core.
-    person, rng = head_pose.draw_person(_FIRST + number, _open_kinds(ict_dir))
+    person, rng = posed_photos.draw_person(_FIRST + number, _open_kinds(ict_dir))
     detector = face_detection.FaceDetector()
     pictures, answers = [], []
     for photo, truth in head_pose.photos(person, count, rng):

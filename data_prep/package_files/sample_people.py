@@ -1,7 +1,7 @@
 """Pictures of one made-up person of each kind, to try the demo on.
 
 python -m data_prep.package_files.sample_people --face_dir=FaceXModel --people=kinds.npz
-    --out_dir=seqface_jax/samples
+    --out_dir=seqface_jax/sample_photos
 
 Nobody has these faces: skin, hair and light are drawn, and each folder says so.
 """

@@ -8,6 +8,7 @@ from scipy.sparse import linalg
 from scipy.spatial import cKDTree
 
 from data_prep.scans import cleaning
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.scans.scan import Scan
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import map_grid
@@ -40,7 +41,7 @@ def position_map(scan, size=map_grid.SIZE):
 
     Returns:
         map [S, S, 3] float32, mm, every pixel finite and on its own ray, and mask [S, S] bool:
-        True where the ray met the scan within grid.CROP_RADIUS_MM of the nose tip. Pixels
+        True where the ray met the scan within map_grid.CROP_RADIUS_MM of the nose tip. Pixels
         outside the mask continue the radius of those inside smoothly (Laplace's equation).
 
     Raises:
@@ -90,11 +91,7 @@ def cast(scan, directions):
     """Finds the outermost place of the surface in each direction [..., 3]; returns RayHits."""
     import open3d as o3d  # Only preparing data needs Open3D.
 
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(scan.vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(scan.triangles, np.uint32)),
-    )
+    scene = ray_scene(scan.vertices, scan.triangles)
     # From outside inwards, so that the first hit is the outermost; what lies behind the
     # origin (nape, shoulders) is beyond _CAST_FROM_MM and does not count.
     rays = np.concatenate([_CAST_FROM_MM * directions, -directions], axis=-1).astype(np.float32)
@@ -113,8 +110,8 @@ def cast(scan, directions):
 def share_only_of(lost, scan):
     """Returns the share of the face's area that only the surface `lost` shows, in [0, 1].
 
-    The face is what rays meet within grid.CROP_RADIUS_MM of the nose tip. Where both surfaces are
-    met, one behind the other (glasses, an eyeball), nothing is missing.
+    The face is what rays meet within map_grid.CROP_RADIUS_MM of the nose tip. Where both surfaces
+    are met, one behind the other (glasses, an eyeball), nothing is missing.
 
     Args:
         lost, scan: Scans in the canonical frame.

@@ -5,6 +5,7 @@ licence; https://github.com/ICT-VGL/ICT-FaceKit, whose folder FaceXModel is read
 OBJ file in cm per mode, and vertex_indices.json with the 68 landmarks.
 """
 
+import hashlib
 import json
 import pathlib
 
@@ -109,6 +110,14 @@ def find(folder):
     raise UserError(
         f'--face_dir={folder} holds no {_NEUTRAL}; give the folder FaceXModel of ICT-FaceKit.'
     )
+
+
+def content_key(folder):
+    """Returns a digest of the files that are read of a FaceXModel folder: names and content."""
+    folder, digest = find(folder), hashlib.sha256()
+    for path in [folder / _INDICES, *sorted(folder.glob('*.obj'))]:
+        digest.update(f'{path.name} {hashlib.sha256(_read_bytes(path)).hexdigest()}\n'.encode())
+    return digest.hexdigest()
 
 
 def _files(folder, shape):

@@ -12,6 +12,7 @@ import numpy as np
 import open3d as o3d
 from scipy import interpolate
 
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.synthetic import head
 from data_prep.synthetic.parts import MeshPart, grid_place
 from seqface_jax.geometry.smoothstep import smoothstep
@@ -60,6 +61,12 @@ class FaceData:
     landmarks: np.ndarray
     pieces: list
 
+    @property
+    def shift(self):
+        """[3] mm, by which the mean's nose tip comes where the embedded face has its own."""
+        tip = self.mean[self.landmarks[30]]
+        return _NOSE_TIP - [0.0, tip[1], tip[2]]
+
 
 class MeshFace:
     """One interface with `embedded_face.FaceModel`; see there for what is not said here.
@@ -72,9 +79,7 @@ class MeshFace:
 
     def __init__(self, data):
         self.name = data.name
-        tip = data.mean[data.landmarks[30]]
-        shift = _NOSE_TIP - [0.0, tip[1], tip[2]]
-        self.mean = (data.mean + shift).astype(np.float32)
+        self.mean = (data.mean + data.shift).astype(np.float32)
         self.num_identity = len(data.identity)
         self.identity_names = tuple(f'identity{k:03d}' for k in range(self.num_identity))
         self._identity = data.identity.astype(np.float32).reshape(self.num_identity, -1)
@@ -90,7 +95,7 @@ class MeshFace:
     def _pair_with_embedded(self, skin, landmarks):
         """Finds the place of every skin vertex on the embedded head, and the other way round."""
         outer, cells = _outer_head()
-        skin_scene = _scene(self.mean, skin)
+        skin_scene = ray_scene(self.mean, skin)
         source, target = _pairs(self.mean, landmarks, skin_scene, outer)
         warp = interpolate.RBFInterpolator(source, target, kernel='linear', smoothing=0.05)
         used = self._skin_vertices = np.unique(skin)
@@ -99,7 +104,7 @@ class MeshFace:
         self._places = _places_on_head(warped, outer, cells)
         grid = head.mean_head().grid
         rays = _rays_out(grid.reshape(-1, 3))
-        warped_scene = _scene(warped, skin)
+        warped_scene = ray_scene(warped, skin)
         hits = warped_scene.cast_rays(o3d.core.Tensor(rays))
         # Where the ray meets nothing, the nearest point of the skin must do.
         near = warped_scene.compute_closest_points(o3d.core.Tensor(np.float32(grid.reshape(-1, 3))))
@@ -173,16 +178,6 @@ def _named_landmarks(landmarks):
     return {name: int(landmarks[number]) for name, number in numbers.items()}
 
 
-def _scene(vertices, triangles):
-    """Returns a ray casting scene."""
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-    )
-    return scene
-
-
 def _outer_head():
     """Returns the embedded mean head without mouth and eye openings: its scene and its cells."""
     mean_head = head.mean_head()
@@ -192,7 +187,7 @@ def _outer_head():
     closed[fold.start + 1 : fold.stop - 1] = False
     triangles = head.grid_triangles(rows, columns)
     cells = np.flatnonzero(closed.ravel()[triangles].all(axis=1))
-    return _scene(mean_head.grid.reshape(-1, 3), triangles[cells]), cells
+    return ray_scene(mean_head.grid.reshape(-1, 3), triangles[cells]), cells
 
 
 def _closest(scene, points):

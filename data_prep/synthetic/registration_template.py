@@ -4,6 +4,8 @@ import functools
 
 import numpy as np
 
+from data_prep.scans import cleaning
+from data_prep.scans.scan import Scan
 from data_prep.synthetic.embedded_face import face_model
 
 _RADIUS_MM = 100.0  # Around the nose tip: no hair, little neck.
@@ -16,15 +18,10 @@ def template():
     Ears, teeth, the inside of the mouth and the skin behind the eyeballs are left out: a scanner
     sees only the outside.
     """
-    from data_prep.scans.scan_io import Scan
-
     model = face_model()
     vertices = model.mean
     tip = vertices[model.landmarks['nose_tip']]
     near = np.linalg.norm(vertices - tip, axis=1) < _RADIUS_MM
     keep = near & model.outside & (vertices[:, 2] > 0.0)
     triangles = model.triangles[keep[model.triangles].all(axis=1)]
-    used = np.unique(triangles)
-    renumber = np.full(len(vertices), -1, np.int32)
-    renumber[used] = np.arange(len(used), dtype=np.int32)
-    return Scan(vertices=vertices[used].astype(np.float32), triangles=renumber[triangles])
+    return cleaning.compact(Scan(vertices.astype(np.float32), triangles), triangles)

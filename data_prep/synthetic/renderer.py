@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import open3d as o3d
 
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.synthetic import head, skin
 from data_prep.synthetic.parts import look_up
 from seqface_jax.geometry.smoothstep import smoothstep
@@ -63,16 +64,6 @@ def sample_lights(rng):
         ground=(rng.uniform(0.10, 0.2) * warm).astype(np.float32),
         exposure=float(rng.uniform(0.85, 1.1)),
     )
-
-
-def make_scene(vertices, triangles):
-    """Returns a ray casting scene; one thread, for several processes share the machine."""
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-    )
-    return scene
 
 
 class _Hits(NamedTuple):
@@ -138,7 +129,7 @@ class Renderer:
         direction = normal[:, None] + 0.98 * sphere[None]
         start = np.broadcast_to((origin + 0.3 * normal)[:, None], direction.shape)
         rays = np.concatenate([start, direction], axis=-1)
-        scene = make_scene(vertices, person.triangles)
+        scene = ray_scene(vertices, person.triangles)
         blocked = scene.test_occlusions(
             o3d.core.Tensor(rays.reshape(-1, 6)), 0.0, 120.0, nthreads=1
         )

@@ -11,6 +11,7 @@ import open3d as o3d
 
 from data_prep.registration import canonical
 from data_prep.scans import cleaning
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.scans.scan import Scan
 from data_prep.synthetic import ict_facekit
 from data_prep.synthetic.registration_template import template
@@ -19,7 +20,6 @@ from seqface_jax.geometry import surface
 
 NUM_FACE = 9409  # The first vertices are the face with its ears; then head and neck.
 NUM_VERTICES = 11248  # Behind them are the sockets of mouth and eyes.
-_NOSE_TIP = np.array([0.0, 0.0, 90.0])  # Where the mean's landmark 30 is put to start with.
 _DIRECTIONS = 200  # In which a vertex may see the outside.
 _POCKET_MM = 25.0  # Skin nearer than this blocks a direction.
 _POCKET_LIGHT = 0.2  # Share of open directions, below which a vertex is in a pocket.
@@ -66,27 +66,18 @@ def read(folder, num_vertices=NUM_VERTICES):
             f'{folder}: its first {num_vertices} vertices are not the skin with the 68 landmarks; '
             'give the unchanged FaceXModel of ICT-FaceKit Light.'
         )
-    tip = data.mean[data.landmarks[30]]
-    shift = _NOSE_TIP - [0.0, tip[1], tip[2]]
     # Eyeballs close the face for the registration, as they do on a scan.
     surface = np.concatenate([skin, *eyes])
-    found, _ = canonical.register(_scan(data.mean + shift, surface), template())
+    scan = Scan(np.float32(data.mean + data.shift), surface)
+    found, _ = canonical.register(cleaning.compact(scan, surface), template())
     return TemplateMesh(
-        mean=found.apply(data.mean[:num_vertices] + shift),
+        mean=found.apply(data.mean[:num_vertices] + data.shift),
         identity=(data.identity[:, :num_vertices] @ found.rotation.T).astype(np.float32),
         triangles=triangles,
         landmarks=data.landmarks,
         rotation=found.rotation,
-        translation=found.apply(shift[None])[0],
+        translation=found.apply(data.shift[None])[0],
     )
-
-
-def _scan(vertices, triangles):
-    """Returns the Scan of the vertices that triangles use."""
-    used = np.unique(triangles)
-    renumber = np.full(len(vertices), -1, np.int32)
-    renumber[used] = np.arange(len(used), dtype=np.int32)
-    return Scan(vertices=vertices[used].astype(np.float32), triangles=renumber[triangles])
 
 
 def eye_rims(vertices, triangles, landmarks):
@@ -128,11 +119,7 @@ def pockets(vertices, triangles):
     The share of open directions is weighted by the cosine to the normal, as is ambient light.
     """
     normals = surface.vertex_normals(vertices, triangles)
-    scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-    scene.add_triangles(
-        o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-        o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-    )
+    scene = ray_scene(vertices, triangles)
     spiral = (np.arange(_DIRECTIONS) + 0.5) / _DIRECTIONS
     polar, around = np.arccos(1 - 2 * spiral), np.pi * (1 + np.sqrt(5)) * spiral * _DIRECTIONS
     directions = np.stack(

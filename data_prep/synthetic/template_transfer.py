@@ -17,6 +17,7 @@ from scipy import interpolate, sparse
 from scipy.sparse import csgraph, linalg
 
 from data_prep.scans import cleaning
+from data_prep.scans.ray_scene import ray_scene
 from seqface_jax.geometry import vectors
 from seqface_jax.geometry.surface import vertex_normals
 
@@ -74,11 +75,7 @@ class CastSurface:
     def __init__(self, vertices, triangles):
         self.triangles = np.asarray(triangles, np.int64)
         self.normals = vertex_normals(np.asarray(vertices, np.float64), self.triangles)
-        self.scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self.scene.add_triangles(
-            o3d.core.Tensor(np.ascontiguousarray(vertices, np.float32)),
-            o3d.core.Tensor(np.ascontiguousarray(triangles, np.uint32)),
-        )
+        self.scene = ray_scene(vertices, triangles)
 
     def nearest(self, points):
         """Returns the nearest points [N, 3], their corners [N, 3], weights [N, 3], normals."""

@@ -1,1 +1,1 @@
-"""Records to training batches."""
+"""Records and drawn pictures to training batches."""

@@ -15,7 +15,6 @@ import numpy as np
 from absl import logging
 
 from seqface_jax.data import frame_maps
-from seqface_jax.data.normalization import normalize_frames
 from seqface_jax.data.record_reader import (
     ON_BAD_RECORD,
     BadRecord,
@@ -160,18 +159,17 @@ class Split:
         return np.stack([self._frame(int(records[index])) for index in frame_indices])
 
     def sample_frames(self, count):
-        """Returns about `count` frames, or all, evenly over the subjects: float32, normalised.
+        """Returns about `count` frames, or all, evenly over the subjects.
 
         Args:
             count: of frames.
 
         Returns:
-            [M, image_size, image_size, 3] float32, M at most `count`.
+            [M, image_size, image_size, 3] uint8 RGB, M at most `count`.
         """
         places = np.concatenate([index.records for index in self.frame_index])
         chosen = np.linspace(0, len(places) - 1, min(count, len(places))).round().astype(int)
-        frames = np.stack([self._frame(int(places[index])) for index in chosen])
-        return np.asarray(normalize_frames(frames, self._config.normalization))
+        return np.stack([self._frame(int(places[index])) for index in chosen])
 
     def frame_maps(self, subject_index, frame_indices):
         """Returns the maps of frames of one subject, where the config asks for them.

@@ -25,7 +25,7 @@ def write(folder, rows, ced, shown, workdirs):
     Args:
         folder: made if missing.
         rows: of results.json.
-        ced: what results.ced_rows returned.
+        ced: what tables.ced_rows returned.
         shown: list of split_evaluation.Shown.
         workdirs: the runs; each metrics.csv gives a loss curve.
     """
@@ -95,7 +95,7 @@ def ced_curve(ced):
     """Draws the share of scan points that near to the answer, each model at its most frames.
 
     Args:
-        ced: what results.ced_rows returned.
+        ced: what tables.ced_rows returned.
 
     Returns:
         A matplotlib Figure with one panel per split.
@@ -163,7 +163,7 @@ def predictions(subjects, frames, answers):
     Args:
         subjects: scoring.Subjects.
         frames: list of uint8 [T, H, W, 3], of the first subjects.
-        answers: list of predict.Answers.
+        answers: list of streaming.Answers.
 
     Returns:
         A matplotlib Figure.

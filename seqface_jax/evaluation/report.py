@@ -44,7 +44,7 @@ def write(path, found, shown, figures_folder):
 
     Args:
         path: of the file.
-        found: results.Results; real people's errors are added where real.json is in the folder.
+        found: tables.Results; real people's errors are added where real.json is in the folder.
         shown: list of split_evaluation.Shown.
         figures_folder: whose PNG files are shown, but for those of predictions.
     """

@@ -24,7 +24,7 @@ def make_row(answers, scores, reference, *, seed):
     """Makes the row of one condition.
 
     Args:
-        answers: predict.Answers.
+        answers: streaming.Answers.
         scores: list of S dicts, what `scoring.score` returned.
         reference: the scores of mean_face on the same subjects, or `scores` itself.
         seed: of the bootstrap.

@@ -68,7 +68,7 @@ def score(subjects, index, answer, frame_maps=()):
     Args:
         subjects: Subjects.
         index: which of them.
-        answer: predict.Answer.
+        answer: streaming.Answer.
         frame_maps: list of (map [128, 128, 3] mm, mask [128, 128] bool), the faces of frames that
             frame_mm is about.
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from seqface_jax import models
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import baselines, rows, scoring, streaming
+from seqface_jax.geometry import surface
 from seqface_jax.models.network import is_ordered
 
 _CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
@@ -29,7 +30,6 @@ class Plan(NamedTuple):
         splits, checkpoints, max_subjects: as of evaluate.EvaluationOptions.
         seed: of draws, bootstrap and tests.
         training: input_pipeline.Split, for the baselines.
-        mask: [128, 128] bool, the pixels of an ordered map that are face.
         permutations: orders of the same frames; 0: the order spread is not measured.
     """
 
@@ -39,7 +39,6 @@ class Plan(NamedTuple):
     max_subjects: int
     seed: int
     training: input_pipeline.Split
-    mask: np.ndarray
     permutations: int = 0
 
 
@@ -49,8 +48,8 @@ class Timeline(NamedTuple):
     Attributes:
         model: the run's name.
         counts: increasing numbers of frames.
-        answers: list of predict.Answers, one per count.
-        frames: list of predict.ShownFrames, one per subject.
+        answers: list of streaming.Answers, one per count.
+        frames: list of streaming.ShownFrames, one per subject.
     """
 
     model: str
@@ -66,7 +65,7 @@ class Shown(NamedTuple):
         split: its name.
         subjects: scoring.Subjects.
         frames: list of uint8 [T, H, W, 3], up to eight of the first subjects.
-        answers: list of predict.Answers about the first subjects.
+        answers: list of streaming.Answers about the first subjects.
         timelines: list of Timeline.
     """
 
@@ -83,6 +82,8 @@ class SplitEvaluation:
     def __init__(self, name, plan, runs):
         """Loads the subjects of split `name`; `runs` is what runs.load returned."""
         self._name, self._plan, self._runs = name, plan, runs
+        # The pixels of an ordered map that are face.
+        self._mask = surface.face_mask(plan.training.subjects['mask'])
         # Every run is scored on the first one's subjects, at its own image size.
         expression = next(iter(runs.values())).config.data[f'{name}_split']
         self._splits = {
@@ -152,7 +153,7 @@ class SplitEvaluation:
     def _constant(self, name, maps, **condition):
         """Returns the Answers of what looks at no frame."""
         condition = streaming.Condition(name, None, self._name, None)._replace(**condition)
-        return streaming.Answers(condition, models.Prediction(maps), True, self._plan.mask, None)
+        return streaming.Answers(condition, models.Prediction(maps), True, self._mask, None)
 
     def _predict(self, run, checkpoint, step, variables, frames):
         selection = run.selection(checkpoint, self._name, self.subjects.ids)
@@ -197,7 +198,7 @@ class SplitEvaluation:
                 own,
                 predictions[place],
                 ordered,
-                self._plan.mask,
+                self._mask,
                 seconds[place],
                 min(count, fewest),
                 None if single else [own.drawn[min(count, len(own)) - 1] for own in frames],
@@ -259,7 +260,7 @@ class SplitEvaluation:
                 rng = np.random.default_rng([self._plan.seed, zlib.crc32(subject.encode()), number])
                 shown.append(own.reordered(rng.permutation(min(count, len(own)))))
             (prediction,), _ = streaming.stream(step, variables, shown, [count])
-            answers = streaming.Answers(None, prediction, ordered, self._plan.mask, None)
+            answers = streaming.Answers(None, prediction, ordered, self._mask, None)
             errors.append(
                 [
                     scoring.error_mm(self.subjects, index, answers.of(index))

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import spatial
 
+# From a photo's axes (x right, y down, z away from the camera) to those of a face that looks at the
+# camera (y up, z towards it), and back.
+UPRIGHT = np.diag([1.0, -1.0, -1.0])
 _SURFACE_ITERATIONS = 40
 _SURFACE_KEEP = 0.8  # Share of the matches that count: hair or a missing cheek must not pull.
 _SURFACE_TOLERANCE_MM = 1e-4  # Change of the kept matches' mean distance that ends the search.

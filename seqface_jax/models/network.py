@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.data.normalization import normalize_frames
 from seqface_jax.geometry import surface
+from seqface_jax.models.normalization import normalize_frames
 
 
 def make_step(config, model):

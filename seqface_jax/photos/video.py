@@ -112,7 +112,7 @@ def _folder(folder):
 
 
 def _group(path):
-    """Returns the group of a file, as of file_kinds.Kind; what cannot be opened may be a photo."""
+    """Returns the group of a file, as of FileKind; what cannot be opened may be a photo."""
     try:
         group = file_kinds.of_path(path).group
     except OSError:

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# From the photo's frame (y down, z away from the camera) to that of a face that looks at it.
-_UPRIGHT = np.diag([1.0, -1.0, -1.0])
+from seqface_jax.geometry.alignment import UPRIGHT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ def project(fit, points):
 
 def angles_deg(fit):
     """Returns yaw (to the subject's left), pitch (down) and roll (to the subject's right), [3]."""
-    return np.degrees(Rotation.from_matrix(_UPRIGHT @ fit.rotation).as_euler('YXZ'))
+    return np.degrees(Rotation.from_matrix(UPRIGHT @ fit.rotation).as_euler('YXZ'))
 
 
 def rescaled(fit, factor):

@@ -15,7 +15,7 @@ from seqface_jax.reconstruction import flagship
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 
-class Shown(NamedTuple):
+class StreamedPerson(NamedTuple):
     """What was made of one person's frames so far.
 
     Attributes:
@@ -49,14 +49,14 @@ def make_step(reconstructor, *, says_frames):
         answer is the mean face.
     """
     mean = answer_of(reconstructor.mean_face(), says_frames=says_frames)
-    first = Shown(reconstructor.initial_state(), mean, 0, 0)
+    first = StreamedPerson(reconstructor.initial_state(), mean, 0, 0)
 
     def advance(shown, photo):
         state, face = reconstructor.update(shown.state, photo)
         if face is None:
             return shown._replace(frames=shown.frames + 1, unused=shown.unused + 1)
         answer = answer_of(face, says_frames=says_frames)
-        return Shown(state, answer, shown.frames + 1, shown.unused)
+        return StreamedPerson(state, answer, shown.frames + 1, shown.unused)
 
     def step(variables, people, frames):
         del variables

@@ -3,14 +3,13 @@
 import numpy as np
 
 from seqface_jax.geometry import rendering
-from seqface_jax.geometry.alignment import RigidTransform
+from seqface_jax.geometry.alignment import UPRIGHT, RigidTransform
 from seqface_jax.photos.pose_regression import Camera, Pose
 from seqface_jax.reconstruction import eye_texture, lip_texture, smooth_fill, texture
 from seqface_jax.reconstruction.mouth import darkened
 from seqface_jax.reconstruction.texture_painter import TexturePainter
 
 _GRID = 192  # Side of the grid of the texture's plane that carries the face's points.
-_FLIP = np.diag([1.0, -1.0, -1.0])  # y down and z away, to y up and z towards the camera.
 _OPEN_MM = 3.0  # A mouth is open whose lips are so much farther apart than at rest.
 _GOOD_PX = 2.0  # Reprojection error of a photo, % of the face's width, that counts half.
 
@@ -51,7 +50,7 @@ class TemplatePainter(TexturePainter):
 
     def _placed(self, photo, box, face):  # noqa: ARG002 - the face knows where it is.
         frame = face.frame
-        transform = RigidTransform(_FLIP @ frame.rotation, _FLIP @ frame.translation)
+        transform = RigidTransform(UPRIGHT @ frame.rotation, UPRIGHT @ frame.translation)
         width = np.ptp(face.vertices[:, 0]) * frame.focal_px / frame.translation[2]
         off = 100 * frame.reprojection_px / width
         score = 1 / (1 + (off / _GOOD_PX) ** 2)

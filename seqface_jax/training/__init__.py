@@ -1,1 +1,1 @@
-"""What a training step is made of: losses, optimiser, devices, processes."""
+"""Training: losses, optimiser, devices, processes; of the correspondence network, on pictures."""

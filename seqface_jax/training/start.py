@@ -6,6 +6,7 @@ import numpy as np
 
 from seqface_jax import checkpoints, models
 from seqface_jax.errors import UserError
+from seqface_jax.models.normalization import normalize_frames
 from seqface_jax.training import objective
 from seqface_jax.training.state import create_state
 
@@ -24,18 +25,31 @@ def start_state(config, model, training):
         UserError: the network lacks what a loss needs, or train.start_from cannot be read.
     """
     earlier = read_start(config, checkpoints.load_recurrent)
-    constants = earlier['constants'] if earlier else _constants(config, training)
+    constants = earlier['constants'] if earlier else network_constants(config, training)
     objective.check(config, constants)
     state = create_state(config, model, constants, training.num_batches())
     return _with_variables(state, earlier) if earlier else state
 
 
-def _constants(config, training):
-    """Computes what the network knows of the training split beforehand."""
+def network_constants(config, training):
+    """Computes what the network knows of the training split beforehand.
+
+    Args:
+        config: of the run.
+        training: input_pipeline.Split.
+
+    Returns:
+        dict of float32 arrays, the collection 'constants'.
+    """
     table = training.subjects
     if config.train.loss_weights.frame_l1:
         table = table | training.sample_deformations(SAMPLED_MAPS)
-    constants = models.constants(config.model, table, training.sample_frames)
+
+    def sample_frames(count):
+        frames = training.sample_frames(count)
+        return np.asarray(normalize_frames(frames, config.data.normalization))
+
+    constants = models.constants(config.model, table, sample_frames)
     return jax.tree.map(np.float32, constants)
 
 

@@ -6,7 +6,8 @@ import jax
 import optax
 
 from seqface_jax import models
-from seqface_jax.data import augmentation, normalization
+from seqface_jax.data import augmentation
+from seqface_jax.models import normalization
 from seqface_jax.training import losses, optimizers, sums
 from seqface_jax.training.devices import AXIS
 from seqface_jax.training.objective import last_only, sequence_losses

@@ -104,7 +104,7 @@ def test_a_pack_that_is_too_large_is_refused(tmp_path):
 
 def test_a_training_takes_as_many_steps_as_the_time_is_enough_for(tmp_path, monkeypatch):
     """A clock that says 0.1 s a step and 2 s around them; compiling takes another 8 s."""
-    from seqface_jax.correspondence import network_training
+    from seqface_jax.training import correspondence_training
 
     clock = SimpleNamespace(now=0.0, at=0)
 
@@ -116,7 +116,7 @@ def test_a_training_takes_as_many_steps_as_the_time_is_enough_for(tmp_path, monk
         clock.at = last
 
     monkeypatch.setattr(lease_flagship, 'time', SimpleNamespace(perf_counter=lambda: clock.now))
-    monkeypatch.setattr(network_training, 'train', run)
+    monkeypatch.setattr(correspondence_training, 'train', run)
     config = small_pictures.config(tmp_path)
     steps = lease_flagship.train(config, str(tmp_path / 'run'), 200)
     # 220 steps, three times 2 s and 8 s are 36 s; 162 s are left for 0.9 times 1620 steps.
@@ -127,15 +127,15 @@ def test_a_training_takes_as_many_steps_as_the_time_is_enough_for(tmp_path, monk
 @pytest.mark.slow
 def test_a_tiny_lease_trains_on_the_cpu_and_its_loss_is_that_of_float32(tmp_path, monkeypatch):
     """The trial, which would compile three times more, is left out."""
-    from seqface_jax.correspondence import network_training
+    from seqface_jax.training import correspondence_training
 
-    whole = network_training.train
+    whole = correspondence_training.train
 
     def run(config, workdir, stop_after=None):
         if not workdir.endswith('.trial'):
             whole(config, workdir, stop_after)
 
-    monkeypatch.setattr(network_training, 'train', run)
+    monkeypatch.setattr(correspondence_training, 'train', run)
     small_pictures.write(tmp_path)
     config = small_pictures.config(tmp_path)
     config.train.checkpoint_every_steps = 100

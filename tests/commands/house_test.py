@@ -7,6 +7,14 @@ import re
 
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ('seqface_jax', 'data_prep', 'configs')
+FLOOR = ('seqface_jax.errors', 'seqface_jax.files')  # What every room may import.
+# Each room imports from those before it only. A package's own modules are its commands.
+_LIBRARY_ROOMS = ('commands', 'geometry', 'photos', 'data', 'models.layers', 'models')
+_LIBRARY_ROOMS += ('geometric_filter', 'checkpoints', 'training', 'evaluation', 'reconstruction')
+_PREPARATION_ROOMS = ('work', 'scans', 'sources', 'registration', 'synthetic', 'hard_pictures')
+ROOMS = [f'seqface_jax.{room}' for room in _LIBRARY_ROOMS]
+ROOMS += ['seqface_jax', *(f'data_prep.{room}' for room in _PREPARATION_ROOMS), 'data_prep']
+ROOMS += ['data_prep.package_files']
 
 
 @functools.cache
@@ -65,6 +73,24 @@ def test_no_module_imports_itself_by_way_of_others():
             break
         arrows = {name: targets for name, targets in arrows.items() if name not in ends}
     assert not arrows, f'a circle is among {sorted(arrows)}'
+
+
+def _room_of(name):
+    """Returns the folder of a module, dotted; '' of an entry script."""
+    is_folder = (ROOT / name.replace('.', '/') / '__init__.py').exists()
+    return name if is_folder else name.rpartition('.')[0]
+
+
+def test_a_room_imports_only_from_rooms_before_it():
+    assert {_room_of(name) for name in _sources()} == {'', 'configs', *ROOMS}
+    wrong = [
+        f'{name} imports {imported}'
+        for name, tree in _sources().items()
+        if (room := _room_of(name)) in ROOMS
+        for imported in set(_imported(tree)) & _sources().keys() - set(FLOOR)
+        if ROOMS.index(_room_of(imported)) > ROOMS.index(room)
+    ]
+    assert not wrong
 
 
 def test_commands_write_to_the_streams_and_nothing_prints():

@@ -5,11 +5,10 @@ import pytest
 
 from configs import cpu, default
 from seqface_jax import checkpoints, evaluate, train
-from seqface_jax.correspondence import network_training
 from seqface_jax.data import augmentation, input_pipeline
 from seqface_jax.evaluation import split_evaluation
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
-from seqface_jax.training import cpu_devices
+from seqface_jax.training import correspondence_training, cpu_devices
 from tests.helpers import config_reads, grey_faces, small_pictures, toy_model
 
 
@@ -58,7 +57,7 @@ def test_every_option_of_the_flagship_is_read(tiny_records, tmp_path, monkeypatc
     config.train.num_steps = 4
     config.eval.update(data_dir=str(tiny_records), data_name='tiny')
     found = config_reads.record(config, monkeypatch.setattr)
-    network_training.train(config, str(tmp_path / 'run'), stop_after=1)
+    correspondence_training.train(config, str(tmp_path / 'run'), stop_after=1)
     checkpoints.load(str(tmp_path / 'run'), 'latest')
 
     restored = grey_faces.GreyReconstructor()

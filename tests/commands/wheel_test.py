@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_code_the_trained_run_and_the_licences(wheel):
         'seqface_jax/evaluation/page_head.html',
         'seqface_jax/evaluation/page_style.css',
         'seqface_jax/pretrained/config.json',
-        'seqface_jax/samples/made_up_ict/1.jpg',
+        'seqface_jax/sample_photos/made_up_ict/1.jpg',
         'data_prep/sources/splits/bu4dfe.csv',
         'configs/cpu.py',
         'run_demo.py',

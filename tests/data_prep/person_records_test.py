@@ -5,7 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from data_prep.hard_pictures import camera, mapped_person, people, person_records, picture
+from data_prep import mapped_person, person_records
+from data_prep.hard_pictures import camera, people, picture
 from data_prep.registration.scan_motion import IDENTITY, ScanMotion
 from data_prep.scans.scan import Scan
 from seqface_jax import checkpoints
@@ -85,7 +86,7 @@ def written(tmp_path_factory):
         group._replace(count=8 if group.split == 'train' else 2)
         for group in person_records.groups_of(8, pictures=1)
     ]
-    (folder / 'kinds.npz').write_bytes(b'people')
+    world_of = _world_files(folder / 'faces')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(person_records, '_open', lambda arguments: (world, faces))
         patch.setattr(person_records, '_FEW_TIMES', 2)
@@ -93,9 +94,27 @@ def written(tmp_path_factory):
         patch.setattr(people, 'of_kind', lambda kinds, name, rng: _egg(rng.integers(1000)))
         patch.setattr(picture, 'make', make)
         for _ in range(2):  # The second run finds everybody drawn but one, whose file is gone.
-            person_records.write(groups, str(folder), ('faces', (), str(folder / 'kinds.npz')))
+            person_records.write(groups, str(folder), world_of)
             (folder / '.work/several/train/train_00003.maps.npz').unlink()
     return folder, drawn
+
+
+def _world_files(folder, mode=b'v 0 0 0'):
+    """Writes what names a world, a FaceXModel with one mode and a file of people."""
+    folder.mkdir()
+    (folder / 'vertex_indices.json').write_text('{}')
+    (folder / 'generic_neutral_mesh.obj').write_bytes(b'v 1 1 1')
+    (folder / 'identity000.obj').write_bytes(mode)
+    (folder / 'kinds.npz').write_bytes(b'people')
+    return str(folder), (), str(folder / 'kinds.npz')
+
+
+def test_people_of_another_face_are_drawn_anew(tmp_path):
+    one, copy, other = (
+        person_records.work_key(_world_files(tmp_path / name, mode), seed=0)
+        for name, mode in (('one', b'v 0 0 0'), ('copy', b'v 0 0 0'), ('other', b'v 0 0 1'))
+    )
+    assert one == copy != other
 
 
 def test_people_become_records_of_splits_kinds_and_eight_and_are_drawn_once(written):

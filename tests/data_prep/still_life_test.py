@@ -5,7 +5,7 @@ import pytest
 
 from data_prep.hard_pictures import picture, shards, solids, still_life, things
 from data_prep.hard_pictures.template_model import NUM_SKIN
-from seqface_jax.correspondence import pictures
+from seqface_jax.data import pictures
 
 _POINTS = 6
 

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from data_prep.scans.ray_scene import ray_scene
 from data_prep.synthetic import appearance, expressions, renderer, studio
 from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, pose_over_time
@@ -20,7 +21,7 @@ def _photo(photographer, weights, rng):
     person = photographer.person
     rotations, translations = pose_over_time(1, rng)
     surface = person.surface(weights, 0.0, rotations[0], translations[0])
-    scene = renderer.make_scene(surface, person.triangles)
+    scene = ray_scene(surface, person.triangles)
     return photographer.photo(scene, surface, renderer.sample_lights(rng), rng), surface
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from data_prep import synthetic_raw
 from data_prep.scans import scan_io
-from data_prep.synthetic import appearance, expressions, renderer, scanner, studio
+from data_prep.scans.ray_scene import ray_scene
+from data_prep.synthetic import appearance, expressions, scanner, studio
 from data_prep.synthetic.embedded_face import face_model
 from data_prep.synthetic.person import Person, rotation_matrix
 from seqface_jax.errors import UserError
@@ -110,7 +111,7 @@ def test_the_truth_lies_on_the_scan_under_the_stored_pose():
     recording = scanner.sample_scanner(30000, looks.scanned_extras, rng)
     rotation, translation = np.eye(3), np.array([2.0, -3.0, 4.0])
     surface = person.surface(np.zeros(6), 0.0, rotation, translation)
-    scene = renderer.make_scene(surface, person.triangles)
+    scene = ray_scene(surface, person.triangles)
     raw = scanner.scan(
         person, scene, surface, rotation, translation, recording, photo_camera, '000.jpg', rng
     )
@@ -213,7 +214,7 @@ def test_a_scanner_that_turns_along_sees_both_cheeks_of_a_turned_head():
     person = Person(face_model().sample_identity(rng, 'F'), looks, fine=False)
     rotation = rotation_matrix(np.radians(70.0), 0.0, 0.0)
     surface = person.surface(np.zeros(6), 0.0, rotation, np.zeros(3))
-    scene = renderer.make_scene(surface, person.triangles)
+    scene = ray_scene(surface, person.triangles)
     photo_camera = studio.studio_camera(348, rng)
     shares = []
     for along in (False, True):

@@ -11,10 +11,12 @@ import pytest
 
 from configs import tiny
 from seqface_jax import checkpoints, evaluate, models
-from seqface_jax.data import input_pipeline, normalization
+from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
 from seqface_jax.evaluation import figures, reported_metrics, runs, split_evaluation, streaming
+from seqface_jax.models import normalization
 from seqface_jax.models.network import make_step
+from seqface_jax.training.start import network_constants
 from tests import conftest
 from tests.helpers import forked_commands
 
@@ -27,7 +29,7 @@ def make_run(workdir, data_dir, *, seed=0, num_frames=(1, 3), **data):
     split = input_pipeline.open_dataset(config.data).split('train')
     model = models.create(config.model, 32)
     variables = jax.jit(lambda: checkpoints.init_variables(model, 32, seed))()
-    constants = models.constants(config.model, split.subjects, split.sample_frames)
+    constants = network_constants(config, split)
     variables = variables | {'constants': variables.get('constants', {}) | constants}
     checkpoints.write_config(str(workdir), config)
     for which in ('best_validation', 'best_training'):

@@ -11,7 +11,7 @@ from configs import cpu
 from seqface_jax import checkpoints, florence
 from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import protocols
+from seqface_jax.evaluation import florence_scores, protocols
 from seqface_jax.geometry import surface
 from seqface_jax.reconstruction import map_answers
 from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
@@ -65,7 +65,7 @@ def test_every_subject_has_a_value_in_every_row_of_every_protocol(scores):
 
 
 def test_the_table_prints_the_protocol_and_unit_of_every_row(scores):
-    lines = florence.table(scores).splitlines()
+    lines = florence_scores.table(scores).splitlines()
     assert len(lines) == 2 + 4 * 5
     assert re.match(
         r'\| thesis \(of the bounding box\) \| mean_face \| - \| - \| 2 \| \d', lines[2]
@@ -78,7 +78,7 @@ def test_the_table_prints_the_protocol_and_unit_of_every_row(scores):
 
 
 def test_the_values_per_subject_are_a_table_of_their_own(scores):
-    rows = list(csv.DictReader(io.StringIO(florence._csv(scores))))
+    rows = list(csv.DictReader(io.StringIO(florence_scores.csv_text(scores))))
     assert len(rows) == len(scores)
     assert float(rows[0]['value']) == scores[0].value and rows[0]['subject'] == 'F005'
 
@@ -97,7 +97,7 @@ def test_without_the_records_of_its_training_there_is_no_mean_face(
     run = small_run.write(tmp_path / 'run')
     found = florence.evaluate([run], str(tiny_records), 'tiny', names=['thesis'], frames=(1,))
     assert {score.model for score in found} == {'run'}
-    assert florence.table(found).splitlines()[2].endswith('| - |')
+    assert florence_scores.table(found).splitlines()[2].endswith('| - |')
 
 
 @pytest.fixture

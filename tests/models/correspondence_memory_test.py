@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from seqface_jax import models
-from seqface_jax.correspondence import point_losses
 from seqface_jax.models.correspondence_memory import CorrespondenceMemory, look_with_features
+from seqface_jax.training import point_losses
 
 _POINTS, _LAYOUTS = 12, 3
 _CONFIG = {

@@ -9,8 +9,8 @@ import pytest
 
 from configs import tiny
 from seqface_jax import checkpoints, models
-from seqface_jax.data import normalization
 from seqface_jax.geometry import alignment
+from seqface_jax.models import normalization
 from seqface_jax.training import losses
 from tests.helpers.compiling import quick_jit
 

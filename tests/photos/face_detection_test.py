@@ -88,17 +88,17 @@ def test_all_faces_are_found_and_none_twice(detector):
 
 def _render(yaw_deg):
     """Returns a photo [300, 240, 3] of a synthetic head in the middle, and where that is."""
-    from data_prep.package_files import head_pose
-    from data_prep.synthetic import faces, renderer
+    from data_prep.scans.ray_scene import ray_scene
+    from data_prep.synthetic import faces, posed_photos, renderer
     from data_prep.synthetic.person import rotation_matrix
     from data_prep.synthetic.studio import PhotoCamera
 
-    person, rng = head_pose.draw_person(1, [faces.open_face(faces.EMBEDDED)])
+    person, rng = posed_photos.draw_person(1, [faces.open_face(faces.EMBEDDED)])
     camera = PhotoCamera(240, 300, np.array([0.0, 0.0, 1060.0]), 1000.0)
     rotation = rotation_matrix(np.radians(yaw_deg), 0.0, 0.0)
     middle = pose_regression.CENTRE
     surface = person.surface(np.zeros(6), 0.0, rotation, middle - rotation @ middle)
-    scene = renderer.make_scene(surface, person.triangles)
+    scene = ray_scene(surface, person.triangles)
     photographer = renderer.Renderer(person, camera, rng)
     photo = photographer.photo(scene, surface, renderer.sample_lights(rng), rng)
     return photo, camera.project(middle[None])[0]

@@ -5,8 +5,8 @@ import pytest
 
 from configs import bu4dfe_thesis
 from seqface_jax import checkpoints, models, reconstruct
-from seqface_jax.data import normalization
 from seqface_jax.errors import UserError
+from seqface_jax.models import normalization
 from seqface_jax.models.network import FaceNetwork, face_mask
 from seqface_jax.reconstruct import Reconstructor, Rejection
 from seqface_jax.reconstruction import demo_record

@@ -15,6 +15,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.training import steps
 from seqface_jax.training.devices import AXIS, Devices
 from seqface_jax.training.objective import sequence_losses
+from seqface_jax.training.start import network_constants
 from seqface_jax.training.state import Progress, create_state
 from seqface_jax.training.validation import mean_losses
 from tests.helpers import toy_model
@@ -163,7 +164,7 @@ def make_state(config, split):
     """Returns Devices, the mapped train_step, its state and the mapped eval_step."""
     devices = Devices(config.data.batch_size)
     model = models.create(config.model, config.data.image_size, axis_name=AXIS)
-    constants = models.constants(config.model, split.subjects, split.sample_frames)
+    constants = network_constants(config, split)
     state = create_state(config, model, constants, split.num_batches())
     step = devices.map(functools.partial(steps.train_step, config), num_outputs=2, donate=True)
     eval_step = devices.map(

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seqface_jax.correspondence import pictures
-from seqface_jax.correspondence.pictures import Pictures
+from seqface_jax.data import pictures
+from seqface_jax.data.pictures import Pictures
 from seqface_jax.errors import UserError
 
 _MIRROR = np.array([1, 0, 2, 3])  # Points 0 and 1 are each other's mirror images.

@@ -19,7 +19,7 @@ def start(config, model, tx, supply, store):
         config: of the run.
         model: CorrespondenceNetwork.
         tx: optax transformation.
-        supply: supply.Supply, for the network's constants.
+        supply: picture_supply.Supply, for the network's constants.
         store: checkpoints.Store.
 
     Returns:

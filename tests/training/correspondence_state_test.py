@@ -1,6 +1,6 @@
 import numpy as np
 
-from seqface_jax.correspondence.training_state import BestLosses
+from seqface_jax.training.correspondence_state import BestLosses
 
 
 class _Store:

@@ -1,6 +1,6 @@
 """Records of made-up people of several kinds, from which the systems beside the flagship learn.
 
-python -m data_prep.hard_pictures.person_records --face_dir=FaceXModel --people=kinds.npz
+python -m data_prep.person_records --face_dir=FaceXModel --people=kinds.npz
     --data_dir=data/systems
 
 It writes records of three names. `several`: people to train on and to validate, drawn like those of
@@ -22,9 +22,10 @@ import numpy as np
 from absl import app, flags
 from tqdm import tqdm
 
-from data_prep import code_key
-from data_prep.hard_pictures import mapped_person, people, workers
+from data_prep import code_key, mapped_person
+from data_prep.hard_pictures import people, workers
 from data_prep.registration import ray_casting
+from data_prep.synthetic import ict_facekit
 from data_prep.work import work_files
 from data_prep.work.worker_pool import Workers
 from seqface_jax import errors
@@ -34,10 +35,10 @@ SEVERAL, HELD_OUT, FEW = 'several', 'embedded', 'eight'  # Names of the records.
 MIXED = 'mixed'  # Drawn by people.sample, of all kinds but the held-out one.
 _FEW_PEOPLE = 8
 _FEW_TIMES = 16  # So often each of them is in an epoch, which ends with a validation.
-_MODULES = ('data_prep.hard_pictures.person_records',)
+_MODULES = ('data_prep.person_records',)
 
 
-class Group(NamedTuple):
+class PeopleGroup(NamedTuple):
     """People of one split of one name.
 
     Attributes:
@@ -54,26 +55,26 @@ class Group(NamedTuple):
     pictures: int
 
 
-class Task(NamedTuple):
+class DrawingTask(NamedTuple):
     """One person to draw: number `index` of `group`; world: arguments of workers.load_world."""
 
     name: str
     paths: mapped_person.Paths
     key: str
-    group: Group
+    group: PeopleGroup
     index: int
     seed: int
     world: tuple
 
 
 def groups_of(num_people, pictures=12):
-    """Returns the Groups for so many people to train on."""
+    """Returns the PeopleGroups for so many people to train on."""
     tested = max(num_people // 20, 4)
     return (
-        Group(SEVERAL, 'train', MIXED, num_people, pictures),
-        Group(SEVERAL, 'validation', MIXED, tested, pictures),
-        Group(SEVERAL, 'test', 'ict', tested, pictures),
-        Group(HELD_OUT, 'test', 'embedded', tested, pictures),
+        PeopleGroup(SEVERAL, 'train', MIXED, num_people, pictures),
+        PeopleGroup(SEVERAL, 'validation', MIXED, tested, pictures),
+        PeopleGroup(SEVERAL, 'test', 'ict', tested, pictures),
+        PeopleGroup(HELD_OUT, 'test', 'embedded', tested, pictures),
     )
 
 
@@ -92,8 +93,7 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
     """
     ray_casting.check_open3d()
     _open(world)  # Its errors belong before any work.
-    content = pathlib.Path(world[-1]).read_bytes()
-    key = work_files.key_of(code_key.of_modules(*_MODULES), content, seed)
+    key = work_key(world, seed)
     tasks = [task for group in groups for task in _tasks(group, data_dir, world, seed, key)]
     missing = [
         task
@@ -111,13 +111,26 @@ def write(groups, data_dir, world, *, seed=0, num_workers=1):
         _write_records(data_dir, name, members)
 
 
+def work_key(world, seed):
+    """Returns the key of the work files: of the code, the seed, and the content of what is read.
+
+    Args:
+        world: arguments of workers.load_world.
+        seed: of people and pictures.
+    """
+    face_dir, kinds, people_file = world
+    content = pathlib.Path(people_file).read_bytes()
+    face = ict_facekit.content_key(face_dir)
+    return work_files.key_of(code_key.of_modules(*_MODULES), face, kinds, content, seed)
+
+
 def _tasks(group, data_dir, world, seed, key):
     folder = os.path.join(data_dir, '.work', group.records, group.split)
     for index in range(group.count):
         name = f'{group.split}_{index:05d}'
         paths = [os.path.join(folder, f'{name}.{part}.npz') for part in mapped_person.Paths._fields]
         own_key = work_files.key_of(key, group.kind, index, group.pictures)
-        yield Task(name, mapped_person.Paths(*paths), own_key, group, index, seed, world)
+        yield DrawingTask(name, mapped_person.Paths(*paths), own_key, group, index, seed, world)
 
 
 def _draw(task):

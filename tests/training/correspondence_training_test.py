@@ -5,8 +5,8 @@ import pytest
 from configs import cpu
 from seqface_jax import checkpoints
 from seqface_jax.checkpoints import metrics_writer
-from seqface_jax.correspondence import network_training
 from seqface_jax.errors import UserError
+from seqface_jax.training import correspondence_training
 from tests.helpers import small_pictures
 
 
@@ -19,7 +19,7 @@ def _config(folder, steps):
 @pytest.fixture(scope='module', autouse=True)
 def traced_once():
     """Lets trainings of one config share the traced steps, which take most of a short one."""
-    jit_steps, found = network_training.jit_steps, {}
+    jit_steps, found = correspondence_training.jit_steps, {}
 
     def jit_once(config, model, tx):
         key = config.to_json_best_effort()
@@ -28,7 +28,7 @@ def traced_once():
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network_training, 'jit_steps', jit_once)
+        patch.setattr(correspondence_training, 'jit_steps', jit_once)
         yield
 
 
@@ -39,14 +39,14 @@ def whole(tmp_path_factory):
     small_pictures.write(folder)
     config = _config(folder, 4)
     config.optimizer.name = 'muon'
-    network_training.train(config, str(folder / 'run'))
+    correspondence_training.train(config, str(folder / 'run'))
     return config, str(folder / 'run')
 
 
 def test_a_stopped_training_ends_with_the_same_parameters(whole, tmp_path):
     config, workdir = whole
-    network_training.train(config, str(tmp_path), stop_after=2)
-    network_training.train(config, str(tmp_path))
+    correspondence_training.train(config, str(tmp_path), stop_after=2)
+    correspondence_training.train(config, str(tmp_path))
     whole, parts = (
         checkpoints.load(folder, 'latest')[2]['params'] for folder in (workdir, str(tmp_path))
     )
@@ -55,7 +55,7 @@ def test_a_stopped_training_ends_with_the_same_parameters(whole, tmp_path):
 
 def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(tmp_path):
     small_pictures.write(tmp_path)
-    network_training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
+    correspondence_training.train(_config(tmp_path, 60), str(tmp_path / 'run'))
     rows = metrics_writer.read(tmp_path / 'run' / 'metrics.csv')
     own = [row for row in rows if row['kind'] == 'training']
     assert float(own[-1]['loss']) < 0.8 * float(own[0]['loss'])
@@ -70,7 +70,7 @@ def test_a_folder_without_points_says_what_is_missing(tmp_path):
     small_pictures.write(tmp_path)
     (tmp_path / 'points.npz').unlink()
     with pytest.raises(UserError, match='points.npz'):
-        network_training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
+        correspondence_training.train(_config(tmp_path, 2), str(tmp_path / 'run'))
 
 
 def test_a_run_begins_with_the_parameters_of_another(whole, tmp_path):
@@ -78,7 +78,7 @@ def test_a_run_begins_with_the_parameters_of_another(whole, tmp_path):
     config = _config(tmp_path, 2)
     config.train.start_from, config.optimizer.name = whole[1], 'adam'
     config.optimizer.learning_rate = 0.0
-    network_training.train(config, str(tmp_path / 'second'))
+    correspondence_training.train(config, str(tmp_path / 'second'))
     one, other = (
         checkpoints.load(workdir, 'best_validation')[2]
         for workdir in (whole[1], str(tmp_path / 'second'))
@@ -90,4 +90,4 @@ def test_an_optimizer_that_does_not_exist_is_refused(tmp_path):
     config = _config(tmp_path, 2)
     config.optimizer.name = 'lion'
     with pytest.raises(UserError, match=r"optimizer.name is 'lion': choose one of adam, muon"):
-        network_training.optimizer(config)
+        correspondence_training.optimizer(config)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from seqface_jax import files
-from seqface_jax.correspondence import pictures, point_losses
+from seqface_jax.data import pictures
+from seqface_jax.training import point_losses
 
 VALIDATION_SHARDS = 1  # The first ones; no person of theirs is trained on.
 _VALIDATION_BATCH = 100  # Crops.

@@ -21,10 +21,10 @@ from data_prep.scans import cleaning, unordered
 from data_prep.scans.scan import Scan
 from data_prep.work import work_files
 from seqface_jax.data import frame_maps
+from seqface_jax.geometry.alignment import UPRIGHT
 from seqface_jax.photos import crops, pose_regression
 
 SEQUENCE = 'pictures'  # All pictures of a person are of one sequence.
-_FLIP = np.diag([1.0, -1.0, -1.0])  # Camera of `camera.View` (y down, z forward) to y up, z back.
 
 
 class Paths(NamedTuple):
@@ -147,7 +147,7 @@ def _frame(world, faces, rng):
     centre = faces.canonical.inverse().apply(pose_regression.CENTRE)
     view = pointed_at(camera.sample(rng, plain=True), centre)
     drawn = picture.make(world, rng, plain=True, view=view, size=crops.CROP_SIZE)
-    to_camera = ScanMotion(_FLIP @ view.rotation, _FLIP @ view.translation)
+    to_camera = ScanMotion(UPRIGHT @ view.rotation, UPRIGHT @ view.translation)
     motion = to_camera.compose(faces.canonical.inverse())
     model, (_, skin) = world.kinds.model, world.kinds.fixed
     scan = faces.scan(model.with_expression(skin, drawn.expression))

@@ -12,11 +12,10 @@ import optax.contrib
 
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
-from seqface_jax.correspondence import point_losses, supply
-from seqface_jax.correspondence.frame_damage import damage
-from seqface_jax.correspondence.training_state import BestLosses, start, variables_of
+from seqface_jax.data.frame_damage import damage
 from seqface_jax.errors import UserError
-from seqface_jax.training import optimizers, sums
+from seqface_jax.training import optimizers, picture_supply, point_losses, sums
+from seqface_jax.training.correspondence_state import BestLosses, start, variables_of
 from seqface_jax.training.progress_bar import progress_bar
 
 _WARM_UP_STEPS = 150
@@ -97,7 +96,7 @@ def train_step(config, model, tx, state, batch, key):
         config: of the run.
         model: CorrespondenceNetwork.
         tx: optax transformation.
-        state: of `training_state.start`.
+        state: of `correspondence_state.start`.
         batch: of `Supply.batches`.
         key: of the run; the step is folded in.
 
@@ -153,7 +152,7 @@ def train(config, workdir, stop_after=None):
         stack.enter_context(checkpoints.lock(workdir))
         checkpoints.write_config(workdir, config)
         store = stack.enter_context(contextlib.closing(checkpoints.Store(workdir)))
-        pictures = supply.read(config.data.dir)
+        pictures = picture_supply.read(config.data.dir)
         model, tx = models.create(config.model, config.data.image_size), optimizer(config)
         state = start(config, model, tx, pictures, store)
         first, best = int(state['step']), BestLosses(store)

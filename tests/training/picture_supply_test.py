@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from configs import cpu
-from seqface_jax.correspondence import supply
 from seqface_jax.errors import UserError
+from seqface_jax.training import picture_supply
 
 _POINTS = 10
 
@@ -38,7 +38,7 @@ def _equal(one, two):
 
 
 def test_the_batch_of_a_step_does_not_depend_on_where_a_run_began(folder):
-    pictures, config = supply.read(folder), _config()
+    pictures, config = picture_supply.read(folder), _config()
     constants = pictures.constants(config)
     assert constants['layouts'].shape == (4, _POINTS, 2)
     whole = pictures.batches(config, constants, 0)
@@ -48,7 +48,7 @@ def test_the_batch_of_a_step_does_not_depend_on_where_a_run_began(folder):
 
 
 def test_every_validation_sees_every_held_out_picture_alike(folder):
-    pictures, config = supply.read(folder), _config()
+    pictures, config = picture_supply.read(folder), _config()
     constants = pictures.constants(config)
     one, two = (list(pictures.validation_batches(config, constants)) for _ in range(2))
     assert sum(len(batch['frames']) for batch in one) == len(pictures.held_out)
@@ -56,7 +56,7 @@ def test_every_validation_sees_every_held_out_picture_alike(folder):
 
 
 def test_no_person_who_is_held_out_is_learnt_from(folder):
-    pictures = supply.read(folder)
+    pictures = picture_supply.read(folder)
     shared = np.isin(pictures.training.person, pictures.held_out.person)
     assert shared.any() and not pictures.training.is_face[shared].any()
     assert not pictures.training.seen[shared].any() and pictures.training.seen[~shared].all()
@@ -64,4 +64,4 @@ def test_no_person_who_is_held_out_is_learnt_from(folder):
 
 def test_a_folder_without_points_says_what_writes_them(tmp_path):
     with pytest.raises(UserError, match=r'points\.npz.*data_prep\.hard_pictures'):
-        supply.read(str(tmp_path))
+        picture_supply.read(str(tmp_path))

@@ -1,8 +1,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from seqface_jax.correspondence import point_losses
 from seqface_jax.models.correspondence_network import Correspondence
+from seqface_jax.training import point_losses
 
 
 def _answer(places, factor):

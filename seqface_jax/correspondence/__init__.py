@@ -1,1 +1,0 @@
-"""Training of the correspondence network on hard pictures."""
