@@ -2,13 +2,13 @@
 
 A texel takes the colour of the place where a photo shows it, weighted by how well it is seen
 (visible_face). A photo that may show what is behind the face counts there only as far as other
-photos surely show the place. Two bands are gathered (Burt and Adelson, 1983). What is coarser than
-a few mm is the weighted mean of all photos, each as it would be in their mean light (photo_light):
-no seam shows. What is finer is relative to it and comes nearly alone from the photo that shows the
-place best: poses that are off by a mm do not blur it, and how bright the photos are does not matter
-to it. The coarse band of some photos is kept by itself, so that their light can be told. Memory
-does not grow with the photos. What no photo shows is taken from the other half of the face, and
-what neither shows is filled smoothly.
+photos show the place surely, or from elsewhere. Two bands are gathered (Burt and Adelson, 1983).
+What is coarser than a few mm is the weighted mean of all photos, each as it would be in their mean
+light (photo_light): no seam shows. What is finer is relative to it and comes nearly alone from the
+photo that shows the place best: poses that are off by a mm do not blur it, and how bright the
+photos are does not matter to it. The coarse band of some photos is kept by itself, so that their
+light can be told. Memory does not grow with the photos. What no photo shows is taken from the other
+half of the face, and what neither shows is filled smoothly.
 """
 
 from typing import NamedTuple
@@ -34,6 +34,7 @@ _FINE_MIRROR = 1e-9  # The same of the fine band, whose weights are powers.
 _UNCLEAR = 0.005
 _FINER = 0.7  # Pixels are so much finer than texels where a larger texture pays.
 _DARK = 0.003  # Added to linear colours before they are divided: noise in the dark is no detail.
+_ELSEWHERE = 1 - np.cos(np.radians(15))  # Cosine's fall, by which a photo is of another side.
 _MOST_LAYERS = 24  # Photos whose coarse band is kept; beyond it every second one goes.
 
 
@@ -229,15 +230,26 @@ def _coarse(texture, *, delight, order=photo_light.ORDER):
     colors, normals = (own.reshape(len(own), -1, 3).astype(np.float64) for own in (colors, normals))
     weights = np.stack([one.weights.ravel() for one in texture.layers]).astype(np.float64)
     sure = np.stack([one.sure.ravel() for one in texture.layers])
-    surely = weights * sure
-    others = (surely.sum(0) - surely) / np.maximum(weights.sum(0), 1e-12)
-    weights = surely + weights * (1 - sure) * others
+    weights = weights * (sure + (1 - sure) * _confirmed(weights, normals, sure))
     light = photo_light.fit(colors, normals, weights, order)
     # A photo that is brighter as a whole counts no more for it.
     weights = weights[..., None] / light.mean(1, keepdims=True)
     if not delight:  # Else a place would be lit as on the few photos that show it.
         light = light / np.exp(np.log(light).mean(0))
     return ((weights * own).sum(0).reshape(shape) for own in (colors, light))
+
+
+def _confirmed(weights, normals, sure):
+    """Returns [T, P] in [0, 1], how far other photos show a place surely, or from elsewhere.
+
+    Args:
+        weights: [T, P]; normals: [T, P, 3] in the camera's frame; sure: [T, P].
+    """
+    turned = np.clip((1 - np.einsum('ipk,jpk->ijp', normals, normals)) / _ELSEWHERE, 0, 1)
+    by_each = np.maximum(turned, sure) * weights
+    own = np.arange(len(weights))
+    others = by_each.sum(1) - by_each[own, own]
+    return others / np.maximum(weights.sum(0), 1e-12)
 
 
 def _enlarged(coarse, size):

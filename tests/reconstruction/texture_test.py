@@ -145,3 +145,12 @@ def test_each_place_is_shown_in_the_mean_light_of_all_photos_not_of_those_that_s
 def _lamp(to_left, up):
     """Returns harmonics [4, 3] of light from everywhere and a lamp."""
     return np.array([[0.6] * 3, [to_left] * 3, [up] * 3, [0.1] * 3])
+
+
+def test_a_place_that_is_nowhere_sure_is_confirmed_from_elsewhere_only():
+    weights, sure = np.ones((2, 1)), np.zeros((2, 1))
+    ahead = np.array([0.0, 0.0, 1.0])
+    turned = np.array([np.sin(0.5), 0.0, np.cos(0.5)])  # By 29 degrees.
+    same = texture._confirmed(weights, np.stack([ahead, ahead])[:, None], sure)
+    other = texture._confirmed(weights, np.stack([ahead, turned])[:, None], sure)
+    np.testing.assert_allclose((same, other), [np.zeros((2, 1)), np.full((2, 1), 0.5)])
