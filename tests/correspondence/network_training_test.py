@@ -20,7 +20,7 @@ def _config(folder):
     config = small_pictures.config(folder)
     config.train.num_steps, config.train.checkpoint_every_steps = 36, 12
     config.optimizer.name = 'muon'
-    config.train.log_every_steps, config.optimizer.learning_rate = 6, 1e-2
+    config.optimizer.learning_rate, config.optimizer.decay_factor = 1e-2, 1.0
     return config
 
 
@@ -65,8 +65,9 @@ def test_a_stopped_training_ends_with_the_same_parameters(whole, tmp_path):
 def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(whole):
     _, workdir, _ = whole
     rows = metrics_writer.read(os.path.join(workdir, 'metrics.csv'))
-    own = [row for row in rows if row['kind'] == 'training']
-    assert float(own[-1]['loss']) < 0.8 * float(own[0]['loss'])
+    # Of validation: its pictures and starts are always the same.
+    first, *_, last = [float(row['loss']) for row in rows if row['kind'] == 'validation']
+    assert last < 0.95 * first
     weights = cpu.get_config().train.loss_weights
     for row in rows:
         terms = sum(weight * float(row[name]) for name, weight in weights.items())
