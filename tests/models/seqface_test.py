@@ -50,7 +50,7 @@ def small():
 
 @pytest.fixture(scope='module')
 def every(small):
-    """Returns its position maps after each of FRAMES."""
+    """Returns the small network's position maps after each of FRAMES."""
     return apply(*small, FRAMES).position_map
 
 
