@@ -3,6 +3,7 @@
 import functools
 import gc
 import os
+import pathlib
 
 import cv2
 import numpy as np
@@ -156,6 +157,14 @@ def tiny_records(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp('records')
     write_records(data_dir)
     return data_dir
+
+
+def quick_figures(patch):
+    """Draws an evaluation's pictures small and leaves their files empty: layout takes seconds."""
+    from seqface_jax.evaluation import figures
+
+    patch.setattr(figures, '_RENDER_SIZE', 40)
+    patch.setattr(figures, 'save', lambda picture, path: pathlib.Path(path).touch())
 
 
 @pytest.fixture

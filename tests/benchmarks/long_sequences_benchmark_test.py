@@ -13,10 +13,10 @@ def small_config():
     return config
 
 
-def test_going_through_parts_takes_the_least_memory_a_frame(shipped):
+def test_going_through_parts_takes_the_least_memory_a_frame():
     measured = long_sequences.measure(small_config(), [4, 8], [2], limit_mb=100)
     plain, parts = (measured['curves'][name] for name in ('plain', 'parts of 2'))
-    assert plain['mb_per_frame'] > parts['mb_per_frame'] > 0
+    assert plain['mb_per_frame'] / 5 > parts['mb_per_frame'] > 0
     assert parts['lengths'] == [8, 16] and parts['longest'] > plain['longest']
 
 
@@ -26,7 +26,7 @@ def test_a_network_without_the_choice_has_one_curve():
     assert [name for name, *_ in long_sequences.choices(config, [4], [2])] == ['plain']
 
 
-def test_a_gradient_that_is_run_is_finite_and_says_its_memory(shipped):
+def test_a_gradient_that_is_run_is_finite_and_says_its_memory():
     found = long_sequences.run(small_config(), 4, {'remat_frames': 2})
     assert found['is_finite'] and found['num_frames'] == 4
     assert found['peak_mb'] > 10 and found['seconds'] > 0

@@ -1,6 +1,7 @@
 """Every option of default.py and cpu.py is read by some part of the package."""
 
 import jax
+import numpy as np
 import pytest
 
 from configs import cpu, default
@@ -51,11 +52,27 @@ def test_every_option_is_read(config, tmp_path, monkeypatch):
     assert set(config_reads.leaves(default.get_config())) - found == set()
 
 
+def _traced_only(jit_steps):
+    """Returns `jit_steps` whose steps are traced, which reads every option, and say zeros."""
+
+    def only_traced(step):
+        def say_zeros(*arguments):
+            answers = jax.eval_shape(step, *arguments)
+            return jax.tree.map(lambda answer: np.zeros(answer.shape, answer.dtype), answers)
+
+        return say_zeros
+
+    return lambda *arguments: tuple(map(only_traced, jit_steps(*arguments)))
+
+
 def test_every_option_of_the_flagship_is_read(tiny_records, tmp_path, monkeypatch):
     small_pictures.write(tmp_path)
     config = small_pictures.config(tmp_path)
     config.train.num_steps = 4
     config.eval.update(data_dir=str(tiny_records), data_name='tiny')
+    monkeypatch.setattr(
+        correspondence_training, 'jit_steps', _traced_only(correspondence_training.jit_steps)
+    )
     found = config_reads.record(config, monkeypatch.setattr)
     correspondence_training.train(config, str(tmp_path / 'run'), stop_after=1)
     checkpoints.load(str(tmp_path / 'run'), 'latest')

@@ -1,4 +1,5 @@
 import csv
+import functools
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ from configs import tiny
 from seqface_jax import checkpoints, evaluate, models
 from seqface_jax.data import input_pipeline
 from seqface_jax.errors import UserError
-from seqface_jax.evaluation import figures, reported_metrics, runs, split_evaluation, streaming
+from seqface_jax.evaluation import reported_metrics, runs, split_evaluation, streaming
 from seqface_jax.models import normalization
 from seqface_jax.models.network import make_step
 from seqface_jax.training.start import network_constants
@@ -21,14 +22,21 @@ from tests import conftest
 from tests.helpers import forked_commands
 
 
-def make_run(workdir, data_dir, *, seed=0, num_frames=(1, 3), **data):
+@functools.cache
+def drawn_variables():
+    """Returns the untrained weights of all runs, which take a second to trace and compile."""
+    model = models.create(tiny.get_config().model, 32)
+    return checkpoints.draw_variables(model, 32, 0)
+
+
+def make_run(workdir, data_dir, *, num_frames=(1, 3), **data):
     """Writes a run of untrained weights, around the training split's mean face."""
     config = tiny.get_config()
     config.data.update(dir=str(data_dir), name='tiny', image_size=32, cache_mib=8, **data)
     config.eval.num_frames = num_frames
     split = input_pipeline.open_dataset(config.data).split('train')
     model = models.create(config.model, 32)
-    variables = jax.jit(lambda: checkpoints.init_variables(model, 32, seed))()
+    variables = drawn_variables()
     constants = network_constants(config, split)
     variables = variables | {'constants': variables.get('constants', {}) | constants}
     checkpoints.write_config(str(workdir), config)
@@ -44,7 +52,7 @@ def evaluated(tiny_records, tmp_path_factory):
     make_run(workdir, tiny_records)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(split_evaluation, '_SHOWN_SUBJECTS', 1)  # Pictures of two take twice as long.
-        patch.setattr(figures, '_RENDER_SIZE', 40)
+        conftest.quick_figures(patch)
         evaluate.evaluate([str(workdir)], evaluate.EvaluationOptions(max_subjects=2))
     return workdir
 
@@ -132,7 +140,7 @@ def test_runs_are_scored_on_the_first_one_s_subjects_and_marked_if_selected_on_t
     evaluated, tiny_records, no_figures, tmp_path
 ):
     both = {'validation_split': 'validation+test', 'test_split': 'validation+test'}
-    make_run(tmp_path / 'old', tiny_records, seed=1, target='points', **both)
+    make_run(tmp_path / 'old', tiny_records, target='points', **both)
     rows = evaluate.evaluate(
         [str(evaluated), str(tmp_path / 'old')],
         evaluate.EvaluationOptions(frames=(2,), splits=('test',), max_subjects=1),

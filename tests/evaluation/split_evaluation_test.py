@@ -16,6 +16,7 @@ from seqface_jax import evaluate, models
 from seqface_jax.data import input_pipeline
 from seqface_jax.evaluation import runs, streaming
 from seqface_jax.geometry import map_grid
+from tests import conftest
 from tests.helpers import bumpy_face
 
 SIDE = 32
@@ -117,6 +118,7 @@ def evaluated(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, 'load', lambda workdirs, options, load_flagship: {workdirs[0]: run})
+        conftest.quick_figures(patch)
         evaluate.evaluate([workdir], evaluate.dataclasses.replace(options, permutations=4))
     return os.path.join(workdir, 'eval')
 

@@ -17,7 +17,6 @@ from flax import traverse_util
 from configs import bu4dfe_thesis
 from seqface_jax import models
 from seqface_jax.checkpoints import keras_conversion
-from tests.helpers import keras_reference
 from tests.helpers.compiling import quick_jit
 
 IMAGE_SIZE, NUM_FRAMES = 64, 2
@@ -27,7 +26,15 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope='module')
-def pair():
+def keras_reference():
+    """Returns the helper, which imports Keras: only where these tests are run."""
+    from tests.helpers import keras_reference
+
+    return keras_reference
+
+
+@pytest.fixture(scope='module')
+def pair(keras_reference):
     """Returns Keras's network, ours, its variables (those of Keras, in mm by 1) and frames."""
     rng = np.random.default_rng(0)
     with keras_reference.float64():
@@ -41,7 +48,7 @@ def pair():
 
 
 @pytest.fixture(scope='module')
-def keras_training(pair):
+def keras_training(pair, keras_reference):
     """Returns points, gradients as our parameters, our batch_stats, and those by Keras's path."""
     reference, _, _, frames = pair
     trainable = [w.value for w in reference.trainable_variables]
@@ -62,7 +69,7 @@ def keras_training(pair):
 
 
 @pytest.fixture(scope='module')
-def our_training(pair):
+def our_training(pair, keras_reference):
     """Returns the first three by our network."""
     _, model, variables, frames = pair
 
@@ -91,7 +98,7 @@ def test_the_thesis_config_has_43_348_523_parameters_and_16384_points():
     assert model.side**2 == 16384
 
 
-def test_the_config_is_the_network_that_keras_builds(pair):
+def test_the_config_is_the_network_that_keras_builds(pair, keras_reference):
     fields, _ = keras_conversion.convert(keras_reference.read_layers(pair[0]))
     assert models.create({'name': 'seqface'} | fields, IMAGE_SIZE).side == pair[1].side
     for part in ('encoder', 'decoder'):
@@ -99,7 +106,7 @@ def test_the_config_is_the_network_that_keras_builds(pair):
         assert ours == [_with_defaults(layer) for layer in fields[part]]
 
 
-def test_outputs_in_use_equal_those_of_keras(pair, keras_training):
+def test_outputs_in_use_equal_those_of_keras(pair, keras_training, keras_reference):
     reference, model, variables, frames = pair
     moving = reference.non_trainable_variables
     # The statistics of the batch itself, so that every layer passes the signal on.

@@ -48,9 +48,14 @@ def small():
     return model, variables
 
 
-def test_there_is_an_answer_in_mm_after_every_frame(small):
-    model, variables = small
-    position_map = apply(model, variables, FRAMES).position_map
+@pytest.fixture(scope='module')
+def every(small):
+    """Returns the small network's position maps after each of FRAMES."""
+    return apply(*small, FRAMES).position_map
+
+
+def test_there_is_an_answer_in_mm_after_every_frame(every):
+    position_map = every
     assert position_map.shape == (2, 3, 8, 8, 3)
     assert (np.abs(position_map - jnp.array([1.0, 2.0, 50.0])) < 70).all()
     for one, other in (
@@ -60,16 +65,14 @@ def test_there_is_an_answer_in_mm_after_every_frame(small):
         assert np.abs(one - other).max() > 0.1
 
 
-def test_the_last_answer_alone_is_the_last_of_all(small):
+def test_the_last_answer_alone_is_the_last_of_all(small, every):
     model, variables = small
-    every = apply(model, variables, FRAMES).position_map
     last = apply(model, variables, FRAMES, last_only=True).position_map
     np.testing.assert_allclose(last, every[:, -1:], rtol=1e-5, atol=1e-4)
 
 
-def test_scanning_a_sequence_equals_stepping_through_it(small):
+def test_scanning_a_sequence_equals_stepping_through_it(small, every):
     model, variables = small
-    every = apply(model, variables, FRAMES).position_map
     state = model.initial_state(2)
     step = quick_jit(functools.partial(model.apply, method='step'))
     for t in range(FRAMES.shape[1]):

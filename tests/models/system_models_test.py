@@ -7,6 +7,7 @@ import pytest
 
 from seqface_jax import checkpoints, models
 from seqface_jax.models import front_side, prnet
+from seqface_jax.models.layers import decoders
 from tests import conftest
 from tests.helpers.compiling import quick_jit
 
@@ -70,12 +71,18 @@ class System:
 
 @pytest.fixture(scope='module')
 def few_blocks():
-    """Leaves each encoder its strides and one block of each other kind: quicker to compile."""
+    """Leaves encoders and decoder their strides and one block of each other kind.
+
+    They are quicker to compile. Of the last three layers, of 3 channels, one hidden one is left.
+    """
     mobile, residual = front_side._BLOCKS, prnet._BLOCKS
     with pytest.MonkeyPatch.context() as patch:
         once = [(*block[:3], 1) for block in mobile[2:]]
         patch.setattr(front_side, '_BLOCKS', (*mobile[:2], *once))
         patch.setattr(prnet, '_BLOCKS', (*residual[:2], *residual[2::2]))
+        larger = [layer for layer in decoders._PRNET_LAYERS if layer[1] > 1]
+        patch.setattr(decoders, '_PRNET_LAYERS', (decoders._PRNET_LAYERS[0], *larger))
+        patch.setattr(decoders, '_NUM_LAST', 2)
         yield
 
 

@@ -1,11 +1,11 @@
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqface_jax.models.layers import unwrapping
 from seqface_jax.photos import pose_regression
 from tests.helpers import bumpy_face
+from tests.helpers.compiling import quick_jit
 from tests.helpers.posed_photo import pose_at
 from tests.photos.pose_regression_test import mean_looking
 
@@ -21,14 +21,16 @@ def test_a_vector_turns_as_scipy_says_and_a_null_one_not_at_all():
     vectors = np.random.default_rng(0).normal(size=(5, 3))
     vectors[0] = 0
     expected = Rotation.from_rotvec(vectors).as_matrix()
-    np.testing.assert_allclose(unwrapping.rotation_matrix(vectors), expected, atol=1e-5)
+    found = quick_jit(unwrapping.rotation_matrix)(vectors)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_points_are_seen_where_the_photo_s_camera_sees_them():
     truth = pose_at(0.4, -0.1, 0.05, (12.0, -8.0, -950.0))
     points = bumpy_face.position_map_of(1)
     centre = truth.transform.apply(pose_regression.CENTRE)
-    places, cosine = unwrapping.project(points, truth.transform.rotation[None], centre[None])
+    project = quick_jit(unwrapping.project)
+    places, cosine = project(points, truth.transform.rotation[None], centre[None])
     expected = _CROP_CAMERA.project(truth.transform.apply(points.reshape(-1, 3)))
     np.testing.assert_allclose(places[0].reshape(-1, 2), expected, atol=1e-4)
     # Turned to its left, which the photo shows on the right: the far cheek is the left one.
@@ -36,9 +38,10 @@ def test_points_are_seen_where_the_photo_s_camera_sees_them():
 
 
 def test_a_frame_is_read_between_its_pixels_and_goes_on_beyond_its_edge():
-    ramp = jnp.broadcast_to(jnp.arange(8.0), (1, 8, 8))
-    places = jnp.array([[[[0.25, 0.5], [0.3125, 0.1], [-1.0, 0.5], [2.0, 0.5]]]])
-    np.testing.assert_allclose(unwrapping.read(ramp, places)[0, 0], [1.5, 2.0, 0.0, 7.0], atol=1e-5)
+    ramp = np.broadcast_to(np.arange(8, dtype=np.float32), (1, 8, 8))
+    places = np.float32([[[[0.25, 0.5], [0.3125, 0.1], [-1.0, 0.5], [2.0, 0.5]]]])
+    found = quick_jit(unwrapping.read)(ramp, places)
+    np.testing.assert_allclose(found[0, 0], [1.5, 2.0, 0.0, 7.0], atol=1e-5)
 
 
 def test_the_device_finds_the_pose_that_the_host_finds():
@@ -48,11 +51,13 @@ def test_the_device_finds_the_pose_that_the_host_finds():
     camera = pose_regression.Camera(unwrapping.FOCAL * 260, np.array([160.0, 120.0]))
     expected = pose_regression.regress(photo, square, camera, stages=(1,)).transform
     known = unwrapping.regressions()
-    rotation, centre = unwrapping.head(
-        unwrapping.regress(
-            jnp.float32(crop[None]).mean(-1) / 255, known['pose_weights'], known['pose_bias']
-        )
-    )
+    gray = np.float32(crop[None]).mean(-1) / 255
+
+    @quick_jit
+    def regress(gray, weights, bias):
+        return unwrapping.head(unwrapping.regress(gray, weights, bias))
+
+    rotation, centre = regress(gray, known['pose_weights'], known['pose_bias'])
     # Off the axis the host turns the answer towards the ray; the device leaves these degrees out.
     turn = Rotation.from_matrix(np.float64(rotation[0]) @ expected.rotation.T)
     assert np.degrees(turn.magnitude()) < 1.5

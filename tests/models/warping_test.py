@@ -8,6 +8,7 @@ import pytest
 from seqface_jax.geometry import image_space
 from seqface_jax.models.layers import warping
 from tests.helpers import bumpy_face
+from tests.helpers.compiling import quick_jit
 
 SIZE = 64
 
@@ -15,9 +16,10 @@ SIZE = 64
 @functools.cache
 def _draw(yaw_deg):
     """Draws a frontal face's texture, its image place as red and green, turned by an angle."""
-    face = jnp.asarray(bumpy_face.position_map_of(0))
-    translation = jnp.float32([0.5, -0.5, 0.0])
+    face = bumpy_face.position_map_of(0)
+    translation = np.float32([0.5, -0.5, 0.0])
 
+    @quick_jit
     def place(degrees):
         angles = jnp.radians(jnp.float32([degrees, 0, 0]))
         rotation = image_space.rotation(angles)
@@ -25,10 +27,10 @@ def _draw(yaw_deg):
 
     steps = (np.arange(SIZE, dtype=np.float32) + 0.5) / SIZE
     picture = np.stack([*np.meshgrid(steps, steps), np.ones((SIZE, SIZE), np.float32)], axis=-1)
-    mask = jnp.asarray(bumpy_face.mask_of(np.asarray(face)))
+    mask = bumpy_face.mask_of(face)
     front, turned = place(0.0), place(yaw_deg)
     drawn = jax.jit(warping.draw)(picture, front, turned, mask)
-    return picture, front, turned, np.asarray(mask), jax.tree.map(np.asarray, drawn)
+    return picture, front, turned, mask, jax.tree.map(np.asarray, drawn)
 
 
 def test_a_face_drawn_where_it_lies_is_the_picture_of_it():
@@ -41,8 +43,9 @@ def test_a_face_drawn_where_it_lies_is_the_picture_of_it():
 @pytest.mark.parametrize('yaw_deg', [-50.0, 50.0])
 def test_a_turned_face_shows_each_point_in_its_own_colour(yaw_deg):
     _, front, turned, mask, drawn = _draw(yaw_deg)
-    mask = jnp.asarray(mask) & (warping.facing(turned) > 0.2)  # Not where places are a smear.
-    visible = warping.is_nearest(turned.reshape(-1, 3), mask, SIZE)
+    mask = mask & (quick_jit(warping.facing)(turned) > 0.2)  # Not where places are a smear.
+    is_nearest = quick_jit(warping.is_nearest, static_argnums=2)
+    visible = is_nearest(turned.reshape(-1, 3), mask, SIZE)
     places = np.asarray(turned).reshape(-1, 3)[np.asarray(visible)]
     colours = np.asarray(front).reshape(-1, 3)[np.asarray(visible), :2]
     column, row = (places[:, :2] * SIZE).astype(int).T

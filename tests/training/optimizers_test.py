@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from configs import bu4dfe_thesis, default
 from seqface_jax.training import optimizers
-from tests.helpers import keras_reference
 
 
 def run(tx, gradients, params=0.0):
@@ -41,8 +41,10 @@ def test_three_gradients_of_a_millionth_move_it_as_keras_and_not_as_optax():
     assert run(optax.adam(1e-4), 3 * [1e-6])[-1] < -2.9e-4
 
 
+@pytest.mark.slow
 def test_adam_equals_that_of_live_keras():
-    keras = keras_reference.keras
+    from tests.helpers.keras_reference import keras  # Takes half a second to import.
+
     gradients = np.float32(1e-6) * np.random.default_rng(1).standard_normal(10, np.float32)
     variable = keras.Variable(0.0)
     adam = keras.optimizers.Adam(learning_rate=1e-4)
