@@ -196,3 +196,12 @@ def packaged():
     from seqface_jax.reconstruct import Reconstructor
 
     return Reconstructor.restore()
+
+
+@pytest.fixture(scope='session')
+def small_reconstructor():
+    """Returns the Reconstructor of a small run of the fusion network, traced once."""
+    from seqface_jax.reconstruct import Reconstructor
+    from tests.helpers import small_run
+
+    return Reconstructor(*small_run.make())
