@@ -175,9 +175,33 @@ def no_figures(monkeypatch):
     monkeypatch.setattr(figures, 'write', lambda folder, *args: os.makedirs(folder, exist_ok=True))
 
 
+def rough_registration(patch):
+    """Registers scans by a quarter of the template's points, and refines a group's frame once."""
+    from data_prep import stages
+    from data_prep.registration import icp
+
+    patch.setattr(icp, '_VOXEL_MM', 8.0)
+    patch.setattr(stages, '_ROUNDS', 1)
+
+
+@pytest.fixture
+def registered_roughly(monkeypatch):
+    """Makes registration quick, where a test is about what becomes of the scans."""
+    rough_registration(monkeypatch)
+
+
 @pytest.fixture(scope='session')
 def packaged():
     """Returns the packaged run's Reconstructor, which takes seconds to trace."""
     from seqface_jax.reconstruct import Reconstructor
 
     return Reconstructor.restore()
+
+
+@pytest.fixture(scope='session')
+def small_reconstructor():
+    """Returns the Reconstructor of a small run of the fusion network, traced once."""
+    from seqface_jax.reconstruct import Reconstructor
+    from tests.helpers import small_run
+
+    return Reconstructor(*small_run.make())

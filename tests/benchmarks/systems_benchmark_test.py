@@ -116,7 +116,8 @@ def _write_run(workdir, data_dir):
 
 
 def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(no_figures, tmp_path):
-    conftest.write_records(tmp_path / 'data')
+    few = {'train': ('F001', 'M001'), 'validation': ('F004',), 'test': ('F005', 'M005')}
+    conftest.write_records(tmp_path / 'data', splits=few)
     conftest.write_records(tmp_path / 'data', 'other', {'test': ('F006',)})
     folder = tmp_path / 'runs'
     _write_run(folder / 'fusion', tmp_path / 'data')

@@ -47,10 +47,11 @@ def test_a_config_builds_a_network_whose_faces_fit_its_loss(name):
     size = config.data.image_size
     blank = np.zeros((1, size, size, 3), np.float32)
     constants = models.constants(config.model, table, lambda count: blank)
-    variables = jax.eval_shape(lambda: checkpoints.init_variables(model, config.data.image_size, 0))
+    key, frames = jax.random.key(0), jnp.zeros((2, 3, size, size, 3))
+    prediction, variables = jax.eval_shape(
+        lambda: model.init_with_output({'params': key, 'dropout': key}, frames, train=False)
+    )
     assert jax.tree.map(np.shape, constants) == jax.tree.map(np.shape, variables['constants'])
-    frames = jnp.zeros((2, 3, config.data.image_size, config.data.image_size, 3))
-    prediction = jax.eval_shape(lambda v: model.apply(v, frames, train=False), variables)
     side = prediction.position_map.shape[-2]
     assert prediction.position_map.shape == (2, 3, side, side, 3)
     objective.check(config, constants)

@@ -1,4 +1,6 @@
+import contextlib
 import csv
+import io
 import re
 
 import cv2
@@ -8,19 +10,16 @@ import pytest
 from seqface_jax import demo
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruct import Reconstructor
-from tests.helpers import forked_commands, small_run
+from tests.helpers import forked_commands
 from tests.helpers.small_raw_tree import draw_face
 
 
-@pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor(*small_run.make())
-
-
-@pytest.fixture(autouse=True)
-def restored(monkeypatch, reconstructor):
+@pytest.fixture(scope='module', autouse=True)
+def restored(small_reconstructor):
     """Makes every run that is restored the same compiled one."""
-    monkeypatch.setattr(Reconstructor, 'restore', lambda *args, **options: reconstructor)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reconstructor, 'restore', lambda *args, **options: small_reconstructor)
+        yield
 
 
 def _face(shift=0):
@@ -41,10 +40,10 @@ def _film(path, pictures):
     writer.release()
 
 
-@pytest.fixture
-def people(tmp_path):
+@pytest.fixture(scope='module')
+def people(tmp_path_factory):
     """Returns a folder of two people with photos, one with a video, and one without a face."""
-    folder = tmp_path / 'people'
+    folder = tmp_path_factory.mktemp('people')
     for name in ('1.png', '2.png'):
         _write(folder / 'anna' / name, _face())
     _write(folder / '<boris>' / '1.png', _face(5))
@@ -59,9 +58,17 @@ def _rows(path):
         return list(csv.DictReader(file))
 
 
-def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
-    output = tmp_path / 'out'
-    lines = demo.run_people('folders', None, str(people), str(output), texture=False)
+@pytest.fixture(scope='module')
+def reconstructed(people, tmp_path_factory):
+    """Returns the output folder, the lines and what stands on stderr, of `people`."""
+    output, errors = tmp_path_factory.mktemp('out'), io.StringIO()
+    with contextlib.redirect_stderr(errors):
+        lines = demo.run_people('folders', None, str(people), str(output), texture=False)
+    return output, lines, errors.getvalue()
+
+
+def test_each_folder_is_a_person_with_a_row_and_a_card(reconstructed):
+    output, lines, _ = reconstructed
     rows = {row['person']: row for row in _rows(output / 'people.csv')}
     assert {name: row['result'] for name, row in rows.items()} == {
         '<boris>': 'used',
@@ -85,15 +92,15 @@ def test_each_folder_is_a_person_with_a_row_and_a_card(people, tmp_path):
     assert not re.search(r'src="(?!data:)|https?://|url\(|@import', page)
 
 
-def test_the_progress_is_over_all_frames_of_all_people(people, tmp_path, capsys):
-    demo.run_people('folders', None, str(people), str(tmp_path / 'out'), texture=False)
-    assert '7/7' in capsys.readouterr().err  # Two, one and one photos and three frames.
+def test_the_progress_is_over_all_frames_of_all_people(reconstructed):
+    assert '7/7' in reconstructed[2]  # Two, one and one photos and three frames.
 
 
-def test_an_output_among_the_people_is_no_person(people):
+def test_an_output_among_the_people_is_no_person(tmp_path):
+    _write(tmp_path / 'anna' / '1.png', _face())
     for _ in range(2):
-        demo.run_people('folders', None, str(people), str(people / 'out'), texture=False)
-    assert 'out' not in [row['person'] for row in _rows(people / 'out' / 'people.csv')]
+        demo.run_people('folders', None, str(tmp_path), str(tmp_path / 'out'), texture=False)
+    assert [row['person'] for row in _rows(tmp_path / 'out' / 'people.csv')] == ['anna']
 
 
 def test_folders_without_a_person_are_told_in_a_sentence(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seqface_jax.reconstruct import Face
+from seqface_jax.reconstruct import Face, Reconstructor
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _PATH = os.path.join(_ROOT, 'docs', 'first_face.ipynb')
@@ -19,11 +19,12 @@ def _cells():
 
 
 @pytest.fixture(scope='module')
-def names(tmp_path_factory):
+def names(packaged, tmp_path_factory):
     """Returns the names after all code cells ran in order, in a folder of their own; `results`."""
-    names, before = {'results': []}, os.getcwd()
-    os.chdir(tmp_path_factory.mktemp('notebook'))
-    try:
+    names = {'results': []}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reconstructor, 'restore', lambda: packaged)
+        patch.chdir(tmp_path_factory.mktemp('notebook'))
         for number, cell in enumerate(_cells()):
             if cell['cell_type'] != 'code':
                 continue
@@ -36,8 +37,6 @@ def names(tmp_path_factory):
             exec(compile('\n'.join(body), f'cell {number}', 'exec'), names)
             names['results'].append(eval(shown, names))
         names['files'] = sorted(os.listdir())
-    finally:
-        os.chdir(before)
     return names
 
 

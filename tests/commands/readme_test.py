@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from seqface_jax.reconstruct import Reconstructor
 from tests.helpers import forked_commands
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -74,7 +75,8 @@ def test_setup_refuses_an_unknown_job_with_one_sentence():
     assert done.stderr.startswith("error: unknown job 'nonsense'")
 
 
-def test_the_first_blocks_of_the_python_page_run_as_they_stand(tmp_path, monkeypatch):
+def test_the_first_blocks_of_the_python_page_run_as_they_stand(packaged, tmp_path, monkeypatch):
+    monkeypatch.setattr(Reconstructor, 'restore', lambda: packaged)
     monkeypatch.chdir(tmp_path)
     (language, text), *others = blocks('docs/PYTHON.md')
     found = {}

@@ -34,8 +34,8 @@ def workdir(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor(*small_run.make())
+def reconstructor(small_reconstructor):
+    return small_reconstructor
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import prepare, sources, stages
+from data_prep import prepare, sources
 from data_prep.sources import bu3dfe
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
@@ -37,8 +37,7 @@ def test_names_tell_expression_level_and_kind_and_the_neutral_scan(tmp_path):
     assert second.frames == ()
 
 
-def test_it_is_prepared_with_maps_and_what_is_broken_is_listed(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, '_ROUNDS', 1)
+def test_it_is_prepared_with_maps_and_what_is_broken_is_listed(registered_roughly, tree, tmp_path):
     report, _ = prepare.prepare('bu3dfe', str(tree), str(tmp_path), with_maps=True)
     assert report['counts']['train'] == {'subjects': 1, 'frames': 2}
     assert report['subjects']['F0001']['neutral'] == ['Neutral', 0]

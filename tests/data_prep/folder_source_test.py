@@ -2,7 +2,7 @@
 
 import pytest
 
-from data_prep import prepare, sources, stages
+from data_prep import prepare, sources
 from data_prep.sources import splits
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
@@ -56,8 +56,7 @@ def test_splits_are_by_a_hash_of_the_whole_name(tree):
     assert 130 < many.count('test') < 190 and 70 < many.count('validation') < 130
 
 
-def test_it_is_prepared_and_a_table_of_splits_overrules(tree, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, '_ROUNDS', 1)
+def test_it_is_prepared_and_a_table_of_splits_overrules(registered_roughly, tree, tmp_path):
     (tmp_path / 'splits.csv').write_text('subject,split\nanna,test\nBoris 2,train\n')
     report, _ = prepare.prepare(
         'folder', str(tree), str(tmp_path / 'data'), splits_csv=str(tmp_path / 'splits.csv')

@@ -127,7 +127,7 @@ def test_a_texture_that_is_not_the_photo_is_refused(made):
         frame_scans.frame_maps_of(atlas, transform, np.array([0, 0, 100, 100]), SIZE[::-1])
 
 
-def test_another_head_does_not_fit_the_neutral_face(made):
+def test_another_head_does_not_fit_the_neutral_face(made, registered_roughly):
     scan, transform = _neutral_scan(made)
     neutral = transform.apply_to_scan(scan)
     longer = Scan(neutral.vertices * np.float32([1, 1.25, 0.8]), neutral.triangles)

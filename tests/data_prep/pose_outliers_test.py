@@ -37,7 +37,7 @@ def _settle(scans, transforms):
 
 
 @pytest.mark.parametrize(('degrees', 'axis'), [(20, 0), (-35, 1)])
-def test_a_turned_face_is_found_and_turned_back(degrees, axis):
+def test_a_turned_face_is_found_and_turned_back(registered_roughly, degrees, axis):
     transforms = [scan_motion.IDENTITY] * GROUP
     transforms[7] = _turned(degrees, axis)
     settled = _settle(_group(), transforms)

@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from data_prep import preparation_inputs, preparation_report, prepare, records, stages, subject
-from data_prep.registration import canonical, pose_outliers, scan_motion
+from data_prep import preparation_inputs, preparation_report, prepare, records, subject
+from data_prep.registration import canonical, icp, pose_outliers, scan_motion
 from data_prep.scans import scan_io
 from data_prep.work import work_files
 from seqface_jax.errors import UserError
+from tests import conftest
 from tests.helpers import forked_commands, small_raw_tree
+
+_SHIPPED_VOXEL_MM = icp._VOXEL_MM
 
 
 def _prepare(raw_dir, data_dir, **options):
@@ -46,20 +49,20 @@ def _digest(data_dir):
 
 @pytest.fixture(scope='module', autouse=True)
 def quick_registration():
-    """Refines the common frame once, and registers each scan once, however many tests prepare it.
+    """Registers roughly, and each scan once, however many tests prepare it.
 
-    Neither's accuracy is tested here. Processes of their own register anew.
+    The accuracy is not tested here. Processes of their own register anew, as shipped.
     """
     register, found = canonical.register, {}
 
     def register_once(scan, template):
-        key = scan.vertices.tobytes(), scan.triangles.tobytes()
+        key = icp._VOXEL_MM, scan.vertices.tobytes(), scan.triangles.tobytes()
         if key not in found:
             found[key] = register(scan, template)
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stages, '_ROUNDS', 1)
+        conftest.rough_registration(patch)
         patch.setattr(canonical, 'register', register_once)
         yield
 
@@ -138,9 +141,11 @@ def test_finished_records_are_up_to_date_and_left_alone(prepared, tree):
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_nothing(prepared, tree, tmp_path):
-    _prepare(tree, tmp_path, num_workers=2)
-    assert _digest(tmp_path) == _digest(prepared[0])
+def test_the_number_of_workers_changes_nothing(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(icp, '_VOXEL_MM', _SHIPPED_VOXEL_MM)
+    for count in (1, 2):
+        _prepare(tree, tmp_path / str(count), num_workers=count)
+    assert _digest(tmp_path / '1') == _digest(tmp_path / '2')
 
 
 def test_a_stopped_run_goes_on_with_what_is_left(prepared, tree, tmp_path, monkeypatch):

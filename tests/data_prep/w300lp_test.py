@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import io
 
-from data_prep import frame_scans, prepare, sources, stages
+from data_prep import frame_scans, prepare, sources
 from data_prep.sources import RawFrame, morphable_model
 from seqface_jax.errors import UserError
 from tests.helpers import small_source_trees
@@ -79,9 +79,8 @@ def test_a_view_has_its_expression_its_turn_and_its_places_in_the_photo(tree):
 
 
 def test_it_is_prepared_and_a_view_whose_parameters_are_broken_is_listed(
-    tree, tmp_path, monkeypatch
+    registered_roughly, tree, tmp_path
 ):
-    monkeypatch.setattr(stages, '_ROUNDS', 1)
     report, _ = prepare.prepare('w300lp', str(tree), str(tmp_path), with_maps=True)
     assert set(report['subjects']) == {'AFW_1_1', 'AFW_1_1_Flip'}
     assert sum(count['frames'] for count in report['counts'].values()) == 3

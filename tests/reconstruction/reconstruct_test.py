@@ -17,8 +17,8 @@ FLAT = np.full((200, 200, 3), 128, np.uint8)
 
 
 @pytest.fixture(scope='module')
-def reconstructor():
-    return Reconstructor(*small_run.make())
+def reconstructor(small_reconstructor):
+    return small_reconstructor
 
 
 def _photos(count=3, seed=0):
