@@ -5,12 +5,13 @@ python -m benchmarks.waiting --video_seconds=60       # the whole minute
 python -m benchmarks.waiting --environment=runs/mediapipe     # beside MediaPipe's face mesh
 
 Each row is `run_demo.py` in a fresh process, all of its files written: one photo with an empty
-compilation cache, the same again, ten photos, a video of 30 frames a second. Pictures are of
+compilation cache, the same again, ten photos, a video of two frames, which has programs of its own
+to compile, the same again, and a video of 30 frames a second. Pictures are of
 scikit-image's astronaut, moved and lit a little differently. CPU seconds stand beside the wall
-clock, as they do not depend on who else uses the machine. Frames a second are of the video without
-what one photo takes. MediaPipe, where its environment is (benchmarks/peers.py makes it), gives
-landmarks of the same pictures and no files: it is the least that a peer must do. Ratios to it are
-of CPU seconds.
+clock, as they do not depend on who else uses the machine. Frames a second are of the long video
+without what the short one takes. MediaPipe, where its environment is (benchmarks/peers.py makes
+it), gives landmarks of the same pictures and no files: it is the least that a peer must do. Ratios
+to it are of CPU seconds.
 """
 
 import json
@@ -31,6 +32,7 @@ from seqface_jax import errors
 
 FRAMES_PER_SECOND = 30
 NUM_PHOTOS = 10
+SHORT = 2  # Frames of the short video.
 _MINUTE = 60 * FRAMES_PER_SECOND
 _LOOK_S = 0.02  # Seconds between two looks at a program's memory.
 
@@ -49,20 +51,21 @@ def pictures(count):
 
 
 def write_inputs(folder, video_frames):
-    """Writes one photo, ten photos and a video; returns their paths by name."""
+    """Writes one photo, ten photos and two videos; returns their paths by name."""
     paths = {name: os.path.join(folder, name) for name in ('one', 'ten')}
     for name, count in (('one', 1), ('ten', NUM_PHOTOS)):
         os.makedirs(paths[name])
         for number, picture in enumerate(pictures(count)):
             place = os.path.join(paths[name], f'{number:02d}.png')
             cv2.imwrite(place, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    paths['video'] = os.path.join(folder, 'video.avi')
-    writer = cv2.VideoWriter(
-        paths['video'], cv2.VideoWriter_fourcc(*'MJPG'), FRAMES_PER_SECOND, (512, 512)
-    )
-    for picture in pictures(video_frames):
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    writer.release()
+    for name, count in (('short', SHORT), ('video', video_frames)):
+        paths[name] = os.path.join(folder, f'{name}.avi')
+        writer = cv2.VideoWriter(
+            paths[name], cv2.VideoWriter_fourcc(*'MJPG'), FRAMES_PER_SECOND, (512, 512)
+        )
+        for picture in pictures(count):
+            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        writer.release()
     return paths
 
 
@@ -138,6 +141,8 @@ def measure(workdir, video_frames, python=None):
         found = {'one photo, cold cache': demo(paths['one'])}
         found['one photo, warm cache'] = demo(paths['one'])
         found[f'{NUM_PHOTOS} photos'] = demo(paths['ten'])
+        for warmth in ('cold', 'warm'):
+            found[f'video, {SHORT} frames, {warmth} cache'] = demo(paths['short'])
         found[f'video, {video_frames} frames'] = demo(paths['video'])
         if python is not None:
             found |= _peer(python, folder)
@@ -157,12 +162,12 @@ def _peer(python, folder):
 
 def with_rates(found, video_frames):
     """Adds frames a second, the time of a minute of video, and ratios to MediaPipe."""
-    warm = found['one photo, warm cache']
+    short = found[f'video, {SHORT} frames, warm cache']
     video = found[f'video, {video_frames} frames']
-    cpu_seconds = (video['cpu_seconds'] - warm['cpu_seconds']) / (video_frames - 1)
-    rate = (video_frames - 1) / max(video['seconds'] - warm['seconds'], 1e-6)
+    cpu_seconds = (video['cpu_seconds'] - short['cpu_seconds']) / (video_frames - SHORT)
+    rate = (video_frames - SHORT) / max(video['seconds'] - short['seconds'], 1e-6)
     video['frames_a_second'] = rate
-    minute = {'seconds': warm['seconds'] + (_MINUTE - 1) / rate}
+    minute = {'seconds': short['seconds'] + (_MINUTE - SHORT) / rate}
     found['a minute of video, computed'] = minute | {'frames_a_second': rate}
     peer = found.get('MediaPipe, one photo')
     if peer is not None:
@@ -200,7 +205,7 @@ def main(argv):
     values, python = flags.FLAGS, None
     if values.environment is not None:
         python = mediapipe_mesh.python_of(values.environment, install=False)
-    frames = max(2, round(values.video_seconds * FRAMES_PER_SECOND))
+    frames = max(SHORT + 1, round(values.video_seconds * FRAMES_PER_SECOND))
     found = measure(values.workdir, frames, python)
     sys.stdout.write(table(found))
     if values.output is not None:
