@@ -23,6 +23,12 @@ def test_what_is_compiled_quickly_says_the_same(packaged):
     np.testing.assert_allclose(face.frame.rotation, expected.frame.rotation, atol=1e-3)
 
 
+def test_nothing_is_quick_where_xla_does_not_know_how(monkeypatch):
+    options = quick_compilation.OPTIONS | {'xla_cpu_no_such_option': True}
+    monkeypatch.setattr(quick_compilation, 'OPTIONS', options)
+    assert quick_compilation.jit_of(True)(lambda number: 2 * number)(3.0) == 6
+
+
 @pytest.mark.parametrize(
     ('kind', 'count', 'expected'),
     [('photos', 1, True), ('photos', 1000, False), ('video', 1, False), ('camera', None, False)],
