@@ -182,8 +182,13 @@ def test_a_second_ctrl_c_leaves_a_whole_table_and_no_drafts(restored, film, tmp_
             yield frame
 
     monkeypatch.setattr(video, 'open_source', lambda source: opened._replace(frames=frames()))
-    with pytest.raises(KeyboardInterrupt):
-        demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            demo.run(None, film, str(tmp_path / 'out'), texture=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
     names = [row['photo'] for row in _rows(tmp_path / 'out')]
     assert names == ['1', '2', '3'][: len(names)]
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['frames.csv']
