@@ -12,6 +12,7 @@ _LIGHTS = (  # Direction towards the light as the viewer sees it, strength.
 )
 _AMBIENT = 0.08
 _SKIN = (224, 198, 182)
+_BACKGROUND = 255
 _INSIDE = (64, 40, 38)  # What is seen through a hole of the mesh, such as between the lips.
 _FRAME_MM = 210.0  # Height and width of the picture in the scene.
 _CENTRE_Z_MM = 60.0  # Depth of the point that stays in the middle when the view turns.
@@ -27,7 +28,7 @@ def whole(vertices):
 
 
 def render(
-    vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None, background=255
+    vertices, triangles, *, azimuth_rad=0.0, size=320, uv=None, texture=None, transparent=False
 ):
     """Draws a face.
 
@@ -39,10 +40,10 @@ def render(
         uv: [V, 2] in [0, 1], v up, for a texture.
         texture: [H, W, 3] uint8 RGB, drawn as it is, for it holds the light of the photos; None:
             the face is of one colour and shaded.
-        background: grey value of what is not face.
+        transparent: what is not face is so, in place of white.
 
     Returns:
-        [size, size, 3] uint8 RGB.
+        [size, size, 3] uint8 RGB; [size, size, 4], with alpha, if transparent.
     """
     vertices = np.asarray(vertices, np.float64)
     view = _view(azimuth_rad)
@@ -51,7 +52,7 @@ def render(
     scale = size / _FRAME_MM
     screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
     pixel, triangle, weights = fragments(screen, seen[:, 2], np.asarray(triangles), size)
-    image = np.full((size * size, 3), background, np.uint8)
+    image = np.full((size * size, 3), _BACKGROUND, np.uint8)
     if texture is not None and len(pixel):
         place = (np.asarray(uv)[triangles[triangle]] * weights[:, :, None]).sum(1)
         image[pixel] = sampling.sample_texture(texture, place)
@@ -62,8 +63,9 @@ def render(
     drawn[pixel] = True
     drawn = drawn.reshape(size, size)
     image = image.reshape(size, size, 3)
-    image[ndimage.binary_fill_holes(drawn) & ~drawn] = _INSIDE
-    return image
+    face = ndimage.binary_fill_holes(drawn)
+    image[face & ~drawn] = _INSIDE
+    return np.dstack([image, np.where(face, 255, 0).astype(np.uint8)]) if transparent else image
 
 
 def _view(azimuth_rad):

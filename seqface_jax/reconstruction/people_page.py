@@ -6,8 +6,6 @@ import io
 import os
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from seqface_jax.evaluation import page
 from seqface_jax.files import write_text
 from seqface_jax.geometry import rendering
@@ -94,27 +92,18 @@ def _card(output, row):
     if row.face is None:
         return f'<li class="none"><b>{name}</b><p>{detail}</p></li>'
     face = row.face
+    picture = rendering.render(
+        rendering.whole(face.vertices),
+        face.triangles,
+        azimuth_rad=_TURN,
+        size=_PICTURE_PX,
+        uv=face.uv,
+        texture=face.texture,
+        transparent=True,  # For light and dark pages.
+    )
     link = html.escape(_link(output, row) or row.folder, quote=True)
     return (
         f'<li><a href="{link}"><img alt="the face of {name}" width="{_PICTURE_PX}" '
-        f'height="{_PICTURE_PX}" src="{page.picture_address(_picture(face))}"><b>{name}</b></a>'
+        f'height="{_PICTURE_PX}" src="{page.picture_address(picture)}"><b>{name}</b></a>'
         f'<p>{detail}; 90 % band &plusmn; {face.band_mm:.1f} mm</p></li>'
     )
-
-
-def _picture(face):
-    """Draws a face.Face without a background, for light and dark pages: [H, W, 4] uint8 RGBA."""
-    black, white = (
-        rendering.render(
-            rendering.whole(face.vertices),
-            face.triangles,
-            azimuth_rad=_TURN,
-            size=_PICTURE_PX,
-            uv=face.uv,
-            texture=face.texture,
-            background=tone,
-        )
-        for tone in (0, 255)
-    )
-    alpha = np.where((black == white).all(-1), 255, 0).astype(np.uint8)
-    return np.dstack([black, alpha])
