@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqface_jax.errors import UserError
+from seqface_jax.geometric_filter.information import on_device
 
 
 class FaceBasis(NamedTuple):
@@ -54,7 +55,7 @@ class PointModel(NamedTuple):
 
 def make_face_basis(mean, basis, size_deviation):
     """Returns the FaceBasis of arrays of any precision, in float32."""
-    return FaceBasis(*_on_device(mean, basis, size_deviation))
+    return FaceBasis(*on_device(mean, basis, size_deviation))
 
 
 def make_point_model(face_basis, indices, expression_mean, expressions, common=None):
@@ -101,12 +102,7 @@ def make_point_model(face_basis, indices, expression_mean, expressions, common=N
     )
     mean = points - centre + expression_mean
     layouts = directions.transpose(2, 1, 0), common
-    return PointModel(*_on_device(centre, mean, *layouts, np.ptp(points[:, 0])))
-
-
-def _on_device(*arrays):
-    # NumPy changes the type: JAX would compile a program for each shape.
-    return jax.device_put([np.asarray(array, np.float32) for array in arrays])
+    return PointModel(*on_device(centre, mean, *layouts, np.ptp(points[:, 0])))
 
 
 @jax.jit

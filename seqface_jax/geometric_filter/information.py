@@ -101,7 +101,13 @@ def make_shared_error(mean, covariance, gain=None):
     regression = gain[:, None] * inverse
     unseen = np.eye(len(mean)) - regression * gain
     arrays = mean, inverse, regression, (unseen + unseen.T) / 2
-    return SharedError(*jax.device_put([np.asarray(array, np.float32) for array in arrays]))
+    return SharedError(*on_device(*arrays))
+
+
+def on_device(*arrays):
+    """Returns arrays of any precision on the device, in float32."""
+    # NumPy changes the type: JAX would compile a program for each shape.
+    return jax.device_put([np.asarray(array, np.float32) for array in arrays])
 
 
 def factor(matrix):
