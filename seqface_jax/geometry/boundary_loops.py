@@ -3,11 +3,16 @@
 import numpy as np
 
 
+def directed_edges(triangles):
+    """Returns the edges of triangles [F, 3] in their direction, [3 F, 2] int64."""
+    triangles = np.asarray(triangles, np.int64)
+    return np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
+
+
 def boundary_loops(triangles):
     """Returns the loops of triangles [F, 3], a list of [L] vertices in the triangles' direction."""
-    triangles = np.asarray(triangles, np.int64)
-    count = triangles.max(initial=0) + 1
-    edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
+    edges = directed_edges(triangles)
+    count = edges.max(initial=0) + 1
     single = ~np.isin(edges @ [count, 1], edges @ [1, count])
     after, loops = dict(edges[single].tolist()), []
     while after:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
 
-from seqface_jax.geometry.boundary_loops import boundary_loops
+from seqface_jax.geometry.boundary_loops import boundary_loops, directed_edges
 from seqface_jax.reconstruction import smooth_fill
 from seqface_jax.reconstruction.eye_texture import STRIP
 
@@ -70,7 +70,7 @@ def behind_uv(rim_uv, vertices, triangles):
 
 def _means_of_neighbours(triangles, fixed, values, count):
     """Returns values [count, C], given at `fixed` vertices, else the neighbours' mean."""
-    pairs = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)]).astype(np.int64)
+    pairs = directed_edges(triangles)
     pairs = np.concatenate([pairs, pairs[:, ::-1]])
     near = (sparse.csr_matrix((np.ones(len(pairs)), pairs.T), (count, count)) > 0).astype(float)
     free = np.setdiff1d(np.unique(pairs), fixed)
