@@ -36,7 +36,7 @@ _CREDIT = 'Eileen Collins; NASA, public domain.'
 _SEEN, _UNSEEN = (60, 230, 235), (255, 140, 0)  # RGB of points that the network sees or guesses.
 _COUNTS = (1, 4, 16)
 _NUM_HARD = 8  # Hard pictures that are shown.
-_TURN_RAD = 0.7  # Of faces that are shown from their left.
+_TURN_RAD = 0.7  # Faces are shown from their left.
 _FORWARD_MM = 60.0  # From the middle of a head to what rendering.render turns about.
 _NOTE = 'A made-up person: drawn, no photograph. Nobody looks like this.'
 

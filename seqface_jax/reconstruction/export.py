@@ -24,7 +24,7 @@ FORMATS = ('.ply', '.obj', '.glb', '.npz')
 MAX_KEYFRAMES = 32
 MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
 _SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
-_COMPRESSION = 4  # Of a PNG: a third of the time of the usual 6, for a twentieth more bytes.
+_COMPRESSION = 4  # PNG's level: a third of the time of the usual 6, for a twentieth more bytes.
 # Arrays of an NPZ file.
 _ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')
 # glTF's names of float32, uint32 and of interpolation.

@@ -100,7 +100,7 @@ def test_the_template_is_wound_outwards_as_another_program_reads_it(tmp_path):
     # The stored normals are on the side from which the corners run counter-clockwise.
     stored = found.vertex_normals[found.faces].mean(1)
     assert ((stored * found.face_normals).sum(1) > 0).mean() > 0.999
-    # Of what is seen from the front and from both sides, all but specks looks at the viewer. Of all
+    # What is seen from the front and from both sides looks at the viewer, all but specks. Of all
     # triangles a seventh looks inwards: linings of mouth, nose and eye sockets, the ears' backs.
     for azimuth in (-0.8, 0.0, 0.8):
         turn = Rotation.from_euler('y', azimuth).as_matrix()

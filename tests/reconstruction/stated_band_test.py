@@ -6,7 +6,7 @@ from seqface_jax.reconstruction import stated_band
 
 def test_nine_of_ten_coordinates_of_true_points_lie_in_the_band():
     rng = np.random.default_rng(0)
-    deviation = rng.uniform(0.5, 3, 20_000)  # Of one coordinate; a distance has three of them.
+    deviation = rng.uniform(0.5, 3, 20_000)  # One coordinate's; a distance has three of them.
     off = rng.normal(0, deviation[:, None], (20_000, 3))
     confidence = 1 / (1 + np.sqrt(3) * deviation)
     inside = np.abs(off) < stated_band.half_widths_mm(confidence)[:, None]

@@ -56,7 +56,7 @@ def test_a_photo_counts_by_its_weight(face, seen):
     twice = texture.add(seen, gray, _pose(score=0.5**0.25), *face)
     first, second = (_texel(layer, 32, 32) for layer in twice.layers)
     np.testing.assert_allclose(second, first / 2, rtol=1e-3)
-    # Of what is fine the better photo gives still more: the cube.
+    # The better photo gives still more of what is fine: the cube.
     share = (twice.weights - seen.weights)[32, 32] / seen.weights[32, 32]
     np.testing.assert_allclose(share, 1 / 8, rtol=1e-3)
 

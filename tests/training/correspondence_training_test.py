@@ -65,7 +65,7 @@ def test_a_stopped_training_ends_with_the_same_parameters(whole, tmp_path):
 def test_the_loss_of_the_pictures_falls_and_every_term_is_logged(whole):
     _, workdir, _ = whole
     rows = metrics_writer.read(os.path.join(workdir, 'metrics.csv'))
-    # Of validation: its pictures and starts are always the same.
+    # Validation's: its pictures and starts are always the same.
     first, *_, last = [float(row['loss']) for row in rows if row['kind'] == 'validation']
     assert last < 0.95 * first
     weights = cpu.get_config().train.loss_weights
