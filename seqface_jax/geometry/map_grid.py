@@ -24,15 +24,26 @@ def ray_angles(size=SIZE):
 
 def ray_directions(size=SIZE):
     """Returns the unit direction of every map pixel, [size, size, 3]."""
-    azimuth, elevation = ray_angles(size)
-    return np.stack(
-        [
-            np.cos(elevation) * np.sin(azimuth),
-            np.broadcast_to(np.sin(elevation), (size, size)),
-            np.cos(elevation) * np.cos(azimuth),
-        ],
-        axis=-1,
-    )
+    return _directions(*ray_angles(size))
+
+
+def strided_ray_directions(side):
+    """Returns the unit directions of a network's map, [side, side, 3].
+
+    Pixel (0, 0) is that of the whole map, and such a map is compared with every n-th of its pixels
+    (or every n-th of its own with the whole map): so its last row is short of the whole map's.
+    """
+    step = SIZE / side / (SIZE - 1)
+    places = step * np.arange(side)
+    azimuth = (2 * places - 1)[None, :] * MAX_AZIMUTH_RAD
+    return _directions(azimuth, (1 - 2 * places)[:, None] * MAX_ELEVATION_RAD)
+
+
+def _directions(azimuth, elevation):
+    """Returns the unit directions of angles [1, W] and [H, 1], [H, W, 3]."""
+    up = np.broadcast_to(np.sin(elevation), (elevation.shape[0], azimuth.shape[1]))
+    level = np.cos(elevation)
+    return np.stack([level * np.sin(azimuth), up, level * np.cos(azimuth)], axis=-1)
 
 
 def pixels_of(azimuth, elevation, size=SIZE):

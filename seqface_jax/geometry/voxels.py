@@ -65,7 +65,7 @@ def occupancy(position_map, corner_mm, cell_mm, size):
 
 
 def cast(probability, corner_mm, cell_mm, level, side):
-    """Casts the rays of the position map onto the surface of a given probability.
+    """Casts rays of the position map, every n-th, onto the surface of a given probability.
 
     Args:
         probability: [N, size, size, size].
@@ -79,7 +79,7 @@ def cast(probability, corner_mm, cell_mm, level, side):
     """
     size = probability.shape[-1]
     radius = jnp.linspace(0, _MAX_RADIUS, _NUM_SAMPLES) * size * cell_mm  # [K]
-    directions = jnp.asarray(map_grid.ray_directions(side), jnp.float32)
+    directions = jnp.asarray(map_grid.strided_ray_directions(side), jnp.float32)
     points = radius[:, None] * directions[..., None, :]  # [S, S, K, 3]
     places = jnp.moveaxis((points - corner_mm) / cell_mm - 0.5, -1, 0)
 

@@ -43,7 +43,7 @@ def whole_map(vertices, mask):
         vertices: [V, 3] mm, in the order of the mask's pixels.
         mask: [S, S] bool.
     """
-    directions = map_grid.ray_directions(len(mask))
+    directions = map_grid.strided_ray_directions(len(mask))
     radius = np.zeros(mask.shape, np.float32)
     radius[mask] = (np.asarray(vertices) * directions[mask]).sum(-1)
     points = smooth_fill.fill(radius[..., None], mask.astype(np.float32)) * directions
