@@ -93,7 +93,7 @@ class FrontSideNetwork(nn.Module):
         if self.width > 1:
             code_features = _divisible_by_8(code_features * self.width)
         x = _ConvNormRelu6(code_features, 1, 1, self.axis_name, name='code')(x, train=train)
-        return ImageMapDecoder(self.features, None, name='decoder')(x, train=train)
+        return ImageMapDecoder(self.features, False, name='decoder')(x, train=train)
 
 
 class _ConvNormRelu6(nn.Module):

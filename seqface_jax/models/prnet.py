@@ -42,7 +42,7 @@ class PRNet(FrameModel, kw_only=True):
         for i, (factor, stride) in enumerate(_BLOCKS):
             block = PrnetBlock(self.features * factor, stride, self.axis_name, name=f'block_{i}')
             x = block(x, train=train)
-        decoder = ImageMapDecoder(self.features, 'batch', self.axis_name, name='decoder')
+        decoder = ImageMapDecoder(self.features, True, self.axis_name, name='decoder')
         image_map = decoder(x, train=train)
         position_map = image_space.canonical(image_map, *self.mean_face())
         return Prediction(position_map, image_map=image_map)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqface_jax.models.layers.decoders import ConvTranspose, ResizeConv
+from seqface_jax.models.layers.decoders import ConvTranspose, ImageMapDecoder, ResizeConv
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 4, 6))
 
@@ -36,3 +36,33 @@ def test_resize_conv_of_a_constant_image_has_no_checkerboard():
     assert y.shape == (1, 12, 12, 3)
     inner = y[:, 1:-1, 1:-1]
     np.testing.assert_allclose(inner, np.broadcast_to(inner[:, :1, :1], inner.shape), atol=1e-5)
+
+
+def test_the_narrow_end_of_the_normalised_decoder_loses_no_channel_at_the_start():
+    decoder = ImageMapDecoder(2, True)
+    code = jax.random.normal(jax.random.key(0), (2, 1, 1, 64))
+    variables = decoder.init(jax.random.key(1), code, train=True)
+    image_map, updates = decoder.apply(
+        variables, code, train=True, capture_intermediates=True, mutable=True
+    )
+    # Of 3 channels, as all after it.
+    first = np.asarray(updates['intermediates']['norm_14']['__call__'][0])
+    for channel in range(3):
+        ends = first[..., channel].ravel(), np.asarray(image_map[..., channel]).ravel()
+        assert np.corrcoef(*ends)[0, 1] > 0.6
+
+
+def test_the_narrow_end_of_the_plain_decoder_hands_on_what_moves_a_channel():
+    decoder = ImageMapDecoder(2, False)
+    code = jax.random.normal(jax.random.key(0), (1, 1, 1, 64))
+    variables = decoder.init(jax.random.key(1), code, train=True)
+    params = variables['params']
+
+    def answer(bias):
+        layer = params['layer_14'] | {'bias': bias}
+        moved = {'params': params | {'layer_14': layer}}
+        return decoder.apply(moved, code, train=True).mean(axis=(0, 1, 2))
+
+    moves = np.asarray(jax.jacobian(answer)(params['layer_14']['bias']))  # [to, from].
+    assert (np.diag(moves) > 0.1).all()
+    assert (np.abs(moves - np.diag(np.diag(moves))) < 0.5 * np.diag(moves)).all()

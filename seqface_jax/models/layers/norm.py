@@ -19,15 +19,17 @@ class BatchNorm(nn.Module):
 
     Attributes:
         axis_name: of the devices that share one batch, or None.
+        bias: that training starts with.
     """
 
     axis_name: str | None = None
+    bias: float = 0.0
 
     @nn.compact
     def __call__(self, x, *, train):
         shape = x.shape[-1:]
         scale = self.param('scale', nn.initializers.ones, shape)
-        bias = self.param('bias', nn.initializers.zeros, shape)
+        bias = self.param('bias', nn.initializers.constant(self.bias), shape)
         moving_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         moving_var = self.variable('batch_stats', 'var', jnp.ones, shape)
         if not train:
