@@ -240,8 +240,10 @@ def _protocol(plan, workdirs, loaded):
         'averaged_single_frames': "the mean of a run's answers to each frame alone",
         'repeated_first_frame': "a run's answer to that many copies of the first frame: copies "
         'tell nothing new, so neither its error nor sigma_mm should shrink',
-        'oracle': "the truth (or the scan's map) projected on a run's linear face space by least "
-        'squares: what no evidence can improve on',
+        'oracle': "the best that a run's form of answer allows, beyond all evidence: the "
+        "truth (or the scan's map) projected on its linear face space by least squares; or in its "
+        'voxels; or the image map of the first frame that is shown, with its expression and the '
+        "mean face's size",
         'permutations': plan.permutations,
         'seconds_per_sequence': 'prediction of all frames, without compiling, per subject of a '
         f'batch of at most {streaming.BATCH_SIZE}',

@@ -1,8 +1,11 @@
-"""What a network must beat, answers that look at no image; and the best its linear head can say."""
+"""What a network must beat, answers that look at no image; and the best that its form can say."""
 
 import numpy as np
 
-from seqface_jax.geometry import map_grid
+from seqface_jax.geometry import image_space, map_grid, voxels
+from seqface_jax.models.prediction import Prediction
+
+_SURE = 20.0  # Log-odds of a cell that is inside for sure.
 
 
 def mean_face(maps, masks):
@@ -71,3 +74,39 @@ def oracle(mean_map, basis, maps, masks):
         code = np.linalg.lstsq(gram, directions @ deviation, rcond=1e-9)[0]
         found.append(mean_map + np.tensordot(code, basis, axes=1))
     return np.float32(found)
+
+
+def oracle_of_image_maps(mean_map, weights, image_maps, masks):
+    """Gives the truth of a frame to a network whose answer is an image map.
+
+    What remains of the error is the photo's expression, the size, which is that of the mean face,
+    and perspective. Where the frame's truth is not known, the mean face stands.
+
+    Args:
+        mean_map, weights: as of image_space.canonical; [128, 128, 3] mm and [128, 128].
+        image_maps: [N, 128, 128, 3], in widths of the image.
+        masks: [N, 128, 128] bool, the pixels that are known.
+
+    Returns:
+        [N, 128, 128, 3] float32 mm.
+    """
+    pose = image_space.fit_pose(image_maps, mean_map, weights * masks)
+    return np.where(masks[..., None], pose.undo(image_maps), np.float32(mean_map))
+
+
+def oracle_of_voxels(cells, maps, side):
+    """Gives the truth to a network whose answer is voxels: each cell inside the face or not.
+
+    Args:
+        cells: models.prediction.Voxels of N subjects, whose box counts.
+        maps: [N, 128, 128, 3] mm.
+        side: S, of the position map that is cast from them.
+
+    Returns:
+        Prediction of N subjects: position_map [N, S, S, 3] float32 mm, and voxels.
+    """
+    box, size = (cells.corner_mm[0], cells.cell_mm[0]), cells.logits.shape[-1]
+    inside = np.asarray(voxels.occupancy(np.float32(maps), *box, size))
+    logits = np.where(inside, np.float32(_SURE), np.float32(-_SURE))
+    position_map = voxels.cast(np.float32(inside), *box, cells.level[0], side)
+    return Prediction(np.asarray(position_map), voxels=cells._replace(logits=logits))

@@ -113,6 +113,8 @@ def load(workdirs, options, load_flagship):
     for workdir, name in zip(workdirs, names_of(workdirs), strict=True):
         config = checkpoints.read_config(workdir)
         is_flagship = config.model.name == checkpoints.FLAGSHIP
+        # The faces of frames are compared with, and say what an image map can say at best.
+        needs_maps = is_flagship or config.model.get('expression_size', 0) or config.data.frame_maps
         config.data, trained_on = _sections(workdir, config, options, records)
         if records is not None and _place(config.data) != _place(records):
             raise UserError(
@@ -120,7 +122,7 @@ def load(workdirs, options, load_flagship):
                 'records of the first run: name the records with --data_dir and --data_name'
             )
         records = config.data
-        if is_flagship or config.model.get('expression_size', 0):
+        if needs_maps:
             config.data.frame_maps = record_reader.have_frame_maps(config.data)
         which = options.checkpoints or config.eval.checkpoints
         steps, step = {}, None
@@ -148,7 +150,7 @@ def _sections(workdir, config, options, records):
         UserError: a run of the flagship, which learned from no records, and nothing names any.
     """
     if config.model.name != checkpoints.FLAGSHIP:
-        config.data.frame_maps = False  # Training needs them; here only faces of frames do.
+        config.data.frame_maps = False  # Where they are not there, the rest is scored.
         trained_on = config.data.copy_and_resolve_references()
         config.data.dir = options.data_dir or config.data.dir
         config.data.name = options.data_name or config.data.name

@@ -18,6 +18,7 @@ from seqface_jax.models.network import is_ordered
 
 _CHOSEN_VIEWS = ('front', 'pair')  # Models that read these are shown frames chosen by their yaw.
 _SHOWN_SUBJECTS = 2  # In pictures and in the report.
+_IMAGE_TRUTH = ('image_map', 'image_mask')
 _TIMELINE = 8  # Frames after each of which the report shows the face; then those of the rows.
 _SPREAD_FRAMES = 8  # The order spread is measured at the number of frames nearest to it.
 
@@ -145,15 +146,16 @@ class SplitEvaluation:
         training, ids = self._plan.training, self.subjects.ids
         maps = training.subjects['position_map']
         mean = baselines.mean_face(maps, training.subjects['mask'])
-        yield self._constant('mean_face', np.repeat(mean[None], len(ids), axis=0))
+        mean_maps = np.repeat(mean[None], len(ids), axis=0)
+        yield self._constant('mean_face', models.Prediction(mean_maps))
         if set(training.subject_ids) - set(ids) or len(training.subject_ids) > 1:
             others = baselines.random_subjects(ids, training.subject_ids, seed=self._plan.seed)
-            yield self._constant('random_subject', maps[others])
+            yield self._constant('random_subject', models.Prediction(maps[others]))
 
-    def _constant(self, name, maps, **condition):
+    def _constant(self, name, prediction, **condition):
         """Returns the Answers of what looks at no frame."""
         condition = streaming.Condition(name, None, self._name, None)._replace(**condition)
-        return streaming.Answers(condition, models.Prediction(maps), True, self._mask, None)
+        return streaming.Answers(condition, prediction, True, self._mask, None)
 
     def _predict(self, run, checkpoint, step, variables, frames):
         selection = run.selection(checkpoint, self._name, self.subjects.ids)
@@ -174,7 +176,10 @@ class SplitEvaluation:
         yield from ((answers, None) for answers in neutral)
         self._timelines.append(self._timeline(run, condition, step, variables, frames, counts))
         derived = condition._replace(of=run.name)
-        yield from ((answers, None) for answers in self._oracle(derived, variables))
+        oracle = self._oracle(variables.get('constants', {}), answers.prediction, frames)
+        if oracle is not None:
+            own = {'checkpoint': checkpoint, 'of': run.name}
+            yield self._constant('oracle', oracle, **own), None
         counts = [count for count in self._counts if count > 1]  # One is the model itself.
         if reads in _CHOSEN_VIEWS or not counts:
             return
@@ -229,18 +234,36 @@ class SplitEvaluation:
         maps = self._maps_of.frame_maps(index, frames)
         return list(zip(maps['frame_map'], maps['frame_mask'], strict=True))
 
-    def _oracle(self, condition, variables):
-        """Yields the best answer of a linear face space, where the model has one."""
-        constants = variables.get('constants', {})
-        if not {'mean_map', 'basis'} <= set(constants):
-            return
+    def _oracle(self, constants, answered, frames):
+        """Returns the best Prediction that the form of a model's answers allows.
+
+        Args:
+            constants: of the model.
+            answered: models.Prediction of the model about all subjects.
+            frames: list of streaming.ShownFrames; an image map is about the first.
+
+        Returns:
+            models.Prediction of all subjects, or None where the form allows everything, or the
+            truth of the frames is not there.
+        """
+        if answered.image_map is not None:
+            if self._maps_of is None:
+                return None
+            firsts = [self._maps_of.frame_maps(i, own.drawn[:1]) for i, own in enumerate(frames)]
+            truth = (np.concatenate([own[name] for own in firsts]) for name in _IMAGE_TRUTH)
+            mean_face = constants['mean_map'], constants['mean_mask']
+            return models.Prediction(baselines.oracle_of_image_maps(*mean_face, *truth))
         subjects, table = self.subjects, next(iter(self._splits.values())).subjects
         known = subjects.true_masks.any(axis=(1, 2))
         masks = np.where(known[:, None, None], subjects.true_masks, table['mask'])
         maps = np.where(known[:, None, None, None], subjects.true_maps, subjects.maps)
-        mean_map, basis = (np.asarray(constants[name]) for name in ('mean_map', 'basis'))
-        maps = baselines.oracle(mean_map, basis, maps, masks.astype(bool))
-        yield self._constant('oracle', maps, checkpoint=condition.checkpoint, of=condition.of)
+        if answered.voxels is not None:
+            side = answered.position_map.shape[-2]
+            return baselines.oracle_of_voxels(answered.voxels, maps, side)
+        if {'mean_map', 'basis'} <= set(constants):
+            mean_map, basis = (np.asarray(constants[name]) for name in ('mean_map', 'basis'))
+            return models.Prediction(baselines.oracle(mean_map, basis, maps, masks.astype(bool)))
+        return None
 
     def _order_spread(self, run, step, variables, frames, counts):
         """Measures how much the order of the same frames matters.

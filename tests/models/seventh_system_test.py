@@ -45,8 +45,12 @@ def test_a_system_of_pairs_in_image_space_is_trained_and_scored_alike(
     evaluate.evaluate([workdir], evaluate.EvaluationOptions(frames=(1, 8), splits=('test',)))
     with open(os.path.join(workdir, 'eval', 'results.json')) as file:
         rows = json.load(file)['rows']
-    counts = {row['num_frames'] for row in rows if row['checkpoint']}
+    counts = {row['num_frames'] for row in rows if row['model'] == 'pairs'}
     assert counts == {1, 2}  # The second frame is the one from the side; there is no eighth.
+    (oracle,) = [row for row in rows if row['model'] == 'oracle']
+    trained = [row for row in rows if row['model'] == 'pairs']
+    assert oracle['of'] == 'pairs'
+    assert all(oracle['vertex_mm'] < row['vertex_mm'] for row in trained)
 
 
 def test_a_system_that_cannot_be_imported_or_is_misspelt_is_named():
