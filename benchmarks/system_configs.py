@@ -95,7 +95,7 @@ _HOURS_R2N2 = _HOURS | {
     'model.state_features': 48,
     'model.decoder_features': (48, 32, 24, 8),
 }
-_HOURS_IMAGE = _HOURS | {'data.image_size': 128, 'model.features': 8}
+_HOURS_IMAGE = _HOURS | {'data.image_size': 64, 'model.features': 8}
 _HOURS_PAIR = _HOURS_IMAGE | {'model.width': 0.5}
 _CORES_CONFIGS = {'fusion': 'fusion_cpu'}
 _CORES = {

@@ -23,6 +23,8 @@ class Score(NamedTuple):
         num_people: int, over whom both are averaged.
         p_value: against the mean face, by vertex_mm where both have it; None where not tested.
         ms_per_face: None where it is not measured.
+        oracle: Score of the best that the system's form of answer allows; None where it allows
+            everything, or the truth is not known.
     """
 
     frames: int | None
@@ -31,6 +33,7 @@ class Score(NamedTuple):
     num_people: int
     p_value: float | None = None
     ms_per_face: float | None = None
+    oracle: 'Score | None' = None
 
 
 def score_records(workdirs, options):
@@ -46,8 +49,10 @@ def score_records(workdirs, options):
     rows, found = evaluate.evaluate(list(workdirs.values()), options), {}
     for name, model, workdir in _models(workdirs):
         most = 0 if workdir is None else max(frames_of(workdir, options.frames))
+        at_best = [_score(row) for row in rows if (row['model'], row['of']) == ('oracle', model)]
+        oracle = at_best[0] if at_best else None
         found[name] = [  # Where people have fewer frames, a row is of as many as there are.
-            _score(row)
+            _score(row)._replace(oracle=oracle)
             for row in rows
             if row['model'] == model and not row['of'] and (row['num_frames'] or 0) <= most
         ]

@@ -5,6 +5,9 @@ from seqface_jax.evaluation import statistics
 VIEWS = {'front_only': 1, 'rotate_render': 1, 'front_side': 2}  # Frames of Lium's and Kwon's.
 
 
+_COLUMNS = ('vertex_mm', 'scan_to_mesh_mm', 'p', 'at best')
+
+
 def markdown(people, costs):
     """Returns the table, without columns in which nothing is told, and how far each system is.
 
@@ -15,7 +18,7 @@ def markdown(people, costs):
     """
     head = ['system', 'frames']
     for title in people:
-        head += [f'{title}: vertex_mm', f'{title}: scan_to_mesh_mm', f'{title}: p']
+        head += [f'{title}: {column}' for column in _COLUMNS]
     head += ['parameters', 'ms a face', 'hours of training']
     lines = []
     first = next(iter(people.values()))
@@ -60,15 +63,18 @@ def worth_of_the_drawn_view(scores):
 
 
 def _cells(scores):
-    """Returns the two errors after each number of frames, and p after the most."""
+    """Returns the two errors after each number of frames, p after the most, and the oracle's."""
     if not scores:
-        return ['-'] * 3
+        return ['-'] * len(_COLUMNS)
     p_value = statistics.show_p(scores[-1].p_value, scores[-1].num_people)
     cells = []
     for name in ('vertex_mm', 'scan_to_mesh_mm'):
         values = [_text(getattr(score, name), '.2f') for score in scores]
         cells.append('-' if set(values) == {'-'} else ', '.join(values))
-    return [*cells, p_value]
+    oracle = scores[-1].oracle
+    errors = (oracle.vertex_mm, oracle.scan_to_mesh_mm) if oracle else (None, None)
+    told = [_text(value, '.2f') for value in errors if value is not None]
+    return [*cells, p_value, ', '.join(told) or '-']
 
 
 def _text(value, digits):
