@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     """One frame of a source, or a file of a folder that holds none.
 
     Attributes:
-        name: path of the photo as it can be written, or number of the frame, from 0.
+        name: path of the photo as it can be written, or number of the frame, from 1.
         photo: [H, W, 3] uint8 RGB, upright; None if it cannot be read.
         problem: str, why it cannot be read; None if it can.
         reason: str, a few words that are the same for all files with this problem.

@@ -200,6 +200,10 @@ def test_a_folder_with_nothing_but_a_video_leads_to_it(tmp_path):
     _film(tmp_path / 'x.avi', 2)
     with pytest.raises(UserError, match='no photo but a video: give it, --input=.*x.avi'):
         video.open_source(str(tmp_path))
+    # macOS's begins as a stream of HEVC does.
+    (tmp_path / '.DS_Store').write_bytes(b'\0\0\0\x01Bud1\0\0\x10\0')
+    with pytest.raises(UserError, match='no photo but a video: give it, --input=.*x.avi'):
+        video.open_source(str(tmp_path))
 
 
 def _marked(path, software):
