@@ -73,7 +73,7 @@ def main(argv):
             _CHECKPOINT.value,
             **options,
         )
-        sys.stdout.write('\n'.join(lines) + '\n')
+        sys.stdout.write(files.printable('\n'.join(lines)) + '\n')
         return
     with contextlib.ExitStack() as stack:
         page = None
