@@ -20,6 +20,20 @@ def printable(text):
     return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
+def for_opencv(path):
+    """Returns the path of a video as OpenCV can open it, whole.
+
+    FFmpeg takes what stands before a colon in another for a protocol.
+
+    Raises:
+        UserError: it is no UTF-8: OpenCV ends the program there.
+    """
+    path = os.path.abspath(path)
+    if path != printable(path):
+        raise errors.UserError(f'OpenCV opens no video whose name is no UTF-8: rename {path}')
+    return path
+
+
 def read_arrays(path, advice, names=None):
     """Reads a .npz file.
 

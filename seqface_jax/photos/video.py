@@ -177,7 +177,7 @@ def _photo(path):
 
 
 def _video(path):
-    capture = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(files.for_opencv(path))
     try:
         geometry = video_geometry.read(path, capture)
         is_open, first = capture.read() if capture.isOpened() else (False, None)

@@ -239,6 +239,18 @@ def test_a_name_that_is_no_utf_8_is_told_as_it_can_be_written(tmp_path):
     assert '\ufffd.jpg is not a readable picture' in second.problem
 
 
+def test_a_video_of_any_name_is_read_or_told_to_be_renamed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('me:2.avi', '50% [a]?#.avi'):
+        _film(tmp_path / 'a.avi', 2)
+        os.rename('a.avi', name)
+        assert len(list(video.open_source(name).frames)) == 2
+    name = os.fsdecode(b'caf\xe9.avi')
+    os.rename('me:2.avi', name)
+    with pytest.raises(UserError, match='no UTF-8: rename'):
+        video.open_source(name)
+
+
 def test_a_companion_file_of_macos_is_no_photo(tmp_path):
     cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 6, 3), np.uint8))
     (tmp_path / '._a.png').write_bytes(b'\0\x05\x16\x07 and more')
