@@ -69,6 +69,11 @@ def test_a_foreign_file_is_refused_in_one_sentence(tmp_path, content):
         saved_states.load(str(tmp_path / 'x.npz'), NETWORK, 'abc')
 
 
+def test_a_folder_leads_to_the_state_in_it(tmp_path):
+    with pytest.raises(UserError, match=r'is a folder: give the state in it, .*/state\.npz'):
+        saved_states.load(str(tmp_path), NETWORK, 'abc')
+
+
 def test_a_file_cut_short_is_refused(path):
     with open(path, 'rb') as file:
         data = file.read()
