@@ -49,7 +49,8 @@ def read_arrays(path, advice, names=None):
         UserError: it is missing, damaged, another file, or lacks one of the arrays.
     """
     try:
-        with np.load(path) as file:
+        # NumPy would leave a damaged file open.
+        with open(path, 'rb') as opened, np.load(opened) as file:
             return {name: file[name] for name in names or file.files}
     except (OSError, *DAMAGED_ARRAYS) as error:
         why = errors.unread(error) or getattr(error, 'strerror', None) or f'damaged: {error}'

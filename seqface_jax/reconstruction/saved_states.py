@@ -84,7 +84,7 @@ def fingerprint(settings, variables):
 
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, 'rb') as opened, np.load(opened) as file:
             content = {name: file[name] for name in file.files}
         content |= {name: content[name].item() for name in ('format', 'fingerprint', 'num_frames')}
     except FileNotFoundError as error:

@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -118,7 +119,8 @@ def _dark_in(path):
         place = primitive['attributes'].get('COLOR_0')
         return None if place is None else array(place, 3).max(1) < 0.1
     if path.endswith('.obj'):  # The other reader drops colours beside texture coordinates.
-        rows = [line.split() for line in open(path) if line.startswith('v ')]
+        lines = pathlib.Path(path).read_text().splitlines()
+        rows = [line.split() for line in lines if line.startswith('v ')]
         return np.array(rows)[:, 4:].astype(float).max(1) < 0.28
     return trimesh.load(path, process=False).visual.vertex_colors[:, :3].max(1) < 70
 

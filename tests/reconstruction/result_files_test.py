@@ -206,5 +206,5 @@ def test_times_of_frames_are_those_of_the_video(tmp_path):
         for seconds in (0.0, 0.5, 0.75):
             files.use('0', small_fit.photo(), small_fit.make(), seconds=seconds)
         files.write('A face', _face())
-    rows = list(csv.DictReader((tmp_path / 'expression.csv').open()))
+    rows = list(csv.DictReader((tmp_path / 'expression.csv').read_text().splitlines()))
     assert [float(row['seconds']) for row in rows] == [0.0, 0.5, 0.75]

@@ -62,6 +62,7 @@ def _one_array():
     return content.getvalue()
 
 
+@pytest.mark.filterwarnings('error')  # A file left open.
 @pytest.mark.parametrize('content', [b'', b'not an archive', b'PK\x03\x04 cut short', _one_array()])
 def test_a_foreign_file_is_refused_in_one_sentence(tmp_path, content):
     (tmp_path / 'x.npz').write_bytes(content)
