@@ -22,6 +22,8 @@ _HALF_BELIEVED, MIN_CONFIDENCE = 0.05, 0.5
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
+# Most squares of it: a photo that is more than 18 times as wide as high is searched more coarsely.
+_MOST_SQUARES = 700
 _KEPT = 3  # Squares of the grid that are looked at closely,
 _KEPT_OF_ALL = 16  # and where everybody is looked for.
 _APART = 0.55  # Faces of two people cheek to cheek are farther apart, in sides.
@@ -262,7 +264,11 @@ class FaceFinder:
             side = share * min(height, width)
             across = _spread(width, side, step)
             down = _spread(height, side, step)
+            if len(starts) + len(down) * len(across) > _MOST_SQUARES:
+                break
             starts += [Crop(np.array([x, y]), side) for y in down for x in across]
+        if not starts:
+            return []
         starts = [crop._replace(turn_rad=turn * np.pi / 2) for crop in starts for turn in range(4)]
         scores = []
         for first in range(0, len(starts), 16):
