@@ -83,7 +83,7 @@ def open_source(source):
             kind = file_kinds.of_path(source)
         except OSError as error:
             raise UserError(f'cannot read {source}: {error.strerror or error}') from error
-        return _video(source) if kind.group == file_kinds.VIDEO else _photos([source], 1)
+        return _video(source) if kind.group == file_kinds.VIDEO else _one_photo(source)
     if source.isdecimal():
         return _camera(int(source))
     raise UserError(
@@ -161,6 +161,15 @@ def _photos(paths, count):
             yield _photo(path)
 
     return FrameSource('photos', count, _ahead(frames()))
+
+
+def _one_photo(path):
+    """Returns the FrameSource of a file; UserError if it is no photo."""
+    frame = _photo(path)
+    if not frame.is_photo:
+        named = frame.name in frame.problem
+        raise UserError(frame.problem if named else f'{frame.name} is {frame.problem}')
+    return FrameSource('photos', 1, (frame for frame in [frame]))
 
 
 def _photo(path):

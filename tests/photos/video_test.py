@@ -135,6 +135,18 @@ def test_a_missing_file_gives_one_sentence(tmp_path):
         video.open_source(str(tmp_path / 'holiday.mp4'))
 
 
+def test_a_file_that_is_no_photo_is_refused_with_the_reason(tmp_path):
+    (tmp_path / 'notes.txt').write_text('no photo')
+    (tmp_path / 'face.glb').write_bytes(b'glTF')
+    for name, words in (
+        (tmp_path / 'notes.txt', 'notes.txt is not a readable picture but a text file'),
+        (tmp_path / 'face.glb', 'face.glb is written by this program, not a photo'),
+        ('/dev/null', 'cannot read the photo /dev/null: it is not a file'),
+    ):
+        with pytest.raises(UserError, match=words):
+            video.open_source(str(name))
+
+
 def test_a_folder_gives_its_photos_by_name_and_the_damaged_ones_with_their_problem(tmp_path):
     cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((4, 6, 3), np.uint8))
     (tmp_path / 'a.JPG').write_bytes(b'damaged')
