@@ -69,17 +69,19 @@ class VideoWriter:
         if self._writer is None:
             return
         try:
-            with contextlib.nullcontext() if error is None else contextlib.suppress(UserError):
-                self._writer.close()
             if error is None:
+                self._writer.close()
                 os.replace(self._draft, self._path)
+            else:  # Which is told already.
+                with contextlib.suppress(UserError):
+                    self._writer.close()
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._draft)
 
 
 class _H264:
-    """Pictures through a pipe to ffmpeg, in a group of its own: Ctrl-C ends our program first."""
+    """Pipes pictures to ffmpeg, whose process group is its own: no Ctrl-C reaches it."""
 
     def __init__(self, draft, path, size, rate):
         self._path = path
