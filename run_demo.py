@@ -16,7 +16,9 @@ _INPUT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string('output', None, 'Folder for face.ply, .obj, .glb, .png and more.')
 _CHECKPOINT = flags.DEFINE_string('checkpoint', 'best_validation', 'Or best_training, latest.')
 _STATE = flags.DEFINE_string('state', None, 'A state.npz of an earlier run, to go on from.')
-_MAX_FRAMES = flags.DEFINE_integer('max_frames', 0, 'Stop after so many; 0: at the end.')
+_MAX_FRAMES = flags.DEFINE_integer(
+    'max_frames', 0, 'Stop after so many; 0: at the end.', lower_bound=0
+)
 _TEXTURE = flags.DEFINE_bool('texture', True, "Gather the face's colours from the frames.")
 _DELIGHT = flags.DEFINE_bool(
     'delight', False, "Divide the photos' light out of the face's colours."
@@ -73,7 +75,7 @@ def main(argv):
             _CHECKPOINT.value,
             **options,
         )
-        sys.stdout.write('\n'.join(lines) + '\n')
+        sys.stdout.write(files.printable('\n'.join(lines)) + '\n')
         return
     with contextlib.ExitStack() as stack:
         page = None

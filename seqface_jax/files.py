@@ -20,6 +20,20 @@ def printable(text):
     return str(text).encode('utf-8', 'surrogateescape').decode('utf-8', 'replace')
 
 
+def for_opencv(path):
+    """Returns the path of a video as OpenCV can open it, whole.
+
+    FFmpeg takes what stands before a colon in another for a protocol.
+
+    Raises:
+        UserError: it is no UTF-8: OpenCV ends the program there.
+    """
+    path = os.path.abspath(path)
+    if path != printable(path):
+        raise errors.UserError(f'OpenCV opens no video whose name is no UTF-8: rename {path}')
+    return path
+
+
 def read_arrays(path, advice, names=None):
     """Reads a .npz file.
 
@@ -35,7 +49,8 @@ def read_arrays(path, advice, names=None):
         UserError: it is missing, damaged, another file, or lacks one of the arrays.
     """
     try:
-        with np.load(path) as file:
+        # NumPy would leave a damaged file open.
+        with open(path, 'rb') as opened, np.load(opened) as file:
             return {name: file[name] for name in names or file.files}
     except (OSError, *DAMAGED_ARRAYS) as error:
         why = errors.unread(error) or getattr(error, 'strerror', None) or f'damaged: {error}'

@@ -2,6 +2,7 @@
 
 import cv2
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
 from seqface_jax.photos import file_kinds, video_geometry
 
@@ -62,7 +63,7 @@ def _has_index(path):
 
 def _grabbed(path):
     """Yields the open video, once for every frame, which waits to be retrieved."""
-    capture = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(files.for_opencv(path))
     try:
         while capture.isOpened() and capture.grab():
             yield capture

@@ -387,7 +387,8 @@ def compare_views(state, whitened):
         views, num_views = kept
         nearest = jnp.einsum('bmr,br->bm', views, direction).max(axis=-1)
         is_new = jnp.clip((SAME_VIEW - nearest) / (SAME_VIEW - NEW_VIEW), 0, 1)
-        slot = jax.nn.one_hot(jnp.mod(num_views, MAX_VIEWS), MAX_VIEWS)
+        place = jnp.mod(num_views, MAX_VIEWS).astype(jnp.int32)
+        slot = jax.nn.one_hot(place, MAX_VIEWS)
         slot = (slot * (is_new > 0)[:, None])[..., None]  # The oldest view's, once all are taken.
         return (views * (1 - slot) + direction[:, None] * slot, num_views + (is_new > 0)), is_new
 

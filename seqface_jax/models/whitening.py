@@ -11,6 +11,7 @@ from seqface_jax.geometry import principal
 
 EXACT_SIZE = 4096  # Largest Gram matrix that is decomposed whole; larger ones take LAPACK minutes.
 OVERSAMPLING, POWER_ITERATIONS = 64, 8
+ROUNDING = 1e-24  # Variance that is rounding, as a share of the mean's square.
 NOISE = 0.003  # Variance that is taken for noise, of a direction's mean: smaller ones stay small.
 
 
@@ -24,7 +25,7 @@ def whiten(features, count):
     Returns:
         mean [n] and directions [n, R], float32, such that (features - mean) @ directions has
         variance v / (v + noise) in a direction of variance v, the largest first; zeros beyond
-        what the frames span.
+        what the frames span: all are for a single frame, or for frames that are all alike.
     """
     features = np.asarray(features, np.float64)
     num_frames, size = features.shape
@@ -34,8 +35,10 @@ def whiten(features, count):
     is_small = min(size, num_frames) <= EXACT_SIZE
     find = principal.eigenvectors if is_small else _eigenvectors_by_iteration
     variances, vectors = find(deviations, count)
-    is_spanned = variances > 1e-9 * variances[0]
-    directions = np.where(is_spanned, vectors / np.sqrt(variances.clip(0) + noise), 0)
+    least = max(1e-9 * variances[0], ROUNDING * np.square(mean).sum())
+    is_spanned = variances > least
+    scales = np.sqrt(np.where(is_spanned, variances + noise, 1))
+    directions = np.where(is_spanned, vectors / scales, 0)
     directions = np.pad(directions, ((0, 0), (0, count - directions.shape[1])))
     return mean.astype(np.float32), directions.astype(np.float32)
 

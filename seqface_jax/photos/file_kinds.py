@@ -78,6 +78,7 @@ _OTHER_SIGNATURES = (
     (b'ply\n', 'a 3D model'),
     (b'ply\r', 'a 3D model'),
     (b'#VRML', 'a 3D model'),
+    (b'\x00\x00\x00\x01Bud1', 'a settings file of a folder in macOS'),
     (b'\x00\x05\x16\x07', 'a companion file of macOS, without a picture'),
     (b'version https://git-lfs', 'a placeholder of Git LFS, whose picture was not downloaded'),
     (b'ID3', 'a sound file'),
@@ -155,11 +156,11 @@ def of_bytes(data, name=''):
             return FileKind(VIDEO, what)
     if _is_transport_stream(data):
         return FileKind(VIDEO, 'MPEG transport stream')
-    if re.match(rb'\0?\0\0\x01[\x67\x27\x09\x40\x42\x46]', data):
-        return FileKind(VIDEO, 'H.264 or HEVC')
     for signature, what in _OTHER_SIGNATURES:
         if data.startswith(signature):
             return FileKind(OTHER, what)
+    if re.match(rb'\0?\0\0\x01[\x67\x27\x09\x40\x42\x46]', data):
+        return FileKind(VIDEO, 'H.264 or HEVC')
     return FileKind(OTHER, _text_or_unknown(data))
 
 

@@ -37,14 +37,11 @@ class Crop(NamedTuple):
 
     def cut(self, photo, size):
         """Returns the square as [size, size, C]; beyond the photo its rim goes on."""
-        scale = size / self.side
-        center = np.asarray(self.center, float)
-        if scale < _SMALL:
-            factor = max(scale * 1.6, 1 / max(photo.shape[:2]))
-            shape = [max(1, round(n * factor)) for n in photo.shape[1::-1]]
-            ratio = np.array(shape) / photo.shape[1::-1]
-            photo = cv2.resize(photo, shape, interpolation=cv2.INTER_AREA)
-            center, scale = center * ratio, scale / ratio.mean()
+        return next(cut_all(photo, [self], size))
+
+    def _cut_copy(self, photo, ratio, size):
+        """Returns what `cut` does, of a photo's copy and its pixels per pixel of it, [2]."""
+        center, scale = self.center * ratio, size / self.side / ratio.mean()
         cosine, sine = np.cos(self.turn_rad) * scale, np.sin(self.turn_rad) * scale
         inverse = np.array([[cosine, sine], [-sine, cosine]])
         offset = size / 2 - inverse @ center
@@ -53,6 +50,29 @@ class Crop(NamedTuple):
         return cv2.warpAffine(
             photo, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+
+
+def cut_all(photo, crops, size):
+    """Yields what Crop.cut returns of each of some Crops.
+
+    The photo is made smaller once for all of one side that follow one another.
+    """
+    side = None
+    for crop in crops:
+        if crop.side != side:
+            side = crop.side
+            copy, ratio = _smaller(photo, size / side)
+        yield crop._cut_copy(copy, ratio, size)
+
+
+def _smaller(photo, scale):
+    """Returns a photo of which crops of a scale skip no pixels; its pixels per pixel, [2]."""
+    if scale >= _SMALL:
+        return photo, np.ones(2)
+    factor = max(scale * 1.6, 1 / max(photo.shape[:2]))
+    shape = [max(1, round(n * factor)) for n in photo.shape[1::-1]]
+    copy = cv2.resize(photo, shape, interpolation=cv2.INTER_AREA)
+    return copy, np.array(shape) / photo.shape[1::-1]
 
 
 def recentred(crop, places, seen, layout_mean):

@@ -25,7 +25,7 @@ class Frame(NamedTuple):
     """One frame of a source, or a file of a folder that holds none.
 
     Attributes:
-        name: path of the photo as it can be written, or number of the frame, from 0.
+        name: path of the photo as it can be written, or number of the frame, from 1.
         photo: [H, W, 3] uint8 RGB, upright; None if it cannot be read.
         problem: str, why it cannot be read; None if it can.
         reason: str, a few words that are the same for all files with this problem.
@@ -83,7 +83,7 @@ def open_source(source):
             kind = file_kinds.of_path(source)
         except OSError as error:
             raise UserError(f'cannot read {source}: {error.strerror or error}') from error
-        return _video(source) if kind.group == file_kinds.VIDEO else _photos([source], 1)
+        return _video(source) if kind.group == file_kinds.VIDEO else _one_photo(source)
     if source.isdecimal():
         return _camera(int(source))
     raise UserError(
@@ -163,6 +163,15 @@ def _photos(paths, count):
     return FrameSource('photos', count, _ahead(frames()))
 
 
+def _one_photo(path):
+    """Returns the FrameSource of a file; UserError if it is no photo."""
+    frame = _photo(path)
+    if not frame.is_photo:
+        named = frame.name in frame.problem
+        raise UserError(frame.problem if named else f'{frame.name} is {frame.problem}')
+    return FrameSource('photos', 1, (frame for frame in [frame]))
+
+
 def _photo(path):
     """Returns the Frame of a file, whatever it is."""
     name = files.printable(path)
@@ -177,7 +186,7 @@ def _photo(path):
 
 
 def _video(path):
-    capture = cv2.VideoCapture(path)
+    capture = cv2.VideoCapture(files.for_opencv(path))
     try:
         geometry = video_geometry.read(path, capture)
         is_open, first = capture.read() if capture.isOpened() else (False, None)

@@ -18,12 +18,14 @@ from seqface_jax.files import write_atomically
 from seqface_jax.geometry import quadrilaterals, surface
 from seqface_jax.geometry.sampling import sample_texture
 from seqface_jax.photos import own_files
+from seqface_jax.reconstruction import photo_light
 
 FORMATS = ('.ply', '.obj', '.glb', '.npz')
 # Most keyframes of an animation; each is a morph target, which viewers hold in memory.
 MAX_KEYFRAMES = 32
 MM_PER_UNIT = 1000.0  # glTF's unit is the metre.
-_SKIN = (0.80, 0.66, 0.58, 1.0)  # Linear RGBA of a face without texture.
+_SKIN = (0.80, 0.66, 0.58)  # Linear RGB of a face without texture.
+_INSIDE = 0.05  # Linear brightness inside its mouth, as a share of the skin's.
 _COMPRESSION = 4  # PNG's level: a third of the time of the usual 6, for a twentieth more bytes.
 # Arrays of an NPZ file.
 _ARRAYS = ('vertices', 'normals', 'triangles', 'confidence', 'uv', 'texture')
@@ -56,6 +58,7 @@ class _Mesh(NamedTuple):
     quads: np.ndarray
     topology: str
     texture_light: str
+    inside: slice
 
 
 def save(
@@ -70,6 +73,7 @@ def save(
     quads=None,
     topology=None,
     texture_light=None,
+    inside=None,
 ):
     """Writes a face in the format that the path's ending names; the file is whole or absent.
 
@@ -87,6 +91,8 @@ def save(
             OBJ and NPZ hold them, and the OBJ the triangles that are no halves.
         topology: str, the name of the vertices' order, written into every file.
         texture_light: str, what became of the photos' light in the texture, written likewise.
+        inside: slice of the vertices inside the mouth, which are dark where there is no texture:
+            PLY, OBJ and GLB have colours per vertex then.
 
     Raises:
         UserError: the ending is another, or the format cannot hold what is given.
@@ -108,6 +114,7 @@ def save(
         quads=quads,
         topology=topology,
         texture_light=texture_light,
+        inside=inside,
     )
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     _WRITERS[ending](path, mesh)
@@ -124,6 +131,7 @@ def make_mesh(
     quads=None,
     topology=None,
     texture_light=None,
+    inside=None,
 ):
     """Returns what the writers take, with normals; the arguments are those of `save`."""
     if texture is not None and uv is None:
@@ -145,6 +153,7 @@ def make_mesh(
         quads,
         topology,
         None if texture is None else texture_light,
+        inside,
     )
 
 
@@ -152,6 +161,25 @@ def _notes(mesh):
     """Returns what the text of a file says of a mesh, a list of str."""
     notes = ['unit: mm'] + ([f'topology: {mesh.topology}'] if mesh.topology else [])
     return notes + ([f'texture light: {mesh.texture_light}'] if mesh.texture_light else [])
+
+
+def _brightness(mesh):
+    """Returns brightness of vertices as a share of skin's, [V, 1]; None: none is dark by itself."""
+    if mesh.texture is not None or mesh.inside is None:
+        return None
+    brightness = np.ones((len(mesh.vertices), 1), np.float32)
+    brightness[mesh.inside] = _INSIDE
+    return brightness
+
+
+def _colors(mesh):
+    """Returns the vertices' colours, [V, 3] uint8 RGB, or None if nothing tells them."""
+    if mesh.texture is not None:
+        return sample_texture(mesh.texture, mesh.uv)
+    brightness = _brightness(mesh)
+    if brightness is None:
+        return None
+    return np.rint(photo_light.from_linear(brightness * _SKIN)).astype(np.uint8)
 
 
 def _write_bytes(path, data):
@@ -162,7 +190,7 @@ def _write_ply(path, mesh):
     floats = ['x', 'y', 'z', 'nx', 'ny', 'nz', 'quality']
     columns = [mesh.vertices, mesh.normals, mesh.confidence[:, None]]
     layout = [(name, '<f4') for name in floats]
-    colors = None if mesh.texture is None else sample_texture(mesh.texture, mesh.uv)
+    colors = _colors(mesh)
     if colors is not None:
         layout += [(name, 'u1') for name in ('red', 'green', 'blue')]
     rows = np.empty(len(mesh.vertices), layout)
@@ -193,7 +221,12 @@ def _write_obj(path, mesh):
         material.append(f'map_Kd {name}_texture.png\n')
         _write_bytes(f'{stem}.mtl', '\n'.join(material).encode())
         lines += [f'mtllib {name}.mtl', 'usemtl face']
-    lines += _rows('v %.5f %.5f %.5f', mesh.vertices)
+    brightness = _brightness(mesh)
+    if brightness is None:
+        lines += _rows('v %.5f %.5f %.5f', mesh.vertices)
+    else:
+        colored = np.concatenate([mesh.vertices, _colors(mesh) / 255], 1)
+        lines += _rows('v %.5f %.5f %.5f %.3f %.3f %.3f', colored)
     if mesh.uv is not None:
         lines += _rows('vt %.8f %.8f', mesh.uv)
     lines += _rows('vn %.5f %.5f %.5f', mesh.normals)
@@ -266,6 +299,9 @@ def glb(mesh, add=None):
     if mesh.uv is not None:  # The texture's first row is at 0.
         flipped = mesh.uv * np.float32([1, -1]) + np.float32([0, 1])
         attributes['TEXCOORD_0'] = attribute('uv', flipped, 'VEC2')
+    brightness = _brightness(mesh)
+    if brightness is not None:  # Multiplies the material's colour.
+        attributes['COLOR_0'] = attribute('brightness', np.repeat(brightness, 3, 1), 'VEC3')
     indices = attribute('indices', mesh.triangles.reshape(-1), 'SCALAR')
     primitive = {'attributes': attributes, 'indices': indices, 'material': 0}
     tree['meshes'] = [{'name': 'face', 'primitives': [primitive]}]
@@ -286,7 +322,7 @@ def _scene(mesh):
             extras[name] = getattr(mesh, name)
     look = {'metallicFactor': 0.0, 'roughnessFactor': 0.8}
     if mesh.texture is None:
-        look['baseColorFactor'] = list(_SKIN)
+        look['baseColorFactor'] = [*_SKIN, 1.0]
     else:
         look['baseColorTexture'] = {'index': 0}
     return {

@@ -43,6 +43,7 @@ class Face:
         quads: [Q, 4] int32, the polygons of which `triangles` holds the halves; or None.
         topology: str, the name of the vertices' order; or None.
         mouth: mouth.Mouth, the inside of the mouth, which `vertices` lack and files have; or None.
+        inside: slice of the vertices that are the inside of the mouth; None: there are none.
         frame_vertices: [V, 3] float32 mm, the face with the expression of the last photo, vertex by
             vertex beside the neutral one; None from a network that does not say it, or from a state
             alone.
@@ -59,6 +60,7 @@ class Face:
     quads: np.ndarray | None = None
     topology: str | None = None
     mouth: Any = None
+    inside: slice | None = None
     frame_vertices: np.ndarray | None = None
     frame: Any = None
 
@@ -93,4 +95,5 @@ class Face:
             texture_light=face.texture_light,
             quads=face.quads,
             topology=face.topology,
+            inside=face.inside,
         )

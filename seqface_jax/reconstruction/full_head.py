@@ -141,6 +141,7 @@ def save(folder, face, names, shifts, seconds=(), weights=()):
         'texture': whole.texture,
         'topology': whole.topology + guessed,
         'texture_light': whole.texture_light,
+        'inside': whole.inside,
     }
     paths = [os.path.join(folder, name) for name in FILES]
     rigged, *plain = paths

@@ -82,6 +82,7 @@ def closed(face):
         return face
     deviation = own.shares @ (1 / face.confidence[own.loop] - 1) + own.depths
     first = len(face.vertices)
+    end = first + len(own.depths)
     return dataclasses.replace(
         face,
         vertices=own.joined(face.vertices),
@@ -89,9 +90,10 @@ def closed(face):
         confidence=np.concatenate([face.confidence, 1 / (1 + deviation)]).astype(np.float32),
         uv=None if face.uv is None else own.moved(face.uv),
         quads=np.concatenate([face.quads, quadrilaterals.joined(own.triangles)]),
-        topology=face.topology + GUESSED.format(first=first, last=first + len(own.depths) - 1),
+        topology=face.topology + GUESSED.format(first=first, last=end - 1),
         frame_vertices=None if face.frame_vertices is None else own.joined(face.frame_vertices),
         mouth=None,
+        inside=slice(first, end),
     )
 
 

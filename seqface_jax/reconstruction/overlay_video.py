@@ -1,10 +1,13 @@
 """Overlays as a video: H.264, which browsers play, where an encoder is installed."""
 
+import contextlib
 import os
+import subprocess
 
 import cv2
 import numpy as np
 
+from seqface_jax import files
 from seqface_jax.errors import UserError
 
 LONGEST_PX = 960  # Longest side of overlay.mp4.
@@ -32,7 +35,8 @@ class VideoWriter:
     def __init__(self, path, frames_per_second):
         """Opens nothing yet; the first picture says how large the video is."""
         self._path, self._rate = path, frames_per_second
-        self._draft = os.path.splitext(path)[0] + '.draft.mp4'
+        # Whole, for FFmpeg takes what stands before a colon for a protocol.
+        self._draft = os.path.abspath(os.path.splitext(path)[0] + '.draft.mp4')
         self._writer = self._size = None
 
     def __enter__(self):
@@ -64,48 +68,50 @@ class VideoWriter:
     def __exit__(self, kind, error, trace):
         if self._writer is None:
             return
-        self._writer.close()
-        if error is None:
-            os.replace(self._draft, self._path)
-        elif os.path.exists(self._draft):
-            os.unlink(self._draft)
+        try:
+            if error is None:
+                self._writer.close()
+                os.replace(self._draft, self._path)
+            else:  # Which is told already.
+                with contextlib.suppress(UserError):
+                    self._writer.close()
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._draft)
 
 
 class _H264:
-    def __init__(self, draft, path, size, rate):
-        import imageio_ffmpeg
+    """Pipes pictures to ffmpeg, whose process group is its own: no Ctrl-C reaches it."""
 
+    def __init__(self, draft, path, size, rate):
         self._path = path
-        self._pictures = imageio_ffmpeg.write_frames(
-            draft,
-            size,
-            fps=rate,
-            codec='libx264',
-            quality=None,
-            macro_block_size=2,
-            ffmpeg_log_level='error',
-            output_params=list(_QUALITY),
-        )
-        self._pictures.send(None)
+        command = [_encoder(), '-y', '-v', 'error', '-f', 'rawvideo', '-pix_fmt', 'rgb24']
+        command += ['-s', f'{size[0]}x{size[1]}', '-r', f'{rate:.6f}', '-i', '-']
+        command += ['-c:v', 'libx264', '-pix_fmt', 'yuv420p', *_QUALITY, draft]
+        # Not by imageio_ffmpeg.write_frames, which forks with all threads of JAX.
+        pipes = {'stdin': subprocess.PIPE, 'stderr': subprocess.PIPE}
+        self._ffmpeg = subprocess.Popen(command, **pipes, process_group=0)
 
     def add(self, picture):
         try:
-            self._pictures.send(picture)
-        except OSError as error:
-            reason = str(error).strip().splitlines()[-1]
+            self._ffmpeg.stdin.write(picture)
+        except OSError:
+            self.close()
+
+    def close(self):
+        _, said = self._ffmpeg.communicate()
+        if self._ffmpeg.returncode:
+            reason = (said.decode(errors='replace').strip().splitlines() or ['it says nothing'])[-1]
             raise UserError(
                 f'cannot write the video {self._path}: ffmpeg stopped ({reason}): free disk '
                 'space, or remove the package imageio-ffmpeg to write it without'
-            ) from error
-
-    def close(self):
-        self._pictures.close()
+            )
 
 
 class _Mpeg4:
     def __init__(self, draft, path, size, rate):
         code = cv2.VideoWriter_fourcc(*'mp4v')
-        self._writer = cv2.VideoWriter(draft, code, rate, size)
+        self._writer = cv2.VideoWriter(files.for_opencv(draft), code, rate, size)
         if not self._writer.isOpened():
             raise UserError(
                 f'cannot write the video {path}: this OpenCV has no MPEG-4 encoder; use the wheel '

@@ -4,10 +4,11 @@ import csv
 import html
 import io
 import os
+import urllib.parse
 from typing import Any, NamedTuple
 
 from seqface_jax.evaluation import page
-from seqface_jax.files import write_text
+from seqface_jax.files import printable, write_text
 from seqface_jax.geometry import rendering
 
 TABLE, PAGE = 'people.csv', 'index.html'
@@ -58,9 +59,9 @@ def write(output, title, rows):
     """
     os.makedirs(output, exist_ok=True)
     table, index = os.path.join(output, TABLE), os.path.join(output, PAGE)
-    write_text(table, _table(output, rows))
+    write_text(table, printable(_table(output, rows)))
     parts = {
-        'TITLE': html.escape(title),
+        'TITLE': html.escape(printable(title)),
         'PEOPLE': ''.join(_card(output, row) for row in rows),
     }
     write_text(index, page.fill(_TEMPLATE, parts))
@@ -80,7 +81,7 @@ def _table(output, rows):
 
 
 def _link(output, row):
-    """Returns the address of a person's page, or of their face where there is no page."""
+    """Returns the path of a person's page, or of their face where there is no page."""
     for name in ('face.html', 'face.png'):
         if row.face is not None and os.path.exists(os.path.join(output, row.folder, name)):
             return f'{row.folder}/{name}'
@@ -88,7 +89,7 @@ def _link(output, row):
 
 
 def _card(output, row):
-    name, detail = html.escape(row.name), html.escape(row.detail)
+    name, detail = (html.escape(printable(text)) for text in (row.name, row.detail))
     if row.face is None:
         return f'<li class="none"><b>{name}</b><p>{detail}</p></li>'
     face = row.face
@@ -101,7 +102,7 @@ def _card(output, row):
         texture=face.texture,
         transparent=True,  # For light and dark pages.
     )
-    link = html.escape(_link(output, row) or row.folder, quote=True)
+    link = urllib.parse.quote(os.fsencode(_link(output, row) or row.folder))
     return (
         f'<li><a href="{link}"><img alt="the face of {name}" width="{_PICTURE_PX}" '
         f'height="{_PICTURE_PX}" src="{page.picture_address(picture)}"><b>{name}</b></a>'

@@ -58,6 +58,13 @@ class FinalFace:
     topology: str | None = None
     mouth: Any = None
 
+    @property
+    def inside(self):
+        """The slice of the vertices that are the inside of the mouth; None: there are none."""
+        if self.mouth is None:
+            return None
+        return slice(len(self.vertices) - len(self.mouth.depths), len(self.vertices))
+
 
 class ResultFiles:
     """Collects the frames of one run, in memory that hardly grows, and writes its files.
@@ -206,7 +213,7 @@ class ResultFiles:
         shown['inside_from'] = None
         frames = self._frames
         if face.mouth is not None:
-            shown['inside_from'] = len(face.vertices) - len(face.mouth.depths)
+            shown['inside_from'] = face.inside.start
             frames = [_closed(frame, face.mouth) for frame in frames]
         face_page.write(page, title, shown, frames, self._names, [*more_files, *files])
         place = self._path('overlay.mp4' if self._rate else own_files.OVERLAYS)
@@ -233,6 +240,7 @@ class ResultFiles:
             texture=face.texture,
             topology=face.topology,
             texture_light=face.texture_light,
+            inside=face.inside,
         )
         rigged_glb.save(path, mesh, self._names, face.shifts, *self.movement)
 

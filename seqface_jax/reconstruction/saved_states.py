@@ -1,13 +1,14 @@
 """The state of a reconstruction on disk: .npz without pickled objects, of one network."""
 
 import hashlib
+import os
 
 import jax
 import numpy as np
 
 from seqface_jax import errors, files
 from seqface_jax.errors import UserError
-from seqface_jax.photos import face_detection
+from seqface_jax.photos import face_detection, own_files
 
 FORMAT = 2  # Version of what is saved; raised when an older program could not read it.
 _LEAF = 'network'
@@ -83,11 +84,14 @@ def fingerprint(settings, variables):
 
 def _read(path):
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, 'rb') as opened, np.load(opened) as file:
             content = {name: file[name] for name in file.files}
         content |= {name: content[name].item() for name in ('format', 'fingerprint', 'num_frames')}
     except FileNotFoundError as error:
         raise UserError(f'there is no saved state {path}') from error
+    except IsADirectoryError as error:
+        inside = os.path.join(path, own_files.STATE)
+        raise UserError(f'{path} is a folder: give the state in it, {inside}') from error
     except (OSError, AttributeError, *files.DAMAGED_ARRAYS) as error:
         reason = errors.unread(error)
         if reason is not None:

@@ -1,5 +1,6 @@
 """Finds a face on a photo with the correspondence network: where each template point is."""
 
+import itertools
 from typing import NamedTuple
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 
 from seqface_jax.models.correspondence_network import Correspondence
 from seqface_jax.photos import cascades
-from seqface_jax.photos.turned_crops import Crop, recentred
+from seqface_jax.photos.turned_crops import Crop, cut_all, recentred
 
 ROUNDS = 3  # Predict, cut again, predict: the last round's crop is like those of training.
 MIN_SCORE = 0.95  # Least score of a face where a cascade has seen one,
@@ -22,6 +23,8 @@ _HALF_BELIEVED, MIN_CONFIDENCE = 0.05, 0.5
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
 _SEARCH_PX = 640  # Longest side of the copy that cascades search.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
+# Most squares of it: a photo that is more than 18 times as wide as high is searched more coarsely.
+_MOST_SQUARES = 700
 _KEPT = 3  # Squares of the grid that are looked at closely,
 _KEPT_OF_ALL = 16  # and where everybody is looked for.
 _APART = 0.55  # Faces of two people cheek to cheek are farther apart, in sides.
@@ -262,15 +265,16 @@ class FaceFinder:
             side = share * min(height, width)
             across = _spread(width, side, step)
             down = _spread(height, side, step)
+            if len(starts) + len(down) * len(across) > _MOST_SQUARES:
+                break
             starts += [Crop(np.array([x, y]), side) for y in down for x in across]
+        if not starts:
+            return []
         starts = [crop._replace(turn_rad=turn * np.pi / 2) for crop in starts for turn in range(4)]
-        scores = []
-        for first in range(0, len(starts), 16):
-            some = starts[first : first + 16]
-            frames = np.stack([crop.cut(photo, self._size) for crop in some])
-            frames = np.concatenate(
-                [frames, np.zeros((16 - len(some), *frames.shape[1:]), np.uint8)]
-            )
+        cuts, scores = cut_all(photo, starts, self._size), []
+        while some := list(itertools.islice(cuts, 16)):
+            frames = np.zeros((16, *some[0].shape), np.uint8)
+            frames[: len(some)] = some
             answer = self._look(self._variables, frames)
             scores.append(np.asarray(answer.face)[: len(some)])
         order = np.concatenate(scores).argsort()[::-1]

@@ -122,6 +122,8 @@ def test_the_command_ends_with_one_sentence_on_bad_input(tmp_path):
         .splitlines()[-1]
         .startswith(f'error: no such file or folder: {tmp_path}/none')
     )
+    done = forked_commands.run(*command, '--max_frames=-1')
+    assert done.returncode == 1 and 'max_frames=-1' in done.stderr
 
 
 def test_a_film_gives_a_face_and_the_state_goes_on(restored, reconstructor, film, tmp_path):

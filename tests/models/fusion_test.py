@@ -194,6 +194,7 @@ def test_two_halves_joined_say_what_all_frames_say_but_for_what_was_remembered(t
     np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings('error::DeprecationWarning')
 def test_a_copy_of_any_kept_view_is_no_news_and_an_old_view_is_forgotten():
     rng = np.random.default_rng(4)
     views = np.float32(rng.normal(size=(fusion.MAX_VIEWS + 1, 60)))

@@ -25,6 +25,15 @@ def test_directions_that_the_frames_do_not_span_are_zero():
     np.testing.assert_array_equal(directions[:, 2:], 0)
 
 
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize('num_frames', [1, 3])
+def test_frames_that_are_all_alike_have_no_direction(num_frames):
+    features = np.full((num_frames, 6), 0.1)  # Whose mean of three is rounded.
+    mean, directions = whiten(features, 2)
+    np.testing.assert_allclose(mean, 0.1)
+    np.testing.assert_array_equal(directions, np.zeros((6, 2)))
+
+
 def test_the_directions_of_a_large_matrix_are_those_of_a_small_one(monkeypatch):
     rng = np.random.default_rng(2)
     spread = np.diag(0.95 ** np.arange(300))

@@ -37,3 +37,18 @@ def test_a_recentred_crop_shows_the_mean_layout_where_the_points_were_a_similari
     found = turned_crops.recentred(first, places, np.ones(30), layout)
     np.testing.assert_allclose(found.center, wanted.center)
     np.testing.assert_allclose([found.side, found.turn_rad], [wanted.side, wanted.turn_rad])
+
+
+def test_a_photo_is_made_smaller_once_for_all_crops_of_a_side(monkeypatch):
+    photo = np.random.default_rng(2).integers(0, 255, (120, 160, 3), np.uint8)
+    crops = [Crop(np.array([75.0, 58.0]), side, turn) for side in (90.0, 60.0) for turn in (0, 1)]
+    alone = [crop.cut(photo, 24) for crop in crops]
+    resize, sizes = turned_crops.cv2.resize, []
+
+    def counted(image, size, **options):
+        sizes.append(size)
+        return resize(image, size, **options)
+
+    monkeypatch.setattr(turned_crops.cv2, 'resize', counted)
+    np.testing.assert_array_equal(list(turned_crops.cut_all(photo, crops, 24)), alone)
+    assert len(sizes) == 2

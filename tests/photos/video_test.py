@@ -135,6 +135,18 @@ def test_a_missing_file_gives_one_sentence(tmp_path):
         video.open_source(str(tmp_path / 'holiday.mp4'))
 
 
+def test_a_file_that_is_no_photo_is_refused_with_the_reason(tmp_path):
+    (tmp_path / 'notes.txt').write_text('no photo')
+    (tmp_path / 'face.glb').write_bytes(b'glTF')
+    for name, words in (
+        (tmp_path / 'notes.txt', 'notes.txt is not a readable picture but a text file'),
+        (tmp_path / 'face.glb', 'face.glb is written by this program, not a photo'),
+        ('/dev/null', 'cannot read the photo /dev/null: it is not a file'),
+    ):
+        with pytest.raises(UserError, match=words):
+            video.open_source(str(name))
+
+
 def test_a_folder_gives_its_photos_by_name_and_the_damaged_ones_with_their_problem(tmp_path):
     cv2.imwrite(str(tmp_path / 'b.png'), np.zeros((4, 6, 3), np.uint8))
     (tmp_path / 'a.JPG').write_bytes(b'damaged')
@@ -200,6 +212,10 @@ def test_a_folder_with_nothing_but_a_video_leads_to_it(tmp_path):
     _film(tmp_path / 'x.avi', 2)
     with pytest.raises(UserError, match='no photo but a video: give it, --input=.*x.avi'):
         video.open_source(str(tmp_path))
+    # macOS's begins as a stream of HEVC does.
+    (tmp_path / '.DS_Store').write_bytes(b'\0\0\0\x01Bud1\0\0\x10\0')
+    with pytest.raises(UserError, match='no photo but a video: give it, --input=.*x.avi'):
+        video.open_source(str(tmp_path))
 
 
 def _marked(path, software):
@@ -233,6 +249,18 @@ def test_a_name_that_is_no_utf_8_is_told_as_it_can_be_written(tmp_path):
     assert first.photo is not None
     assert first.name.encode().endswith('M\ufffdller.png'.encode())
     assert '\ufffd.jpg is not a readable picture' in second.problem
+
+
+def test_a_video_of_any_name_is_read_or_told_to_be_renamed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('me:2.avi', '50% [a]?#.avi'):
+        _film(tmp_path / 'a.avi', 2)
+        os.rename('a.avi', name)
+        assert len(list(video.open_source(name).frames)) == 2
+    name = os.fsdecode(b'caf\xe9.avi')
+    os.rename('me:2.avi', name)
+    with pytest.raises(UserError, match='no UTF-8: rename'):
+        video.open_source(name)
 
 
 def test_a_companion_file_of_macos_is_no_photo(tmp_path):

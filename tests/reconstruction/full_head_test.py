@@ -1,3 +1,5 @@
+import pathlib
+
 import numpy as np
 import pytest
 import trimesh
@@ -71,7 +73,7 @@ def test_the_files_hold_one_wound_surface_and_say_what_is_guessed(geometry, face
     assert np.ptp(mesh.vertices[:, 2]) > 0.17  # Metres, from the nose to the back of the head.
     first = len(face.vertices)
     for path in paths[1:]:
-        text = open(path, 'rb').read(400).decode(errors='replace')
+        text = pathlib.Path(path).read_bytes()[:400].decode(errors='replace')
         assert (
             f'vertices {first} to {len(whole.vertices) - 1}, the rest of the head, are guessed'
             in text

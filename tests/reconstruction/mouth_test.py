@@ -1,4 +1,5 @@
 import dataclasses
+import pathlib
 
 import numpy as np
 import pytest
@@ -108,6 +109,35 @@ def test_the_measured_face_stays_and_files_have_the_mouth_last(face, tmp_path):
     placed = 1000 * array(primitive['attributes']['POSITION'], 3)
     np.testing.assert_allclose(placed, closed.vertices, atol=1e-3)
     np.testing.assert_allclose(1000 * array(primitive['targets'][1]['POSITION'], 3), 1, atol=1e-3)
+
+
+def _dark_in(path):
+    """Returns which vertices of a .ply, .obj or .glb are dark; None if it colours none."""
+    if path.endswith('.glb'):
+        header, array = glb_file.read(path)
+        (primitive,) = header['meshes'][0]['primitives']
+        place = primitive['attributes'].get('COLOR_0')
+        return None if place is None else array(place, 3).max(1) < 0.1
+    if path.endswith('.obj'):  # The other reader drops colours beside texture coordinates.
+        lines = pathlib.Path(path).read_text().splitlines()
+        rows = [line.split() for line in lines if line.startswith('v ')]
+        return np.array(rows)[:, 4:].astype(float).max(1) < 0.28
+    return trimesh.load(path, process=False).visual.vertex_colors[:, :3].max(1) < 70
+
+
+def test_the_mouth_alone_is_dark_in_files_without_a_texture(geometry, face, tmp_path):
+    own, count = geometry.mouth, len(face.vertices)
+    plain = dataclasses.replace(face, texture=None)
+    inside = list(range(count, count + len(own.depths)))
+    paths = [str(tmp_path / f'face.{ending}') for ending in ('ply', 'obj', 'glb')]
+    for path in paths:
+        plain.save(path)
+    names, shifts = geometry.blendshape_names, own.moved(geometry.blendshapes)
+    paths += full_head.save(str(tmp_path), mouth.closed(plain), names, shifts)
+    for path in paths:
+        assert np.flatnonzero(_dark_in(path)).tolist() == inside, path
+    face.save(str(tmp_path / 'textured.glb'))
+    assert _dark_in(str(tmp_path / 'textured.glb')) is None  # The texture is dark itself.
 
 
 def test_the_texture_is_dark_inside_the_mouth_only(geometry):

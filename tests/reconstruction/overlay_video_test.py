@@ -1,3 +1,4 @@
+import os
 import sys
 
 import cv2
@@ -6,6 +7,9 @@ import pytest
 
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import overlay_video
+
+_FORKS = []
+os.register_at_fork(before=lambda: _FORKS.append(1))
 
 
 @pytest.fixture(params=['h264', 'mpeg4'])
@@ -28,7 +32,7 @@ def _read(path):
 
 
 def test_a_video_holds_every_picture_at_its_rate_and_is_whole_or_absent(codec, tmp_path):
-    path = tmp_path / 'overlay.mp4'
+    path, num_forks = tmp_path / 'overlay.mp4', len(_FORKS)
     with overlay_video.VideoWriter(str(path), 23.976) as video:
         for size in ((48, 65), (65, 48), (48, 65)):
             video.add(np.full((*size, 3), (200, 90, 30), np.uint8))
@@ -41,6 +45,7 @@ def test_a_video_holds_every_picture_at_its_rate_and_is_whole_or_absent(codec, t
     blue, _, red = pictures[0].mean((0, 1))
     assert red > 180 and blue < 60  # The colours are not swapped.
     assert [p.name for p in tmp_path.iterdir()] == ['overlay.mp4']
+    assert len(_FORKS) == num_forks  # JAX's threads make them unsafe, and it warns of each.
 
 
 def test_what_browsers_do_not_play_is_said_with_what_would(codec, tmp_path):
@@ -67,6 +72,20 @@ def test_an_encoder_that_stops_is_told_in_a_sentence(tmp_path):
         with overlay_video.VideoWriter(str(tmp_path / 'none' / 'a.mp4'), 25) as video:
             for _ in range(500):
                 video.add(np.zeros((480, 640, 3), np.uint8))
+
+
+def test_an_encoder_that_fails_at_the_end_leaves_no_video(tmp_path):
+    pytest.importorskip('imageio_ffmpeg')
+    with pytest.raises(UserError, match='cannot write the video .*ffmpeg stopped .*directory'):
+        with overlay_video.VideoWriter(str(tmp_path / 'none' / 'a.mp4'), 25) as video:
+            video.add(np.zeros((48, 64, 3), np.uint8))  # It still lies in the pipe.
+
+
+def test_a_name_that_looks_like_a_protocol_is_a_file(codec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with overlay_video.VideoWriter('me:2.mp4', 25) as video:
+        video.add(np.zeros((48, 64, 3), np.uint8))
+    assert _read(tmp_path / 'me:2.mp4')[0] == codec
 
 
 @pytest.mark.parametrize(

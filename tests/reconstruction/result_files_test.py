@@ -12,7 +12,7 @@ import pytest
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import contact_sheet, mouth, overlay, result_files
 from seqface_jax.reconstruction.background_tasks import BackgroundTasks
-from tests.helpers import small_fit
+from tests.helpers import glb_file, small_fit
 
 _NAMES = ['jawOpen', 'eyeBlinkLeft']
 _EVIL = '</script><script>alert(1)</script>'
@@ -92,6 +92,9 @@ def test_the_faces_of_the_page_have_the_inside_of_the_mouth(tmp_path):
         np.testing.assert_allclose(shown[len(vertices) :], expected[None], atol=1)
     landmarks = json.loads((tmp_path / 'landmarks.json').read_text())
     assert max(landmarks['vertices']) < len(vertices)
+    header, array = glb_file.read(str(tmp_path / 'face_rigged.glb'))
+    brightness = array(header['meshes'][0]['primitives'][0]['attributes']['COLOR_0'], 3)[:, 0]
+    assert np.flatnonzero(brightness < 0.1).tolist() == [len(vertices)]  # It has no texture.
 
 
 def test_the_page_says_what_each_frame_added(run):
@@ -203,5 +206,5 @@ def test_times_of_frames_are_those_of_the_video(tmp_path):
         for seconds in (0.0, 0.5, 0.75):
             files.use('0', small_fit.photo(), small_fit.make(), seconds=seconds)
         files.write('A face', _face())
-    rows = list(csv.DictReader((tmp_path / 'expression.csv').open()))
+    rows = list(csv.DictReader((tmp_path / 'expression.csv').read_text().splitlines()))
     assert [float(row['seconds']) for row in rows] == [0.0, 0.5, 0.75]

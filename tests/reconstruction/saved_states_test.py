@@ -62,11 +62,17 @@ def _one_array():
     return content.getvalue()
 
 
+@pytest.mark.filterwarnings('error')  # A file left open.
 @pytest.mark.parametrize('content', [b'', b'not an archive', b'PK\x03\x04 cut short', _one_array()])
 def test_a_foreign_file_is_refused_in_one_sentence(tmp_path, content):
     (tmp_path / 'x.npz').write_bytes(content)
     with pytest.raises(UserError, match='x.npz is not a saved state'):
         saved_states.load(str(tmp_path / 'x.npz'), NETWORK, 'abc')
+
+
+def test_a_folder_leads_to_the_state_in_it(tmp_path):
+    with pytest.raises(UserError, match=r'is a folder: give the state in it, .*/state\.npz'):
+        saved_states.load(str(tmp_path), NETWORK, 'abc')
 
 
 def test_a_file_cut_short_is_refused(path):

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,19 @@ def test_a_frame_of_a_video_is_searched_only_where_nothing_else_is_found(score, 
     finder = _Finder([score], [1.0])
     previous = finder.look(_PHOTO, finder.detected[0])
     assert list(finder.ways(_PHOTO, previous)) and finder.num_searches == searches
+
+
+@pytest.mark.parametrize('shape', [(20, 3000), (30_000, 1)])
+def test_the_search_of_a_long_strip_ends_soon(shape):
+    finder, looks = object.__new__(sighting.FaceFinder), []
+
+    def look(variables, frames):
+        looks.extend(frames)
+        return types.SimpleNamespace(face=np.zeros(len(frames)))
+
+    finder._size, finder._look, finder._variables = 8, look, None
+    finder._searched(np.zeros((*shape, 3), np.uint8))
+    assert len(looks) <= 2816
 
 
 def _sighting(error_px, seen, side=100.0):
