@@ -6,7 +6,7 @@ import sys
 
 from absl import app, flags, logging
 
-from seqface_jax import errors, files
+from seqface_jax import errors
 from seqface_jax.commands import command_line, garbage
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'The trained run; the packaged one if left out.')
@@ -52,8 +52,10 @@ def main(argv):
     logging.set_verbosity(logging.WARNING)  # Orbax tells a page about each checkpoint.
     os.environ.setdefault('OPENCV_LOG_LEVEL', 'OFF')  # Our own sentences say what is wrong.
     os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+    # The matrices are small: a second thread of BLAS would wait for them by spinning.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # NumPy reads it when it is imported.
     with garbage.left_alone():
-        from seqface_jax import demo
+        from seqface_jax import demo, files
         from seqface_jax.commands import compilation_cache
 
     compilation_cache.turn_on()

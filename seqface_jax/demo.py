@@ -111,7 +111,8 @@ def _restore(workdir, checkpoint, *, quick=False):
     with garbage.left_alone():
         reconstructor = reconstruct.Reconstructor.restore(workdir, checkpoint, quick=quick)
         _say('compiling the network: once per machine where the cache can be kept')
-        reconstructor.compile()
+        if not quick:  # The first of few photos compiles as well as a look at nothing.
+            reconstructor.compile()
     return reconstructor
 
 

@@ -45,27 +45,45 @@ def render(
     Returns:
         [size, size, 3] uint8 RGB; [size, size, 4], with alpha, if transparent.
     """
-    vertices = np.asarray(vertices, np.float64)
-    view = _view(azimuth_rad)
-    normals = surface.vertex_normals(vertices, triangles) @ view.T
-    seen = (vertices - [0.0, 0.0, _CENTRE_Z_MM]) @ view.T
-    scale = size / _FRAME_MM
-    screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
-    pixel, triangle, weights = fragments(screen, seen[:, 2], np.asarray(triangles), size)
-    image = np.full((size * size, 3), _BACKGROUND, np.uint8)
-    if texture is not None and len(pixel):
-        place = (np.asarray(uv)[triangles[triangle]] * weights[:, :, None]).sum(1)
-        image[pixel] = sampling.sample_texture(texture, place)
-    elif len(pixel):
-        normal = (normals[triangles[triangle]] * weights[:, :, None]).sum(1)
-        image[pixel] = np.clip(np.outer(_shade(normal), _SKIN), 0, 255)
-    drawn = np.zeros(size * size, bool)
-    drawn[pixel] = True
-    drawn = drawn.reshape(size, size)
-    image = image.reshape(size, size, 3)
-    face = ndimage.binary_fill_holes(drawn)
-    image[face & ~drawn] = _INSIDE
-    return np.dstack([image, np.where(face, 255, 0).astype(np.uint8)]) if transparent else image
+    view = View(vertices, triangles, azimuth_rad, size)
+    return view.shaded(transparent) if texture is None else view.painted(uv, texture, transparent)
+
+
+class View:
+    """A face from one side, to be drawn in one or more ways; for the arguments see `render`."""
+
+    def __init__(self, vertices, triangles, azimuth_rad, size):
+        """Finds what each pixel shows, which takes longer than to colour it."""
+        vertices, triangles = np.asarray(vertices, np.float64), np.asarray(triangles)
+        turn = _view(azimuth_rad)
+        self._normals = surface.vertex_normals(vertices, triangles) @ turn.T
+        seen = (vertices - [0.0, 0.0, _CENTRE_Z_MM]) @ turn.T
+        scale = size / _FRAME_MM
+        screen = np.stack([size / 2 + scale * seen[:, 0], size / 2 - scale * seen[:, 1]], axis=1)
+        self._size = size
+        self._pixel, triangle, weights = fragments(screen, seen[:, 2], triangles, size)
+        self._corners, self._weights = triangles[triangle], weights[:, :, None]
+
+    def shaded(self, transparent=False):
+        """Draws the face of one colour."""
+        normal = (self._normals[self._corners] * self._weights).sum(1)
+        return self._picture(np.clip(np.outer(_shade(normal), _SKIN), 0, 255), transparent)
+
+    def painted(self, uv, texture, transparent=False):
+        """Draws the face in its texture."""
+        place = (np.asarray(uv)[self._corners] * self._weights).sum(1)
+        return self._picture(sampling.sample_texture(texture, place), transparent)
+
+    def _picture(self, colours, transparent):
+        """Returns the picture whose drawn pixels have colours [P, 3]."""
+        size = self._size
+        image = np.full((size * size, 3), _BACKGROUND, np.uint8)
+        drawn = np.zeros(size * size, bool)
+        image[self._pixel], drawn[self._pixel] = colours, True
+        image, drawn = image.reshape(size, size, 3), drawn.reshape(size, size)
+        face = ndimage.binary_fill_holes(drawn)
+        image[face & ~drawn] = _INSIDE
+        return np.dstack([image, np.where(face, 255, 0).astype(np.uint8)]) if transparent else image
 
 
 def _view(azimuth_rad):

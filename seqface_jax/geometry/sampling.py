@@ -35,7 +35,7 @@ def sample_texture(texture, uv):
     height, width = texture.shape[:2]
     x = (uv[:, 0] * width - 0.5).astype(np.float32)
     y = ((1 - uv[:, 1]) * height - 0.5).astype(np.float32)
-    rows = -(-len(x) // 1024)  # OpenCV wants maps shorter than 32768 in every direction.
+    rows = max(1, -(-len(x) // 1024))  # OpenCV wants maps shorter than 32768, and not empty.
     x, y = (np.resize(values, (rows, 1024)) for values in (x, y))
     colors = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return colors.reshape(-1, 3)[: len(uv)]

@@ -27,13 +27,13 @@ def draw(frames, face, *, num_frames=None):
     Returns:
         [H, W, 3] uint8 RGB.
     """
-    paints = [{}] if face.texture is None else [{}, {'uv': face.uv, 'texture': face.texture}]
     shown = rendering.whole(face.vertices)
-    faces = [
-        rendering.render(shown, face.triangles, azimuth_rad=view, size=_DRAWN_PX, **paint)
-        for paint in paints
-        for view in _VIEWS_RAD.values()
+    views = [
+        rendering.View(shown, face.triangles, azimuth, _DRAWN_PX) for azimuth in _VIEWS_RAD.values()
     ]
+    faces = [view.shaded() for view in views]
+    if face.texture is not None:
+        faces += [view.painted(face.uv, face.texture) for view in views]
     chosen = [frames[k] for k in np.unique(np.linspace(0, len(frames) - 1, _MAX_FRAMES, dtype=int))]
     side = min(_DRAWN_PX, (_WIDTH_PX - _GAP_PX) // len(faces) - _GAP_PX)
     below = _TITLE_PX + _FRAME_PX + _CAPTION_PX  # Where the faces begin.
@@ -44,7 +44,7 @@ def draw(frames, face, *, num_frames=None):
     _write(pen, (_WIDTH_PX // 2, _TITLE_PX // 2), title)
     for x, frame in zip(_columns(len(chosen), _FRAME_PX), chosen, strict=True):
         page.paste(Image.fromarray(_fitted(frame, _FRAME_PX)), (x, _TITLE_PX))
-    names = [*_VIEWS_RAD] * len(paints)
+    names = [*_VIEWS_RAD] * (len(faces) // len(views))
     for x, picture, name in zip(_columns(len(faces), side), faces, names, strict=True):
         page.paste(Image.fromarray(_fitted(picture, side)), (x, below))
         _write(pen, (x + side // 2, below - _CAPTION_PX // 2), name)

@@ -238,8 +238,10 @@ class Stream:
         `lens_of` returns the Lens of a photo of a size (height, width) px, unless one is given.
         `quick` is for few photos, see quick_compilation.py.
         """
-        jit = quick_compilation.jit_of(quick)
-        self.finder = FaceFinder(model, variables, geometry.point_mirror, jit)
+        mirror = geometry.point_mirror
+        closed_over = f'{model} {None if mirror is None else mirror.tolist()}'
+        jit = quick_compilation.jit_of(quick, closed_over)
+        self.finder = FaceFinder(model, variables, mirror, jit)
         self.geometry, self._lens_of = geometry, lens_of
         self._fitted = jit(self._fit_with_root)
         self._added, self._posterior = jit(belief.add), jit(belief.posterior)

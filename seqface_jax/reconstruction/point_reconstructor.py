@@ -118,7 +118,7 @@ class PointReconstructor:
         return State(None, None, 0)
 
     def compile(self):
-        """Compiles the network and the filter, which the first `update` does otherwise."""
+        """Compiles the network and the filter, which the first photo does otherwise."""
         if self._is_compiled:
             return
         size = self.config.data.image_size
@@ -144,7 +144,6 @@ class PointReconstructor:
             UserError: the photo is not uint8 RGB.
         """
         check_photo(photo)
-        self.compile()
         network, outcome = self._network(state), None
         for sightings in self._stream.finder.ways(photo, state.detection if video else None):
             other = self._of_person(network, photo, sightings, state.num_frames)
@@ -199,7 +198,6 @@ class PointReconstructor:
             UserError: the photo is not uint8 RGB.
         """
         check_photo(photo)
-        self.compile()
         old = list(group.detections.values()) if video else []
         nothing = self._stream.initial_state()
         looked = [

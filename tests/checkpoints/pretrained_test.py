@@ -19,6 +19,11 @@ def test_it_finds_a_plausible_face_in_a_real_photograph(packaged):
     assert face.frame.score > 0.9
 
 
+def test_its_checkpoint_fits_its_config():
+    config, model, variables = checkpoints.load(checkpoints.pretrained(), 'best_validation')
+    assert checkpoints.fits(model, config.data.image_size, variables)
+
+
 def test_more_frames_make_it_surer(packaged):
     state, first = packaged.update(packaged.initial_state(), data.astronaut())
     _, second = packaged.update(state, np.ascontiguousarray(data.astronaut()[:, ::-1]))

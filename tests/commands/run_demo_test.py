@@ -322,6 +322,14 @@ def test_what_photos_do_not_need_is_not_imported():
     assert not {'matplotlib', 'trimesh', 'scipy.optimize', 'viser'} & set(done.stdout.split())
 
 
+def test_blas_is_told_to_use_one_thread_before_it_is_loaded():
+    code = 'import sys, run_demo, seqface_jax.commands.seqface_command; print(*sys.modules)'
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=_ROOT, capture_output=True, text=True, check=True
+    )
+    assert 'run_demo' in done.stdout.split() and 'numpy' not in done.stdout.split()
+
+
 def test_an_unknown_choice_is_refused(photos, tmp_path):
     with pytest.raises(UserError, match='there is no .*: choose of'):
         demo.run(None, photos, str(tmp_path / 'out'), 'best')

@@ -50,8 +50,10 @@ def test_a_face_has_no_holes_and_the_nose_is_lit_unlike_the_cheeks():
 
 
 def test_nothing_to_draw_is_an_empty_picture():
-    image = rendering.render(np.zeros((3, 3)), np.array([[0, 1, 2]]), size=16)
-    assert not _drawn(image).any()
+    painted = {'uv': np.zeros((3, 2)), 'texture': np.zeros((4, 4, 3), np.uint8)}
+    for paint in ({}, painted):
+        image = rendering.render(np.zeros((3, 3)), np.array([[0, 1, 2]]), size=16, **paint)
+        assert not _drawn(image).any()
 
 
 def test_a_whole_face_touches_no_border_from_any_side():

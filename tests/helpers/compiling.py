@@ -63,7 +63,7 @@ def set_up(folder=None):
 
 def empty_if_large(folder):
     """Removes the compiled programs in `folder` (pathlib.Path) if they take over 1 GiB."""
-    paths = list(folder.iterdir())
+    paths = [path for path in folder.rglob('*') if path.is_file()]
     if sum(path.stat().st_size for path in paths) > _LARGEST_BYTES:
         for path in paths:
             path.unlink()

@@ -52,9 +52,11 @@ def test_the_emitters_are_a_user_s_where_it_is_compiled_as_shipped(monkeypatch):
 
 
 def test_a_folder_that_has_grown_too_large_is_emptied(tmp_path, monkeypatch):
-    (tmp_path / 'program').write_bytes(b'12345')
+    (tmp_path / 'traced').mkdir()
+    for name in ('program', 'traced/program'):
+        (tmp_path / name).write_bytes(b'12345')
     compiling.empty_if_large(tmp_path)
-    assert os.listdir(tmp_path) == ['program']
-    monkeypatch.setattr(compiling, '_LARGEST_BYTES', 4)
+    assert sorted(os.listdir(tmp_path)) == ['program', 'traced']
+    monkeypatch.setattr(compiling, '_LARGEST_BYTES', 9)
     compiling.empty_if_large(tmp_path)
-    assert os.listdir(tmp_path) == []
+    assert [path.name for path in tmp_path.rglob('*')] == ['traced']

@@ -1,4 +1,7 @@
+import os
+
 import cv2
+import jax
 import numpy as np
 import pytest
 from skimage import data
@@ -23,6 +26,26 @@ def test_what_is_compiled_quickly_says_the_same(packaged):
     np.testing.assert_allclose(face.frame.rotation, expected.frame.rotation, atol=1e-3)
 
 
+def test_programs_of_few_photos_are_kept(packaged, tmp_path, monkeypatch):
+    folder = jax.config.jax_compilation_cache_dir
+    model, variables = packaged._stream.finder._model, packaged._variables
+    faces = []
+    try:
+        jax.config.update('jax_compilation_cache_dir', str(tmp_path))
+        for _ in range(2):
+            quick = PointReconstructor(
+                packaged.config, model, variables, packaged.geometry, quick=True
+            )
+            faces.append(quick.update(quick.initial_state(), data.astronaut())[1])
+            assert len(faces[-1].confidence)
+            monkeypatch.setattr(type(model), 'apply', None)  # What follows must not be traced.
+    finally:
+        jax.config.update('jax_compilation_cache_dir', folder)
+    np.testing.assert_array_equal(faces[0].vertices, faces[1].vertices)
+    programs = tmp_path / 'programs'
+    assert sum(os.path.getsize(path) for path in programs.iterdir()) < 400e3
+
+
 def test_nothing_is_quick_where_xla_does_not_know_how(monkeypatch):
     options = quick_compilation.OPTIONS | {'xla_cpu_no_such_option': True}
     monkeypatch.setattr(quick_compilation, 'OPTIONS', options)
@@ -35,6 +58,19 @@ def test_nothing_is_quick_where_xla_does_not_know_how(monkeypatch):
 )
 def test_compiling_quickly_pays_for_few_photos(kind, count, expected):
     assert quick_compilation.pays(video.FrameSource(kind, count, iter(()))) is expected
+
+
+@pytest.mark.parametrize('quick', [True, False])
+def test_few_photos_are_not_preceded_by_a_look_at_nothing(monkeypatch, quick):
+    compiled = []
+
+    class Restored:
+        def compile(self):
+            compiled.append(self)
+
+    monkeypatch.setattr(Reconstructor, 'restore', lambda *_, **options: Restored())
+    demo._restore(None, 'latest', quick=quick)
+    assert len(compiled) == (not quick)
 
 
 def test_a_demo_of_one_photo_compiles_quickly(tmp_path, monkeypatch):
