@@ -11,9 +11,10 @@ another, the program is made anew.
 import contextlib
 import functools
 import hashlib
+import importlib
+import json
 import os
 import pathlib
-import pickle
 import sys
 
 import flax
@@ -52,14 +53,14 @@ class KeptFunction:
         leaves, tree = jax.tree.flatten(arguments)
         kinds = tuple(jax.typeof(leaf) for leaf in leaves)
         if (tree, kinds) not in self._compiled:
-            program, result_tree = self._program(tree, kinds)
+            program, outline = self._program(tree, kinds)
             compiled = jax.jit(program.call, compiler_options=self._options)
-            self._compiled[tree, kinds] = compiled, result_tree
-        compiled, result_tree = self._compiled[tree, kinds]
-        return jax.tree.unflatten(result_tree, compiled(*leaves))
+            self._compiled[tree, kinds] = compiled, outline
+        compiled, outline = self._compiled[tree, kinds]
+        return _filled(outline, compiled(*leaves))
 
     def _program(self, tree, kinds):
-        """Returns the jax.export.Exported of the flat function, and the tree of its results."""
+        """Returns the jax.export.Exported of the flat function, and the outline of its results."""
         name = f'{self._function.__module__}.{self._function.__qualname__}'
         shapes = [(kind.str_short(), kind.weak_type) for kind in kinds]
         arguments = f'{name} {self._closed_over} {tree} {shapes}'
@@ -71,25 +72,52 @@ class KeptFunction:
         if content is None:
             content = self._export(tree, kinds)
             _write(path, made_from, content)
-        program, result_tree = pickle.loads(content)
-        return export.deserialize(program), result_tree
+        outline, program = content.split(b'\n', 1)
+        return export.deserialize(bytearray(program)), json.loads(outline)
 
     def _export(self, tree, kinds):
-        """Returns the bytes of the program and of the tree of its results."""
-        result_trees = []
+        """Returns the bytes of the outline of the results, of a new line and of the program."""
+        outlines = []
 
         def flat(*leaves):
             results, result_tree = jax.tree.flatten(
                 self._function(*jax.tree.unflatten(tree, leaves))
             )
-            result_trees.append(result_tree)
+            numbered = jax.tree.unflatten(result_tree, range(len(results)))
+            outlines.append(json.dumps(_outline(numbered)))
             return results
 
         shapes = [
             jax.ShapeDtypeStruct(kind.shape, kind.dtype, weak_type=kind.weak_type) for kind in kinds
         ]
         program = export.export(jax.jit(flat))(*shapes)
-        return pickle.dumps((program.serialize(), result_trees[-1]))
+        return outlines[-1].encode() + b'\n' + program.serialize()
+
+
+def _outline(tree):
+    """Returns a tree of numbers, tuples, named tuples of this package, dicts and None for JSON."""
+    if tree is None or isinstance(tree, int):
+        return tree
+    if isinstance(tree, dict):
+        return {'dict': {name: _outline(child) for name, child in tree.items()}}
+    children = [_outline(child) for child in tree]
+    kind = type(tree)
+    return {'tuple': None if kind is tuple else [kind.__module__, kind.__name__], 'of': children}
+
+
+def _filled(outline, leaves):
+    """Returns the tree of an outline, whose numbers are places in `leaves`."""
+    if outline is None:
+        return None
+    if isinstance(outline, int):
+        return leaves[outline]
+    if 'dict' in outline:
+        return {name: _filled(child, leaves) for name, child in outline['dict'].items()}
+    children = [_filled(child, leaves) for child in outline['of']]
+    if outline['tuple'] is None:
+        return tuple(children)
+    module, name = outline['tuple']
+    return getattr(importlib.import_module(module), name)(*children)
 
 
 def _surroundings():
