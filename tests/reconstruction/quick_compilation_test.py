@@ -27,6 +27,8 @@ def test_what_is_compiled_quickly_says_the_same(packaged):
 
 
 def test_programs_of_few_photos_are_kept(packaged, tmp_path, monkeypatch):
+    if quick_compilation.jit_of(True) is jax.jit:
+        pytest.skip('this XLA compiles nothing quickly')
     folder = jax.config.jax_compilation_cache_dir
     model, variables = packaged._stream.finder._model, packaged._variables
     faces = []
