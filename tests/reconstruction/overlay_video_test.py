@@ -8,7 +8,7 @@ import pytest
 from seqface_jax.errors import UserError
 from seqface_jax.reconstruction import overlay_video
 
-_FORKS = []
+_FORKS: list[int] = []  # One for each fork of this process.
 os.register_at_fork(before=lambda: _FORKS.append(1))
 
 
