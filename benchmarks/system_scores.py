@@ -49,8 +49,8 @@ def score_records(workdirs, options):
     rows, found = evaluate.evaluate(list(workdirs.values()), options), {}
     for name, model, workdir in _models(workdirs):
         most = 0 if workdir is None else max(frames_of(workdir, options.frames))
-        at_best = [_score(row) for row in rows if (row['model'], row['of']) == ('oracle', model)]
-        oracle = at_best[0] if at_best else None
+        at_best = (_score(row) for row in rows if (row['model'], row['of']) == ('oracle', model))
+        oracle = next(at_best, None)
         found[name] = [  # Where people have fewer frames, a row is of as many as there are.
             _score(row)._replace(oracle=oracle)
             for row in rows

@@ -3,9 +3,8 @@
 from seqface_jax.evaluation import statistics
 
 VIEWS = {'front_only': 1, 'rotate_render': 1, 'front_side': 2}  # Frames of Lium's and Kwon's.
-
-
-_COLUMNS = ('vertex_mm', 'scan_to_mesh_mm', 'p', 'at best')
+_ERRORS = ('vertex_mm', 'scan_to_mesh_mm')
+_COLUMNS = (*_ERRORS, 'p', 'at best')
 
 
 def markdown(people, costs):
@@ -68,11 +67,10 @@ def _cells(scores):
         return ['-'] * len(_COLUMNS)
     p_value = statistics.show_p(scores[-1].p_value, scores[-1].num_people)
     cells = []
-    for name in ('vertex_mm', 'scan_to_mesh_mm'):
+    for name in _ERRORS:
         values = [_text(getattr(score, name), '.2f') for score in scores]
         cells.append('-' if set(values) == {'-'} else ', '.join(values))
-    oracle = scores[-1].oracle
-    errors = (oracle.vertex_mm, oracle.scan_to_mesh_mm) if oracle else (None, None)
+    errors = [getattr(scores[-1].oracle, name, None) for name in _ERRORS]
     told = [_text(value, '.2f') for value in errors if value is not None]
     return [*cells, p_value, ', '.join(told) or '-']
 

@@ -297,7 +297,7 @@ class Fusion(SequenceModel, kw_only=True):
         """Adds frame_map to a Prediction whose map has every stride-th pixel."""
         shape = (self.expression_size, map_grid.SIZE, map_grid.SIZE)
         basis = self.constant('expression_basis', shape)[:, ::stride, ::stride]
-        rays = jnp.asarray(map_grid.ray_directions()[::stride, ::stride], jnp.float32)
+        rays = jnp.asarray(map_grid.strided_ray_directions(map_grid.SIZE // stride), jnp.float32)
         neutral = jax.lax.stop_gradient(prediction.position_map)
         moved = jnp.einsum('bte,ehw->bthw', expression, basis)[..., None] * rays
         return prediction._replace(frame_map=neutral + moved)
@@ -307,7 +307,7 @@ class Fusion(SequenceModel, kw_only=True):
         shape = (map_grid.SIZE, map_grid.SIZE)
         mean_map = self.constant('mean_map', (*shape, 3))[::stride, ::stride]
         basis = self.constant('basis', (self.code_size, *shape))[:, ::stride, ::stride]
-        rays = jnp.asarray(map_grid.ray_directions()[::stride, ::stride], jnp.float32)
+        rays = jnp.asarray(map_grid.strided_ray_directions(map_grid.SIZE // stride), jnp.float32)
         functions = self.param(
             'functions',
             nn.initializers.normal(self.code_size**-0.5),

@@ -221,11 +221,11 @@ def _write_obj(path, mesh):
         material.append(f'map_Kd {name}_texture.png\n')
         _write_bytes(f'{stem}.mtl', '\n'.join(material).encode())
         lines += [f'mtllib {name}.mtl', 'usemtl face']
-    brightness = _brightness(mesh)
-    if brightness is None:
+    colors = _colors(mesh) if mesh.texture is None else None
+    if colors is None:
         lines += _rows('v %.5f %.5f %.5f', mesh.vertices)
     else:
-        colored = np.concatenate([mesh.vertices, _colors(mesh) / 255], 1)
+        colored = np.concatenate([mesh.vertices, colors / 255], 1)
         lines += _rows('v %.5f %.5f %.5f %.3f %.3f %.3f', colored)
     if mesh.uv is not None:
         lines += _rows('vt %.8f %.8f', mesh.uv)

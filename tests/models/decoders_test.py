@@ -45,7 +45,7 @@ def test_the_narrow_end_of_the_normalised_decoder_loses_no_channel_at_the_start(
     image_map, updates = decoder.apply(
         variables, code, train=True, capture_intermediates=True, mutable=True
     )
-    # Of 3 channels, as all after it.
+    # It has 3 channels, as all after it.
     first = np.asarray(updates['intermediates']['norm_14']['__call__'][0])
     for channel in range(3):
         ends = first[..., channel].ravel(), np.asarray(image_map[..., channel]).ravel()

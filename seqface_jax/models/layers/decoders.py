@@ -108,8 +108,8 @@ _PRNET_LAYERS = (
 )  # fmt: skip
 _NUM_LAST = 3  # Layers of 3 channels at the end.
 _OPEN = 2.0  # Bias of their norm at the start, in standard deviations.
-_OPEN_RAW = 1.0  # Of the first of them without norm, which the last one takes away again.
-_NOISE = 0.3  # Of their kernels at the start, over what others are drawn with.
+_OPEN_RAW = 1.0  # Bias of the first of them without norm, which the last one takes away again.
+_NOISE = 0.3  # Scale of what is drawn beside the identity, over that of other kernels.
 # Largest answer, in image widths: a face may reach beyond the right edge of its image.
 IMAGE_RANGE = 1.1
 
@@ -136,10 +136,10 @@ class ImageMapDecoder(nn.Module):
         """Returns image maps [N, 32 h, 32 w, 3] in [0, IMAGE_RANGE], of features [N, h, w, C]."""
         layers = [(self.features * factor, stride) for factor, stride in _PRNET_LAYERS]
         layers += [(3, 1)] * _NUM_LAST
-        last = len(layers) - 1
+        first, last = len(_PRNET_LAYERS), len(layers) - 1  # They have 3 channels.
         # Above the rectifier's 0; normalised anew in each layer, or else until the last one.
-        open_norms = {i: _OPEN for i in range(last - _NUM_LAST + 1, last)}
-        open_biases = {last - _NUM_LAST + 1: _OPEN_RAW, last: -_OPEN_RAW}
+        open_norms = dict.fromkeys(range(first, last), _OPEN)
+        open_biases = {first: _OPEN_RAW, last: -_OPEN_RAW}
         for i, (features, stride) in enumerate(layers):
             options = {'stride': stride, 'use_bias': not self.is_normalized}
             if x.shape[-1] == features == 3:
