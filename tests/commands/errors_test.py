@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.work import work_files
 from seqface_jax import checkpoints, errors
+from tests.helpers import syntax_trees
 
 
 def test_a_full_disk_ends_with_one_sentence_whatever_library_met_it(capsys):
@@ -63,8 +64,7 @@ def test_no_message_advises_to_delete_anything():
         *root.glob('seqface_jax/**/*.py'),
         *root.glob('data_prep/**/*.py'),
     ]:
-        tree = ast.parse(path.read_text(encoding='utf-8'))
-        for call in ast.walk(tree):
+        for call in ast.walk(syntax_trees.read(path)):
             if isinstance(call, ast.Call) and 'Error' in ast.unparse(call.func):
                 found += [path.name] if advice.search(ast.unparse(call)) else []
     assert not found

@@ -5,6 +5,8 @@ import functools
 import pathlib
 import re
 
+from tests.helpers import syntax_trees
+
 ROOT = pathlib.Path(__file__).parents[2]
 PACKAGES = ('seqface_jax', 'data_prep', 'configs')
 FLOOR = ('seqface_jax.errors', 'seqface_jax.files')  # What every room may import.
@@ -25,7 +27,7 @@ def _sources():
     found = {}
     for path in paths:
         name = '.'.join(path.relative_to(ROOT).with_suffix('').parts)
-        found[name.removesuffix('.__init__')] = ast.parse(path.read_text())
+        found[name.removesuffix('.__init__')] = syntax_trees.read(path)
     return found
 
 
