@@ -53,7 +53,7 @@ def get_config():
     config.optimizer.learning_rate = 1e-4
     config.optimizer.decay_factor = 0.5
     config.optimizer.decay_every_epochs = 10
-    config.optimizer.keras_adam = True
+    config.optimizer.name = 'keras_adam'
     config.optimizer.epsilon = 1e-7
     config.optimizer.clip_norm = 0.0
     config.optimizer.weight_decay = 0.0

@@ -56,8 +56,9 @@ def get_config():
     optimizer.decay_factor = 0.5  # Step decay: the rate is multiplied by this ...
     optimizer.decay_every_epochs = 10  # ... so often; 0 turns it off ...
     optimizer.decay_at_steps = ()  # ... and at these steps.
-    optimizer.keras_adam = False  # True: epsilon outside the bias correction, as Keras.
-    optimizer.epsilon = 1e-8
+    # 'keras_adam': epsilon outside the bias correction, as Keras; 'muon': see training/muon.py.
+    optimizer.name = 'adam'
+    optimizer.epsilon = 1e-8  # Of the two Adams.
     optimizer.clip_norm = 1.0  # Largest norm of the global gradient; 0 turns it off.
     optimizer.weight_decay = 0.0  # Taken off the weights, besides Adam.
     optimizer.l2 = 0.0  # Times the weights, added to their gradients; biases are left out.

@@ -46,6 +46,7 @@ def _loss_weights(loss):
 _CHANGED_FIELDS = {
     'train.loss': _loss_weights,
     'train.uncertainty_weight': lambda weight: {'train.loss_weights.gaussian_nll': weight},
+    'optimizer.keras_adam': lambda is_so: {'optimizer.name': 'keras_adam' if is_so else 'adam'},
     'train.frame_weight': lambda weight: {'train.loss_weights.frame_l1': weight},
 }
 # Options of older programs, each with the values that mean what this program does. Another value

@@ -8,19 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
 from seqface_jax.data.frame_damage import damage
 from seqface_jax.errors import UserError
-from seqface_jax.training import optimizers, picture_supply, point_losses, sums
+from seqface_jax.training import muon, optimizers, picture_supply, point_losses, sums
 from seqface_jax.training.correspondence_state import BestLosses, start, variables_of
 from seqface_jax.training.progress_bar import progress_bar
 
 _WARM_UP_STEPS = 150
-_B2 = 0.99  # Decay of Adam's second moment.
-_NEWTON_SCHULZ_STEPS = 4
 # Parameters that are no matrix between hidden features.
 _ANSWERS = ('embedding', 'stem', 'layout_head', 'point_head', 'face_head', 'local_out')
 # Step decay: the rate is halved at these shares of the run.
@@ -54,39 +51,20 @@ def optimizer(config):
 
 
 def _adam(rate, weight_decay):
-    return optax.adamw(rate, b2=_B2, weight_decay=weight_decay)
+    return optax.adamw(rate, b2=muon.ADAM_B2, weight_decay=weight_decay)
 
 
 def _muon(rate, weight_decay):
-    """Returns Muon (Jordan, 2024) with updates as large as Adam's (Liu et al., 2025).
-
-    Adam takes the steps of biases, gains, the embedding and the layers that say the answers.
-    """
-    return optax.contrib.muon(
-        rate,
-        ns_steps=_NEWTON_SCHULZ_STEPS,
-        preconditioning='aol',
-        weight_decay=weight_decay,
-        adam_b2=_B2,
-        adam_weight_decay=weight_decay,
-        muon_weight_dimension_numbers=_matrices,
-        consistent_rms=0.2,
-    )
+    return muon.muon(rate, weight_decay, _is_hidden)
 
 
 _OPTIMIZERS = {'adam': _adam, 'muon': _muon}
 
 
-def _matrices(params):
-    """Returns which axes of each parameter are a matrix's rows and columns, None for Adam's."""
-
-    def axes(path, leaf):
-        if leaf.ndim < 2 or any(key.key in _ANSWERS for key in path):
-            return None
-        *rows, column = range(leaf.ndim)
-        return optax.contrib.MuonDimensionNumbers(tuple(rows), (column,))
-
-    return jax.tree_util.tree_map_with_path(axes, params)
+def _is_hidden(path, leaf):
+    """Tells a matrix from the embedding and the layers that read pictures or say the answers."""
+    del leaf
+    return not any(key.key in _ANSWERS for key in path)
 
 
 def train_step(config, model, tx, state, batch, key):

@@ -1,4 +1,4 @@
-"""Adam, as optax or as Keras writes it, with a rate that falls in steps of whole epochs."""
+"""Adam, as optax or as Keras writes it, or Muon; the rate falls in steps of whole epochs."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from seqface_jax import errors
+from seqface_jax.training.muon import muon, shorter_side
+
 B1 = 0.9
 B2 = 0.999
+NAMES = ('adam', 'keras_adam', 'muon')
+_LARGEST_SIDE = 512  # Muon's step of a matrix without a side below it costs more than a gradient.
 
 
 class KerasAdamState(NamedTuple):
@@ -27,18 +32,30 @@ def create(config_optimizer, steps_per_epoch):
 
     Returns:
         An optax.GradientTransformation.
+
+    Raises:
+        UserError: optimizer.name is none of NAMES.
     """
     config = config_optimizer
+    errors.check_choice(config.name, NAMES, 'optimizer.name')
+    rate = schedule(config, steps_per_epoch)
     steps = []
     if config.l2:
         steps.append(optax.add_decayed_weights(config.l2, mask=_is_kernel))
     if config.clip_norm:
         steps.append(optax.clip_by_global_norm(config.clip_norm))
-    adam = scale_by_keras_adam if config.keras_adam else optax.scale_by_adam
+    if config.name == 'muon':
+        return optax.chain(*steps, muon(rate, config.weight_decay, _is_not_huge))
+    adam = scale_by_keras_adam if config.name == 'keras_adam' else optax.scale_by_adam
     steps.append(adam(b1=B1, b2=B2, eps=config.epsilon))
     if config.weight_decay:
         steps.append(optax.add_decayed_weights(config.weight_decay))
-    return optax.chain(*steps, optax.scale_by_learning_rate(schedule(config, steps_per_epoch)))
+    return optax.chain(*steps, optax.scale_by_learning_rate(rate))
+
+
+def _is_not_huge(path, leaf):
+    del path
+    return shorter_side(leaf) <= _LARGEST_SIDE
 
 
 def schedule(config_optimizer, steps_per_epoch):

@@ -66,3 +66,13 @@ def test_the_narrow_end_of_the_plain_decoder_hands_on_what_moves_a_channel():
     moves = np.asarray(jax.jacobian(answer)(params['layer_14']['bias']))  # [to, from].
     assert (np.diag(moves) > 0.1).all()
     assert (np.abs(moves - np.diag(np.diag(moves))) < 0.5 * np.diag(moves)).all()
+
+
+def test_the_plain_decoder_hands_on_its_code_as_strongly_as_it_got_it():
+    decoder = ImageMapDecoder(4, False)
+    code = jax.random.normal(jax.random.key(0), (2, 2, 2, 128))
+    variables = decoder.init(jax.random.key(1), code, train=True)
+    _, updates = decoder.apply(variables, code, train=True, capture_intermediates=True, mutable=True)
+    layers = updates['intermediates']
+    strengths = [np.square(layers[f'layer_{i}']['__call__'][0]).mean() for i in range(14)]
+    assert 0.005 < min(strengths) and max(strengths) < 2  # What is lost is lost at the edges.

@@ -5,6 +5,7 @@ import optax
 import pytest
 
 from configs import bu4dfe_thesis, default
+from seqface_jax.errors import UserError
 from seqface_jax.training import optimizers
 
 
@@ -77,7 +78,7 @@ def test_a_decay_every_0_epochs_is_none():
 
 def test_clipping_bounds_the_gradient_and_weight_decay_pulls_to_zero():
     config = default.get_config().optimizer
-    config.update(keras_adam=False, clip_norm=1.0, weight_decay=0.1, learning_rate=0.01)
+    config.update(name='adam', clip_norm=1.0, weight_decay=0.1, learning_rate=0.01)
     tx = optimizers.create(config, steps_per_epoch=10)
     state = tx.init(jnp.float32(2.0))
     updates, _ = tx.update(jnp.float32(0.0), state, jnp.float32(2.0))
@@ -106,3 +107,30 @@ def test_the_rate_falls_at_the_steps_that_are_named():
     rate = rate_of(10, decay_factor=0.1, decay_every_epochs=0, decay_at_steps=(20, 60))
     found = [float(rate(jnp.int32(step))) for step in (0, 19, 20, 59, 60)]
     np.testing.assert_allclose(found, [1, 1, 0.1, 0.1, 0.01], rtol=1e-5)
+
+
+def test_muon_turns_as_far_in_every_direction_of_a_matrix_and_leaves_the_rest_to_adam():
+    config = default.get_config().optimizer
+    config.update(name='muon', learning_rate=0.01, decay_every_epochs=0, clip_norm=0.0)
+    rng = np.random.default_rng(0)
+    rows, columns = np.linalg.qr(rng.standard_normal((18, 4)))[0], np.eye(4)
+    strengths = np.array([8.0, 4.0, 2.0, 1.0])
+    kernel = ((rows * strengths) @ columns).reshape(3, 3, 2, 4)
+    large = (optimizers._LARGEST_SIDE + 1, optimizers._LARGEST_SIDE + 2)
+    gradients = {'kernel': kernel, 'bias': np.array([1.0, 5.0]), 'large': np.ones(large)}
+    gradients = jax.tree.map(jnp.float32, gradients)
+    params = jax.tree.map(jnp.zeros_like, gradients)
+    tx = optimizers.create(config, 10)
+    updates, _ = jax.jit(tx.update)(gradients, jax.jit(tx.init)(params), params)
+    found = np.linalg.svd(updates['kernel'].reshape(18, 4), compute_uv=False)
+    # 0.2 of the rate is the root mean square of Adam's steps.
+    np.testing.assert_allclose(found, 0.01 * 0.2 * np.sqrt(18), rtol=0.3)
+    for name in ('bias', 'large'):
+        assert np.ptp(updates[name]) < 1e-6 and -0.02 < updates[name].min() < -0.01
+
+
+def test_an_optimizer_that_does_not_exist_is_refused():
+    config = default.get_config().optimizer
+    config.name = 'lion'
+    with pytest.raises(UserError, match="no optimizer.name 'lion': choose of adam, keras_adam"):
+        optimizers.create(config, 10)
