@@ -91,11 +91,12 @@ _MUON = _HOURS | {
     'optimizer.name': 'muon',
     'optimizer.learning_rate': 3e-3,
     'optimizer.decay_factor': 0.5,
-    'optimizer.decay_every_epochs': 5,
+    'optimizer.decay_every_epochs': 10,
     'optimizer.decay_at_steps': (),
     'optimizer.l2': 0.0,  # Muon would take it for a direction as good as any gradient's.
 }
 _HOURS_R2N2 = _MUON | {
+    'optimizer.decay_every_epochs': 5,
     'data.image_size': 64,
     'data.num_frames': 4,
     'data.batch_size': 8,
@@ -116,7 +117,7 @@ _CORES = {
         'data.augmentation.enabled': True,
         'optimizer.learning_rate': 3e-4,
     },
-    'prnet': _HOURS_IMAGE | {'optimizer.learning_rate': 5e-3, 'optimizer.decay_every_epochs': 3},
+    'prnet': _HOURS_IMAGE | {'optimizer.learning_rate': 5e-3},
     'front_side': _HOURS_PAIR,
     'front_only': _HOURS_PAIR,
     'rotate_render': _HOURS_PAIR | {'model.fill_features': 16, 'model.fit_features': 16},
