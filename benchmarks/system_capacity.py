@@ -14,6 +14,7 @@ _BARE = {
     'data.name': FEW,
     'data.validation_split': SPLIT,
     'data.augmentation.enabled': False,
+    'optimizer.decay_every_epochs': 5,  # An epoch of eight people is short.
     'optimizer.l2': 0.0,
     'optimizer.weight_decay': 0.0,
 }
