@@ -28,7 +28,7 @@ def get_config():
     model.local_hidden = 96
 
     config.optimizer = optimizer = ml_collections.ConfigDict()
-    optimizer.name = 'adam'  # Or 'muon'; see correspondence_training.py.
+    optimizer.name = 'adam'  # Or 'muon'; see training/muon.py.
     optimizer.learning_rate = 2e-3
     optimizer.decay_factor = 0.5  # See correspondence_training.py for when.
     optimizer.clip_norm = 3.0

@@ -5,9 +5,10 @@ place of the Basel model's chart. Without a metric scale: the size in mm is the 
 """
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
-from seqface_jax.geometry import image_space
+from seqface_jax.geometry import face_regions, image_space
 from seqface_jax.models.fields import ModelConfigError
 from seqface_jax.models.layers.conv import Conv
 from seqface_jax.models.layers.decoders import ImageMapDecoder
@@ -44,8 +45,17 @@ class PRNet(FrameModel, kw_only=True):
             x = block(x, train=train)
         decoder = ImageMapDecoder(self.features, True, self.axis_name, name='decoder')
         image_map = decoder(x, train=train)
-        position_map = image_space.canonical(image_map, *self.mean_face())
+        position_map = self._canonical(image_map)
         return Prediction(position_map, image_map=image_map)
+
+    def _canonical(self, image_map):
+        """Returns the position map; the neck, which PRNet's loss does not look at, is the mean's."""
+        mean_map, weights = self.mean_face()
+        is_taught = face_regions.training_weights() > 0
+        position_map = image_space.canonical(image_map, mean_map, weights * is_taught)
+        stride = len(mean_map) // position_map.shape[-2]
+        is_taught = is_taught[::stride, ::stride, None]
+        return jnp.where(is_taught, position_map, mean_map[::stride, ::stride])
 
 
 class PrnetBlock(nn.Module):

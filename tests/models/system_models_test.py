@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from seqface_jax import checkpoints, models
+from seqface_jax.geometry import face_regions, image_space
 from seqface_jax.models import front_side, prnet
 from seqface_jax.models.layers import decoders
 from tests import conftest
@@ -101,6 +102,20 @@ def test_every_answer_is_a_face_in_mm_and_what_the_network_learns(system):
     else:
         assert answers.image_map.shape == (2, FRAMES, SIZE, SIZE, 3)
         assert answers.image_map.min() >= 0 and answers.image_map.max() <= 1.1
+
+
+def test_what_prnet_says_where_its_loss_does_not_look_moves_no_other_point(few_blocks):
+    prnet_system = System('prnet')
+    mean_map = np.asarray(prnet_system.variables['constants']['mean_map'])
+    pose = image_space.ImagePose(
+        scale=jnp.float32(0.004),
+        rotation=image_space.rotation(jnp.array([0.4, 0.1, 0.1])),
+        translation=jnp.array([0.5, -0.5, 0.3]),
+    )
+    neck = face_regions.training_weights() == 0
+    image_map = np.where(neck[..., None], 1.0, pose.place(mean_map))
+    found = prnet_system.model.apply(prnet_system.variables, image_map, method='_canonical')
+    np.testing.assert_allclose(found, mean_map, atol=0.01)
 
 
 def test_the_gradient_reaches_every_parameter(system):
