@@ -49,7 +49,7 @@ class PRNet(FrameModel, kw_only=True):
         return Prediction(position_map, image_map=image_map)
 
     def _canonical(self, image_map):
-        """Returns the position map; the neck, which PRNet's loss does not look at, is the mean's."""
+        """Returns the position map; the neck, where PRNet's loss does not look, is the mean's."""
         mean_map, weights = self.mean_face()
         is_taught = face_regions.training_weights() > 0
         position_map = image_space.canonical(image_map, mean_map, weights * is_taught)

@@ -72,7 +72,9 @@ def test_the_plain_decoder_hands_on_its_code_as_strongly_as_it_got_it():
     decoder = ImageMapDecoder(4, False)
     code = jax.random.normal(jax.random.key(0), (2, 2, 2, 128))
     variables = decoder.init(jax.random.key(1), code, train=True)
-    _, updates = decoder.apply(variables, code, train=True, capture_intermediates=True, mutable=True)
+    _, updates = decoder.apply(
+        variables, code, train=True, capture_intermediates=True, mutable=True
+    )
     layers = updates['intermediates']
     strengths = [np.square(layers[f'layer_{i}']['__call__'][0]).mean() for i in range(14)]
     assert 0.005 < min(strengths) and max(strengths) < 2  # What is lost is lost at the edges.
