@@ -58,7 +58,7 @@ def get_config():
     optimizer.decay_at_steps = ()  # ... and at these steps.
     # 'keras_adam': epsilon outside the bias correction, as Keras; 'muon': see training/muon.py.
     optimizer.name = 'adam'
-    optimizer.epsilon = 1e-8  # Of the two Adams.
+    optimizer.epsilon = 1e-8  # Keeps the division of both Adams finite.
     optimizer.clip_norm = 1.0  # Largest norm of the global gradient; 0 turns it off.
     optimizer.weight_decay = 0.0  # Taken off the weights, besides Adam.
     optimizer.l2 = 0.0  # Times the weights, added to their gradients; biases are left out.

@@ -90,8 +90,7 @@ def oracle_of_image_maps(mean_map, weights, image_maps, masks):
     Returns:
         [N, 128, 128, 3] float32 mm.
     """
-    pose = image_space.fit_pose(image_maps, mean_map, weights * masks)
-    return np.where(masks[..., None], pose.undo(image_maps), np.float32(mean_map))
+    return np.float32(image_space.canonical(image_maps, np.float32(mean_map), weights, masks))
 
 
 def oracle_of_voxels(cells, maps, side):

@@ -105,13 +105,15 @@ def fit_pose(image_map, face, weights):
     return ImagePose(scale, rotation, target_mean - scale[..., None] * turned_mean)
 
 
-def canonical(image_map, mean_map, weights):
+def canonical(image_map, mean_map, weights, known=None):
     """Turns an image map into the position map of a face of the mean face's size.
 
     Args:
         image_map: [..., S, S, 3].
         mean_map: [M, M, 3] mm.
         weights: [M, M], how much a pixel counts; one of S and M is a multiple of the other.
+        known: [..., M, M] bool, where the image map says something: elsewhere the mean face stands.
+            None: everywhere.
 
     Returns:
         [..., min(S, M), min(S, M), 3] mm, canonical frame. Not differentiated.
@@ -120,8 +122,13 @@ def canonical(image_map, mean_map, weights):
     image_map = jax.lax.stop_gradient(strided(image_map, side))
     mean_map = strided(mean_map, side)
     stride = weights.shape[-1] // side
+    if known is not None:
+        weights = weights * known
     pose = fit_pose(image_map, mean_map, weights[..., ::stride, ::stride])
-    return pose.undo(image_map)
+    position_map = pose.undo(image_map)
+    if known is None:
+        return position_map
+    return jnp.where(known[..., ::stride, ::stride, None], position_map, mean_map)
 
 
 def strided(maps, side):

@@ -5,7 +5,6 @@ place of the Basel model's chart. Without a metric scale: the size in mm is the 
 """
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from seqface_jax.geometry import face_regions, image_space
@@ -50,12 +49,8 @@ class PRNet(FrameModel, kw_only=True):
 
     def _canonical(self, image_map):
         """Returns the position map; the neck, where PRNet's loss does not look, is the mean's."""
-        mean_map, weights = self.mean_face()
         is_taught = face_regions.training_weights() > 0
-        position_map = image_space.canonical(image_map, mean_map, weights * is_taught)
-        stride = len(mean_map) // position_map.shape[-2]
-        is_taught = is_taught[::stride, ::stride, None]
-        return jnp.where(is_taught, position_map, mean_map[::stride, ::stride])
+        return image_space.canonical(image_map, *self.mean_face(), is_taught)
 
 
 class PrnetBlock(nn.Module):

@@ -1,7 +1,5 @@
 """Muon: the steps of hidden matrices are made orthogonal; everything else takes Adam's."""
 
-import math
-
 import jax
 import optax
 import optax.contrib
@@ -42,8 +40,3 @@ def muon(rate, weight_decay, is_matrix):
         muon_weight_dimension_numbers=matrices,
         consistent_rms=0.2,
     )
-
-
-def shorter_side(leaf):
-    """Returns the smaller of a parameter's rows and columns: a step's cost grows by its square."""
-    return min(math.prod(leaf.shape[:-1]), leaf.shape[-1])

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import optax
 
 from seqface_jax import errors
-from seqface_jax.training.muon import muon, shorter_side
+from seqface_jax.training.muon import muon
 
 B1 = 0.9
 B2 = 0.999
 NAMES = ('adam', 'keras_adam', 'muon')
-_LARGEST_SIDE = 512  # Muon's step of a matrix without a side below it costs more than a gradient.
+# Muon's products grow by the square of a matrix's shorter side: beyond this one Adam takes it.
+_LARGEST_SIDE = 512
 
 
 class KerasAdamState(NamedTuple):
@@ -55,7 +56,8 @@ def create(config_optimizer, steps_per_epoch):
 
 def _is_not_huge(path, leaf):
     del path
-    return shorter_side(leaf) <= _LARGEST_SIDE
+    columns = leaf.shape[-1]
+    return min(leaf.size // columns, columns) <= _LARGEST_SIDE
 
 
 def schedule(config_optimizer, steps_per_epoch):

@@ -190,11 +190,7 @@ def test_the_loss_of_an_older_program_is_said_in_weights(workdir, config, older,
 
 @pytest.mark.parametrize(('is_keras', 'name'), [(False, 'adam'), (True, 'keras_adam')])
 def test_the_adam_of_an_older_program_is_said_by_its_name(workdir, config, is_keras, name):
-    content = json.loads(config.to_json())
-    del content['optimizer']['name']
-    content['optimizer']['keras_adam'] = is_keras
-    with open(f'{workdir}/config.json', 'w') as file:
-        json.dump(content, file)
+    _write_older(workdir, config, {'optimizer.keras_adam': is_keras})
     found = checkpoints.read_config(workdir).optimizer
     assert found.name == name and 'keras_adam' not in found
 

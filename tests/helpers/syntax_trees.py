@@ -1,7 +1,8 @@
 """Reading Python source in tests."""
 
 import ast
-import gc
+
+from seqface_jax.commands import garbage
 
 
 def read(path):
@@ -11,8 +12,5 @@ def read(path):
     two readings, one inside the other, the outer fails with "AST constructor recursion depth
     mismatch".
     """
-    gc.disable()
-    try:
+    with garbage.left_alone():
         return ast.parse(path.read_text(encoding='utf-8'))
-    finally:
-        gc.enable()

@@ -38,15 +38,20 @@ def test_resize_conv_of_a_constant_image_has_no_checkerboard():
     np.testing.assert_allclose(inner, np.broadcast_to(inner[:, :1, :1], inner.shape), atol=1e-5)
 
 
-def test_the_narrow_end_of_the_normalised_decoder_loses_no_channel_at_the_start():
-    decoder = ImageMapDecoder(2, True)
-    code = jax.random.normal(jax.random.key(0), (2, 1, 1, 64))
+def _at_the_start(decoder, code):
+    """Returns the image maps of a code before any training, and what the layers said."""
     variables = decoder.init(jax.random.key(1), code, train=True)
     image_map, updates = decoder.apply(
         variables, code, train=True, capture_intermediates=True, mutable=True
     )
+    return image_map, updates['intermediates']
+
+
+def test_the_narrow_end_of_the_normalised_decoder_loses_no_channel_at_the_start():
+    code = jax.random.normal(jax.random.key(0), (2, 1, 1, 64))
+    image_map, layers = _at_the_start(ImageMapDecoder(2, True), code)
     # It has 3 channels, as all after it.
-    first = np.asarray(updates['intermediates']['norm_14']['__call__'][0])
+    first = np.asarray(layers['norm_14']['__call__'][0])
     for channel in range(3):
         ends = first[..., channel].ravel(), np.asarray(image_map[..., channel]).ravel()
         assert np.corrcoef(*ends)[0, 1] > 0.6
@@ -69,12 +74,7 @@ def test_the_narrow_end_of_the_plain_decoder_hands_on_what_moves_a_channel():
 
 
 def test_the_plain_decoder_hands_on_its_code_as_strongly_as_it_got_it():
-    decoder = ImageMapDecoder(4, False)
     code = jax.random.normal(jax.random.key(0), (2, 2, 2, 128))
-    variables = decoder.init(jax.random.key(1), code, train=True)
-    _, updates = decoder.apply(
-        variables, code, train=True, capture_intermediates=True, mutable=True
-    )
-    layers = updates['intermediates']
+    _, layers = _at_the_start(ImageMapDecoder(4, False), code)
     strengths = [np.square(layers[f'layer_{i}']['__call__'][0]).mean() for i in range(14)]
     assert 0.005 < min(strengths) and max(strengths) < 2  # What is lost is lost at the edges.
