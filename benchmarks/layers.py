@@ -6,7 +6,8 @@ JAX_PLATFORMS=cuda python -m benchmarks.layers  # GPU
 Shapes are those of the thesis's network at 256 pixels (--image_size for others), where each kind of
 layer costs most: 40 frames, of 5 sequences. All forms of a layer are asked in turn, medians.
 `chosen` is what the models call on this machine: seqface_jax/models/layers/conv.py,
-conv_lstm.py and decoders.py hold the choice and the reasons.
+conv_lstm.py, conv3d.py and decoders.py hold the choice and the reasons. The 3D convolutions are
+those of 3D-R2N2 at --scale=cores, whatever the size of the frames.
 """
 
 import sys
@@ -19,6 +20,7 @@ from benchmarks import race
 from seqface_jax import errors
 
 SEQUENCES, FRAMES = 5, 8
+GRIDS, VOXELS = 8, 32  # A batch of 3D-R2N2's answers, and the cells along a side of one.
 # Largest difference of two forms, relative to the norm: float32, and a GPU's products in TF32.
 CPU_TOLERANCE, GPU_TOLERANCE = 1e-4, 5e-3
 
@@ -48,6 +50,7 @@ def layers(image_size):
             _conv_lstm(side, channels, features)
             for side, channels, features in ((image_size, 3, 32), (image_size // 16, 96, 128))
         ),
+        *(_volume_convolution(channels, features) for channels, features in ((24, 8), (8, 2))),
     ]
 
 
@@ -123,6 +126,18 @@ def _conv_lstm(side, channels, features):
             'unrolled, kernels after it': _lstm_form(True, FRAMES),
         },
         _lstm_form(None, 0),
+    )
+
+
+def _volume_convolution(channels, features):
+    """Returns the layer of seqface_jax/models/layers/conv3d.py."""
+    from seqface_jax.models.layers import conv3d
+
+    return Layer(
+        f'3 x 3 x 3 convolution, {VOXELS} x {VOXELS} x {VOXELS}, {channels} to {features} channels',
+        ((GRIDS, *(VOXELS,) * 3, channels), (3, 3, 3, channels, features)),
+        {"XLA's": conv3d.convolve_volumes, 'slices': conv3d.convolve_slices},
+        conv3d.convolve,
     )
 
 

@@ -96,7 +96,7 @@ _MUON = _HOURS | {
     'optimizer.l2': 0.0,  # Muon would take it for a direction as good as any gradient's.
 }
 _HOURS_R2N2 = _MUON | {
-    'optimizer.decay_every_epochs': 5,
+    'optimizer.decay_every_epochs': 3,
     'data.image_size': 64,
     'data.num_frames': 4,
     'data.batch_size': 8,

@@ -11,15 +11,22 @@ def _grid_and_kernel(size=3):
     return grid.astype(np.float32), kernel.astype(np.float32)
 
 
-def _convolve(grid, kernel):
-    return quick_jit(lambda *arrays: conv3d.convolve(*arrays))(grid, kernel)  # Traced each time.
-
-
-def test_the_matrix_product_equals_the_convolution(monkeypatch):
+def test_small_and_large_grids_take_their_forms_of_one_convolution(monkeypatch):
     grid, kernel = _grid_and_kernel()
-    product = _convolve(grid, kernel)
-    monkeypatch.setattr(conv3d, 'MAX_MATMUL_CELLS', 0)
-    np.testing.assert_allclose(product, _convolve(grid, kernel), atol=1e-4)
+    expected = quick_jit(conv3d.convolve_volumes)(grid, kernel)
+    for most in (conv3d.MAX_MATMUL_CELLS, 0):
+        monkeypatch.setattr(conv3d, 'MAX_MATMUL_CELLS', most)
+        found = quick_jit(lambda *arrays: conv3d.convolve(*arrays))(grid, kernel)  # Traced anew.
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_slices_equal_the_3d_convolution_for_any_side_of_the_kernel():
+    grid, _ = _grid_and_kernel()
+    for side in (1, 3, 5):
+        kernel = np.random.default_rng(side).normal(size=(side, side, side, 4, 2))
+        kernel = kernel.astype(np.float32)
+        expected = quick_jit(conv3d.convolve_volumes)(grid, kernel)
+        np.testing.assert_allclose(conv3d.convolve_slices(grid, kernel), expected, atol=1e-4)
 
 
 def test_enlarging_without_the_zeros_equals_convolving_the_zeros():

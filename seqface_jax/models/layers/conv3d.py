@@ -12,13 +12,34 @@ def convolve(x, kernel):
     """Convolves grids [N, D, H, W, C] with a kernel of odd side; [N, D, H, W, features]."""
     side = kernel.shape[0]
     if x.shape[1] * x.shape[2] * x.shape[3] > MAX_MATMUL_CELLS:
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1, 1), 'SAME', dimension_numbers=('NDHWC', 'DHWIO', 'NDHWC')
-        )
+        on_cpu = jax.default_backend() == 'cpu'
+        return convolve_slices(x, kernel) if on_cpu else convolve_volumes(x, kernel)
     half = side // 2
     padded = jnp.pad(x, ((0, 0), *((half, half),) * 3, (0, 0)))
     views = _windows(padded, x.shape[1:4], side)
     return jnp.concatenate(views, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def convolve_volumes(x, kernel):
+    """The same as one 3D convolution of XLA."""
+    dimensions = ('NDHWC', 'DHWIO', 'NDHWC')
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1, 1), 'SAME', dimension_numbers=dimensions)
+
+
+def convolve_slices(x, kernel):
+    """The same as a 2D convolution of each slice, with its neighbours in depth as channels.
+
+    A CPU does it in a third of the time of XLA's 3D convolution, gradients included.
+    """
+    side, (batch, depth, height, width, channels) = kernel.shape[0], x.shape
+    half = side // 2
+    padded = jnp.pad(x, ((0, 0), (half, half), *((0, 0),) * 3))
+    slices = jnp.concatenate([padded[:, a : a + depth] for a in range(side)], axis=-1)
+    slices = slices.reshape(batch * depth, height, width, side * channels)
+    kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(side, side, side * channels, -1)
+    dimensions = ('NHWC', 'HWIO', 'NHWC')
+    y = jax.lax.conv_general_dilated(slices, kernel, (1, 1), 'SAME', dimension_numbers=dimensions)
+    return y.reshape(batch, depth, height, width, -1)
 
 
 def convolve_enlarged(x, kernel):
