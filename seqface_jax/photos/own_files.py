@@ -18,6 +18,7 @@ FACE_FILES += ('head.glb', 'head.obj', 'head.ply', 'head.mtl', 'head_texture.png
 # What shows and holds a flagship's run besides: see reconstruction/result_files.py.
 RESULT_FILES = ('face.html', 'overlay.jpg', 'overlay.mp4', 'landmarks.json', 'expression.csv')
 RESULT_FILES += ('face_rigged.glb',)
+PREVIOUS = 'previous'  # Folder for what an earlier run made and this one would lose.
 OVERLAYS, OVERLAYS_DRAFT = 'overlay', 'overlay.draft'  # Folders with an overlay per photo.
 _NAMES = (*FACE_FILES, *RESULT_FILES, TABLE, STATE, TABLE + '.tmp', 'faces.tmp', 'faces.npy.tmp')
 # Those that the page's save button writes.

@@ -25,7 +25,6 @@ _COLUMNS += ('confidence', 'jitter_mm_per_frame2', 'yaw_deg', 'pitch_deg', 'roll
 _FIT_COLUMNS = tuple(name for name in frame_tables.FIT_COLUMNS if name not in _COLUMNS)
 _PICTURE = 'face.png'
 _DRAFT = own_files.TABLE + '.tmp'  # The table takes its place with the face that it tells of.
-_PREVIOUS = 'previous'  # Folder for the face of an earlier run where this one finds none.
 _LONGEST_LIST = 20  # Frames that are named one by one; frames.csv has all.
 # Growth of the frames used between two keyframes; a face improves most at first.
 _KEYFRAME_GROWTH = 1.1
@@ -100,7 +99,7 @@ class Record:
         if self._is_settled or not old:
             return ''
         self._is_settled = True
-        folder = self._path(_PREVIOUS)
+        folder = self._path(own_files.PREVIOUS)
         for path in own_files.products(folder):
             os.remove(path)
         for path in old:

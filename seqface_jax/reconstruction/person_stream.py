@@ -13,6 +13,7 @@ from seqface_jax.errors import UserError
 from seqface_jax.photos import crops, own_files, video
 from seqface_jax.reconstruction import (
     background_tasks,
+    continued_state,
     demo_record,
     full_head,
     mouth,
@@ -102,7 +103,7 @@ class PersonOutput:
         """
         if options.head and not reconstructor.blendshape_names:
             raise UserError('--head is for faces of the flagship: leave it out, or --workdir')
-        self._reconstructor, self._output, self._options = reconstructor, output, options
+        self._reconstructor, self.output, self._options = reconstructor, output, options
         self.record = demo_record.Record(
             output,
             painter=reconstructor.painter(paints=options.texture, delight=options.delight),
@@ -157,7 +158,7 @@ class PersonOutput:
             title = f'{record.num_used} of {record.num_frames} frames of '
             title += files.printable(source)
             names = [*_MESHES, *(_ANIMATED if self._options.animate else ()), own_files.TABLE]
-            paths = [os.path.join(self._output, name) for name in names]
+            paths = [os.path.join(self.output, name) for name in names]
             more = [path for path in paths + heads[:1] if os.path.exists(path)]
             face = self._reconstructor.final_face(record.face)
             paths = self._results.write(title, face, more)
@@ -168,7 +169,7 @@ class PersonOutput:
         face, names = mouth.closed(self.record.face), self._reconstructor.blendshape_names
         shifts = self._reconstructor.final_face(self.record.face).shifts
         movement = self._results.movement if self._options.animate else ()
-        return full_head.save(self._output, face, names, shifts, *movement)
+        return full_head.save(self.output, face, names, shifts, *movement)
 
 
 def num_frames(opened, max_frames):
@@ -197,9 +198,12 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
     """
     with person:
         record, count = person.record, 0
+        continued = continued_state.ContinuedState(reconstructor, state)
         for moment in stream(reconstructor, opened.frames, state, ordered=record.ordered):
             person.add(moment)
             count += moment.frame.is_photo
+            if moment.face is not None:
+                continued.add(moment.observation)
             if page is not None and moment.face is not None:
                 page.add(*_close_up(moment), reconstructor.mesh_overlay)
             bar.update(moment.frame.is_photo)
@@ -210,7 +214,9 @@ def one_person(reconstructor, person, opened, state, source, max_frames, stop, b
             raise UserError(_no_face(record, source, stop.is_set()) + record.set_aside())
         if page is not None:
             page.refresh()
-        lines = person.write(source, stopped=stop.is_set())
+        lines = continued.keep(person.output)
+        shown = f'{source}, perhaps of another person than the state' if lines else source
+        lines += person.write(shown, stopped=stop.is_set())
         if page is not None and record.face.texture is not None:
             page.set_texture(record.face.uv, record.face.texture)
         return lines

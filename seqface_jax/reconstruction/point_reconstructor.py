@@ -278,6 +278,32 @@ class PointReconstructor:
         network = belief.merge(first.network, second.network, own.shared, own.settings)
         return State(network, second.detection, first.num_frames + second.num_frames)
 
+    def added(self, state, observation):
+        """Returns a State with what an Observation says, whatever state that was examined for.
+
+        Raises:
+            UserError: the photo cannot be used.
+        """
+        if observation.rejection is not None:
+            raise UserError(f'the photo cannot be added: {observation.reason}')
+        _, fit, sighting = observation.outcome
+        outcome = self._outcome(self._network(state), fit, sighting)
+        return State(outcome.state, outcome.sighting, state.num_frames + 1)
+
+    def log_odds_of_one_person(self, first, second):
+        """Returns how much likelier two States are of one person than of two, a log.
+
+        By their shapes, see belief.log_odds_of_one_person; 0 where one of them is empty.
+
+        Args:
+            first, second: States of this run, of different photos.
+        """
+        if first.network is None or second.network is None:
+            return 0.0
+        own = self.geometry
+        states = first.network, second.network
+        return float(belief.log_odds_of_one_person(*states, own.shared, own.settings))
+
     def save_state(self, path, state):
         """Writes a state as .npz, to be read by `load_state` of the same run."""
         saved_states.save(path, state._replace(detection=None), self._fingerprint)

@@ -292,3 +292,51 @@ def test_compiled_equals_eager(sixteen):
     scale = np.abs(compiled.information).max()
     np.testing.assert_allclose(eager.information, compiled.information, atol=1e-3 * scale)
     np.testing.assert_allclose(eager.count, compiled.count, atol=1e-4)
+
+
+def _log_density(value, covariance):
+    """Returns the log density of a normal vector of zero mean, but for the constant."""
+    _, log_determinant = np.linalg.slogdet(covariance)
+    return -0.5 * (value @ np.linalg.solve(covariance, value) + log_determinant)
+
+
+def test_the_odds_of_one_person_are_those_of_two_measurements_of_a_normal_shape():
+    rng = np.random.default_rng(7)
+    spread, mean, empty = 0.3 * np.eye(16) + 0.1, rng.normal(size=16), WORLD.initial_state()
+    shared = information.make_shared_error(mean, spread)
+    states, errors, measured = [], [], []
+    for _ in range(2):
+        root = rng.normal(size=(16, 40))
+        matrix, value = root @ root.T / 8, mean + rng.normal(size=16)
+        measured.append(value - mean)
+        errors.append(np.linalg.inv(matrix))
+        states.append(
+            empty._replace(
+                information=np.float32(np.stack([matrix, *np.zeros((28, 16, 16))])),
+                vector=np.float32(np.stack([matrix @ value, *np.zeros((28, 16))])),
+                count=np.float32(np.eye(29)[0]),
+            )
+        )
+    before = np.eye(16) + spread  # Of the shape as the network draws it.
+    both = np.block([[before + errors[0], before], [before, before + errors[1]]])
+    expected = _log_density(np.concatenate(measured), both)
+    expected -= sum(_log_density(m, before + e) for m, e in zip(measured, errors, strict=True))
+    odds = [
+        float(belief.log_odds_of_one_person(one, other, shared, SETTINGS))
+        for one, other in (states, states[::-1])
+    ]
+    np.testing.assert_allclose(odds, expected, rtol=1e-3)
+    assert belief.log_odds_of_one_person(states[0], empty, shared, SETTINGS) == pytest.approx(
+        0, abs=1e-4
+    )
+
+
+def test_frames_of_one_person_are_known_from_those_of_two(sixteen):
+    _, frames = sixteen
+    rng = np.random.default_rng(2)
+    other = WORLD.frames(rng, WORLD.person(rng), 4)
+    known = state_of(take(frames, range(4)))
+    shared = NOTHING_SHARED, SETTINGS
+    same = belief.log_odds_of_one_person(known, state_of(take(frames, range(4, 8))), *shared)
+    assert same > 3
+    assert belief.log_odds_of_one_person(known, state_of(other), *shared) < -3
