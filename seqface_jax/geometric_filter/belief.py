@@ -202,27 +202,11 @@ def merge(first, second, shared, settings):
 def log_odds_of_one_person(first, second, shared, settings):
     """Returns how much likelier two Beliefs' frames are of one person than of two, a log [].
 
-    The Bayes factor of the shapes that they say (Kass and Raftery, 1995). With the evidence (L, v)
-    about the deviation d = o - mu, which lies in N(0, P) beforehand,
-
-        log p(L, v) = (b' A^-1 b - log |A| + log |P^-1|) / 2 + what all have,     A = P^-1 + L,
-
-    where b = v - L mu, it is log p(both) - log p(first) - log p(second). Frames that both have
-    seen count twice; a Belief without a frame gives 0.
+    See information.log_odds_of_one_shape. Frames that both have seen count twice.
     """
-
-    def log_evidence(matrix, vector):
-        about_mean = vector - matrix @ shared.mean
-        lower, scale = factored = information.factor(shared.information + matrix)
-        half = information.solve(factored, about_mean) @ about_mean
-        return 0.5 * half - jnp.sum(jnp.log(jnp.diagonal(lower))) + jnp.sum(jnp.log(scale))
-
     with jax.default_matmul_precision('highest'):
-        one, other = (_summed(state, settings) for state in (first, second))
-        both = one[0] + other[0], one[1] + other[1]
-        nothing = jnp.zeros_like(one[0]), jnp.zeros_like(one[1])
-        joint = log_evidence(*both) + log_evidence(*nothing)
-        return joint - log_evidence(*one) - log_evidence(*other)
+        said = (_summed(state, settings) for state in (first, second))
+        return information.log_odds_of_one_shape(*said, shared)
 
 
 def _summed(state, settings):

@@ -212,3 +212,29 @@ def person(belief, shared):
     covariance = shared.unseen + half.T @ half
     mean = shared.regression @ (belief.mean - shared.mean)
     return Posterior(mean, (covariance + covariance.T) / 2)
+
+
+def log_odds_of_one_shape(first, second, shared):
+    """Returns how much likelier two measurements are of one observed shape than of two, a log [].
+
+    The Bayes factor (Kass and Raftery, 1995). With P and mu as above and b = v - L mu,
+
+        log p(L, v) = (b' A^-1 b - log |A|) / 2 + what all have,          A = P^-1 + L,
+
+    it is log p(both) + log p(nothing) - log p(first) - log p(second).
+
+    Args:
+        first, second: matrix L [K, K] and vector v [K] of each; zeros say nothing, and give 0.
+        shared: SharedError.
+    """
+
+    def log_evidence(matrix, vector):
+        about_mean = vector - matrix @ shared.mean
+        lower, scale = factored = factor(shared.information + matrix)
+        explained = about_mean @ solve(factored, about_mean)
+        return 0.5 * explained + jnp.sum(jnp.log(scale) - jnp.log(jnp.diagonal(lower)))
+
+    both = jax.tree.map(jnp.add, first, second)
+    nothing = jax.tree.map(jnp.zeros_like, both)
+    joint = log_evidence(*both) + log_evidence(*nothing)
+    return joint - log_evidence(*first) - log_evidence(*second)
