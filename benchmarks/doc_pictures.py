@@ -184,8 +184,8 @@ def more_pictures(stream, arrays, near):
         near: [N] vertices over which the errors are taken.
     """
     (after,), (truth,) = calibrate.run_people(stream, arrays, _COUNTS), arrays['faces']
-    states = {'mean face': stream.initial_state()}
-    states |= {f'after {count}': after[count] for count in _COUNTS}
+    known = {'mean face': calibrate.said(stream, stream.initial_state())}
+    known |= {f'after {count}': after[count] for count in _COUNTS}
     triangles, eyes = stream.geometry.triangles, stream.geometry.eyes
     rows = [{}, {}]
 
@@ -194,8 +194,8 @@ def more_pictures(stream, arrays, near):
         for row, turn in zip(rows, (0.0, _TURN_RAD), strict=True):
             row[caption] = view(vertices, triangles, turn)
 
-    for name, state in states.items():
-        vertices, _ = calibrate.read(stream, state)
+    for name, evidence in known.items():
+        vertices, _ = calibrate.read(stream, evidence)
         error_mm, placed = calibrate.aligned_error(vertices, truth, near)
         put(f'{name}: {error_mm.mean():.2f} mm off', placed)
     put('the true face', truth)

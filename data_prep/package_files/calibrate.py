@@ -20,7 +20,7 @@ from absl import app, flags
 from data_prep.package_files import expression_correction, expression_error, shared_error
 from seqface_jax import checkpoints, errors, files
 from seqface_jax.commands import command_line, compilation_cache
-from seqface_jax.geometric_filter import belief
+from seqface_jax.geometric_filter import belief, information
 from seqface_jax.geometry import alignment
 from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import flagship
@@ -61,7 +61,7 @@ def point_error(arrays):
 
 
 def run_people(stream, arrays, counts=_COUNTS, refits=1):
-    """Streams each person; returns a list of dicts of the states after each count.
+    """Streams each person; returns a list of dicts of what is said after each count.
 
     Args:
         stream: flagship.Stream.
@@ -70,7 +70,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
         refits: as of `Stream.update`.
 
     Returns:
-        a dict for each person: belief.Belief by count, as far as there are pictures, and
+        a dict for each person: what `said` returns by count, as far as there are pictures, and
         `fits`, a list of point_fit.PointFit of each picture.
     """
     out = []
@@ -83,7 +83,7 @@ def run_people(stream, arrays, counts=_COUNTS, refits=1):
             state, fit, _ = stream.update(state, image, sighting, lens, refits)
             after['fits'].append(fit)
             if number in counts:
-                after[number] = state
+                after[number] = said(stream, state)
         out.append(after)
     return out
 
@@ -94,10 +94,25 @@ def lens_of(arrays, person, number, rng):
     return flagship.Lens(arrays['middle'][person, number], focal, FOCAL_DEVIATION)
 
 
-def read(stream, state):
-    """Returns vertices [V, 3] mm and deviations [V] mm of a state, without the eyes."""
+def said(stream, state):
+    """Returns what a belief.Belief's pictures say, off the device: information [K, K], vector [K].
+
+    It is a thirtieth of the state, and there may be hundreds of people.
+    """
+    return jax.device_get(belief.evidence(state, stream.geometry.settings))
+
+
+def read(stream, evidence):
+    """Returns vertices [V, 3] mm and deviations [V] mm of what is `said`, without the eyes."""
     count = len(stream.geometry.basis.mean)  # The eyes come after the face.
-    return tuple(values[:count] for values in stream.read(state))
+    posterior = _posterior(*evidence, stream.geometry.shared)
+    return stream.vertices(posterior)[:count], stream.deviation(posterior)[:count]
+
+
+@jax.jit
+def _posterior(matrix, vector, shared):
+    with jax.default_matmul_precision('highest'):
+        return information.person(information.observed(matrix, vector, shared), shared)
 
 
 def aligned_error(vertices, truth, near, scaled=False):
@@ -183,17 +198,19 @@ class SeenPerson(NamedTuple):
 
     Attributes:
         kind: number of the file of the person.
-        states: belief.Belief by number of pictures.
+        said: what the pictures say, by their number.
         face: [V, 3] mm, truth: [K] its coefficients.
-        information: [K, K], vector: [K], what all pictures together say.
     """
 
     kind: int
-    states: dict
+    said: dict
     face: np.ndarray
     truth: np.ndarray
-    information: np.ndarray
-    vector: np.ndarray
+
+    @property
+    def said_by_all(self):
+        """What all pictures together say."""
+        return self.said[max(self.said)]
 
 
 def gather(stream, training, arrays):
@@ -204,25 +221,25 @@ def gather(stream, training, arrays):
         training: list of arrays of sequences.py, seen.
         arrays: of shape_space.py.
     """
-    own, made = stream.geometry, []
+    made = []
     for kind, one in enumerate(training):
         truths = shared_error.coefficients(
             one['faces'], arrays['mean'], arrays['basis'], arrays['near']
         )
         for after, face, truth in zip(run_people(stream, one), one['faces'], truths, strict=True):
-            states = {count: after[count] for count in _COUNTS if count in after}
-            said = belief.evidence(states[max(states)], own.settings)
-            matrix, vector = (np.asarray(part, np.float64) for part in said)
-            made.append(SeenPerson(kind, states, face, truth, matrix, vector))
+            by_count = {count: after[count] for count in _COUNTS if count in after}
+            made.append(SeenPerson(kind, by_count, face, truth))
     return made
 
 
 def measured(people):
     """Returns the arrays of the shared error of Persons, a dict."""
-    gain, mean, covariance = shared_error.measure(
-        *(np.array([getattr(one, name) for one in people])
-          for name in ('information', 'vector', 'truth'))
-    )  # fmt: skip
+    matrices, vectors = (
+        np.array(part, np.float64)
+        for part in zip(*(one.said_by_all for one in people), strict=True)
+    )
+    truths = np.array([one.truth for one in people])
+    gain, mean, covariance = shared_error.measure(matrices, vectors, truths)
     return {'shared_gain': gain, 'shared_mean': mean, 'shared_covariance': covariance}
 
 
@@ -240,7 +257,7 @@ def relative_error(people, arrays, stream_of):
     near = arrays['near']
     shares = [([], []) for _ in range(1 + max(one.kind for one in people))]
     for one, stream in crossed(people, arrays, stream_of):
-        vertices, _ = read(stream, one.states[max(one.states)])
+        vertices, _ = read(stream, one.said_by_all)
         own, fixed = shares[one.kind]
         own.append(aligned_error(vertices, one.face, near)[0].mean())
         fixed.append(aligned_error(arrays['mean'], one.face, near)[0].mean())
@@ -266,8 +283,8 @@ def calibrated(arrays, stream_of, training):
     _, arrays, people = best
     ratios = []
     for one, stream in crossed(people, arrays, stream_of):
-        for state in one.states.values():
-            vertices, deviation = read(stream, state)
+        for evidence in one.said.values():
+            vertices, deviation = read(stream, evidence)
             _, placed = aligned_error(vertices, one.face, near)
             ratios.append(np.abs(placed - one.face)[near] / (deviation[near, None] / np.sqrt(3)))
     wide = np.quantile(np.concatenate(ratios), _QUANTILE) / 1.645

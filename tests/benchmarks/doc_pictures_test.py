@@ -59,8 +59,9 @@ def test_the_faces_after_more_pictures_have_their_eyes(monkeypatch):
     geometry = flagship.read_geometry(flagship.geometry_path(workdir))
     mean = np.asarray(geometry.basis.mean)
     stream = types.SimpleNamespace(geometry=geometry, initial_state=lambda: None)
-    states = dict.fromkeys((1, 4, 16))
-    monkeypatch.setattr(doc_pictures.calibrate, 'run_people', lambda *_: [states])
+    known = dict.fromkeys((1, 4, 16))
+    monkeypatch.setattr(doc_pictures.calibrate, 'run_people', lambda *_: [known])
+    monkeypatch.setattr(doc_pictures.calibrate, 'said', lambda *_: None)
     monkeypatch.setattr(doc_pictures.calibrate, 'read', lambda *_: (mean, None))
     drawn, size = [], 2 * doc_pictures._TILE_PX
 
