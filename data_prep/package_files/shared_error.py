@@ -4,7 +4,7 @@ The network draws what it does not see towards its mean face. So the shape that 
 
     o = D z + c,    c ~ N(mu, S),
 
-with the person's true coefficients z, a gain D, a matrix, and an error c that no further frame
+with the person's true coefficients z, a diagonal gain D and an error c that no further frame
 averages out (seqface_jax/geometric_filter/information.py). o itself is hidden: frames say it with
 information L and vector v. D, mu and S are found by expectation maximisation (Dempster et al.,
 1977): the mean and covariance of each person's o, then the regression of o on z, and back.
@@ -15,9 +15,8 @@ import numpy as np
 from data_prep.hard_pictures import shape_space
 
 _ROUNDS = 12
-# People with the mean gain and nothing beside it, added to the regression on all coefficients.
-_PRIOR_PEOPLE = 100.0
-_SHRINKAGE = 0.1  # Weight of the covariance's own diagonal in it.
+_PRIOR_PEOPLE = 100.0  # People with the mean gain, added to the regression of each coefficient.
+_SHRINKAGE = 0.3  # Weight of the covariance's own diagonal in it.
 
 
 def measure(informations, vectors, truths):
@@ -29,24 +28,23 @@ def measure(informations, vectors, truths):
         truths: [N, K] true coefficients.
 
     Returns:
-        gain [K, K], mean [K], covariance [K, K].
+        gain [K], mean [K], covariance [K, K].
     """
     count, size = np.shape(truths)
     truths = np.asarray(truths, np.float64)
-    gain, mean, covariance = 0.6 * np.eye(size), np.zeros(size), 0.5 * np.eye(size)
+    gain, mean, covariance = np.full(size, 0.6), np.zeros(size), 0.5 * np.eye(size)
     centred = truths - truths.mean(0)
-    squares = centred.T @ centred
-    steadied = np.linalg.inv(squares + _PRIOR_PEOPLE * np.eye(size))
+    squares = (centred**2).sum(0)
     for _ in range(_ROUNDS):
         inverse = np.linalg.inv(covariance)
         own = np.linalg.inv(inverse + informations)  # [N, K, K]
-        expected = (truths @ gain.T + mean) @ inverse + vectors
+        expected = (gain * truths + mean) @ inverse + vectors
         shown = np.einsum('nij,nj->ni', own, expected)
-        products = (shown - shown.mean(0)).T @ centred
-        mean_gain = np.trace(products) / np.trace(squares)
-        gain = mean_gain * np.eye(size) + (products - mean_gain * squares) @ steadied
-        mean = shown.mean(0) - gain @ truths.mean(0)
-        left = shown - truths @ gain.T - mean
+        products = (centred * (shown - shown.mean(0))).sum(0)
+        mean_gain = products.sum() / squares.sum()
+        gain = (products + _PRIOR_PEOPLE * mean_gain) / (squares + _PRIOR_PEOPLE)
+        mean = shown.mean(0) - gain * truths.mean(0)
+        left = shown - gain * truths - mean
         covariance = own.mean(0) + left.T @ left / count
         diagonal = np.diag(np.diag(covariance))
         covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * diagonal

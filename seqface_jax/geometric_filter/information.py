@@ -8,10 +8,10 @@ exp(-o' L o / 2 + v' o). From the joint normal equations of o and q, linearised 
 
 where Hqq and gq hold the priors of q, and nothing holds a prior of o.
 
-The observed shape is o = D z + c: the person's z ~ N(0, I); a gain D, by which the network draws
-what it does not see towards its mean, and takes one trait for a bit of another; and an error
-c ~ N(mu, S) that *all* frames share, which no number of frames averages out. With P = D D' + S, the
-covariance of o beforehand, W = D' P^-1, and all the frames' information (L, v),
+The observed shape is o = D z + c: the person's z ~ N(0, I); a diagonal gain D, by which the
+network draws what it does not see towards its mean; and an error c ~ N(mu, S) that *all* frames
+share, which no number of frames averages out. With P = D^2 + S, the covariance of o beforehand,
+W = D P^-1, and all the frames' information (L, v),
 
     o: information A = P^-1 + L, mean m = A^-1 (P^-1 mu + v)            (observed)
     z: mean W (m - mu), covariance I - W D + W A^-1 W'                  (person)
@@ -72,7 +72,7 @@ def make_shared_error(mean, covariance, gain=None):
     Args:
         mean: [K] mu; zeros where there is none.
         covariance: [K, K] S; zeros where there is none.
-        gain: [K, K] D, or its diagonal [K]; the unit matrix if left out.
+        gain: [K] diagonal of D, ones if left out.
 
     Raises:
         UserError: the covariance has another shape, is not symmetric or not positive semidefinite,
@@ -80,8 +80,7 @@ def make_shared_error(mean, covariance, gain=None):
     """
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     gain = np.ones(len(mean)) if gain is None else np.asarray(gain, np.float64)
-    gain = np.diag(gain) if gain.ndim == 1 else gain
-    if not covariance.shape == gain.shape == (len(mean), len(mean)):
+    if covariance.shape != (len(mean), len(mean)) or gain.shape != mean.shape:
         raise UserError(
             f'the covariance of the shared error has shape {covariance.shape}, its mean has '
             f'{len(mean)} coefficients and its gain {gain.shape}: measure all for the same basis'
@@ -93,14 +92,14 @@ def make_shared_error(mean, covariance, gain=None):
             'the covariance of the shared error is not symmetric and positive semidefinite: '
             'compute it as the mean of outer products'
         )
-    before = gain @ gain.T + (covariance + covariance.T) / 2
+    before = np.diag(gain**2) + (covariance + covariance.T) / 2
     if np.linalg.eigvalsh(before).min() < 1e-9:
         raise UserError(
             'a coefficient has neither gain nor error: measure both on more people than one'
         )
     inverse = np.linalg.inv(before)
-    regression = gain.T @ inverse
-    unseen = np.eye(len(mean)) - regression @ gain
+    regression = gain[:, None] * inverse
+    unseen = np.eye(len(mean)) - regression * gain
     arrays = mean, inverse, regression, (unseen + unseen.T) / 2
     return SharedError(*on_device(*arrays))
 

@@ -21,7 +21,8 @@ def test_what_is_said_answers_as_the_state_does():
     state, root = belief.initial_state(5, 4), rng.normal(size=(5, 9))
     state.information[:2], state.vector[:2] = root @ root.T, rng.normal(size=(2, 5))
     state.count[:2] = 1, 3
-    shared = information.make_shared_error(rng.normal(size=5), 0.2 * np.eye(5), np.tri(5))
+    gain = rng.uniform(0.2, 1, 5)
+    shared = information.make_shared_error(rng.normal(size=5), 0.2 * np.eye(5), gain)
     settings = point_fit.FitSettings()
     stream = types.SimpleNamespace(
         geometry=types.SimpleNamespace(
@@ -34,3 +35,45 @@ def test_what_is_said_answers_as_the_state_does():
     mean, covariance = calibrate.read(stream, calibrate.said(stream, state))
     np.testing.assert_allclose(mean, expected.mean[:3], atol=1e-5)
     np.testing.assert_allclose(covariance, expected.covariance[:3], atol=1e-5)
+
+
+def seen_people(rng, kinds, size=3):
+    """Returns calibrate.SeenPersons of the kinds, each with something said after 1 and 4."""
+    made = []
+    for kind in kinds:
+        said = {}
+        for count in (1, 4):
+            rows = rng.normal(size=(6, size))
+            said[count] = rows.T @ rows, rng.normal(size=size)
+        made.append(calibrate.SeenPerson(kind, said, np.zeros((4, 3)), rng.normal(size=size)))
+    return made
+
+
+@pytest.mark.parametrize('kinds', [(0, 1, 1, 0, 2), (0, 0, 0, 0)])
+def test_what_is_tried_on_a_person_was_learnt_from_others_of_other_kinds(monkeypatch, kinds):
+    people = seen_people(np.random.default_rng(0), kinds)
+    monkeypatch.setattr(calibrate, 'measured', lambda others: {'others': others})
+    crossed = list(calibrate.crossed(people, {}, lambda arrays: arrays['others']))
+    assert sorted(id(one) for one, _ in crossed) == sorted(map(id, people))
+    for one, others in crossed:
+        assert all(one is not other for other in others)
+        if len(set(kinds)) > 1:
+            assert [id(o) for o in others] == [id(o) for o in people if o.kind != one.kind]
+        else:
+            assert len(others) == len(people) // 2
+
+
+def test_wider_units_say_the_same_of_the_same_face():
+    rng = np.random.default_rng(1)
+    (person,), basis = seen_people(rng, [0]), rng.normal(size=(3, 4, 3))
+    (wide,), arrays = calibrate.widened([person], {'basis': basis}, 1.4)
+    shape = rng.normal(size=3)
+    for count in person.said:
+        likelihoods = []
+        for one, z in ((person, shape), (wide, shape / 1.4)):
+            matrix, vector = one.said[count]
+            likelihoods.append(vector @ z - 0.5 * z @ matrix @ z)
+        assert likelihoods[0] == pytest.approx(likelihoods[1])
+    np.testing.assert_allclose(
+        np.tensordot(wide.truth, arrays['basis'], 1), np.tensordot(person.truth, basis, 1)
+    )

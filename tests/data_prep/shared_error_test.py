@@ -6,13 +6,11 @@ from data_prep.package_files import shared_error
 def test_gain_mean_and_covariance_are_found_again():
     rng = np.random.default_rng(0)
     people, size = 6000, 5
-    mean = np.array([0.3, -0.5, 0.0, 0.2, 0.1])
-    gain = np.diag([0.9, 0.5, 0.2, 0.7, 0.4])
-    gain[0, 3], gain[2, 1] = 0.3, -0.2  # One trait is taken for a bit of another.
+    gain, mean = np.array([0.9, 0.5, 0.2, 0.7, 0.4]), np.array([0.3, -0.5, 0.0, 0.2, 0.1])
     factor = 0.3 * rng.normal(size=(size, size))
     covariance = factor @ factor.T
     truths = rng.normal(size=(people, size))
-    shown = truths @ gain.T + mean + rng.normal(size=(people, size)) @ factor.T
+    shown = gain * truths + mean + rng.normal(size=(people, size)) @ factor.T
     informations, vectors = [], []
     for one in shown:  # Some directions are measured well, some hardly.
         rows = rng.normal(size=(8, size)) * np.array([5.0, 4.0, 3.0, 2.0, 1.0])

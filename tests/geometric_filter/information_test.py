@@ -12,9 +12,7 @@ def random_positive(rng, size, rank=None):
     return factor @ factor.T
 
 
-@pytest.mark.parametrize(
-    'gain', [np.ones(5), np.array([1.0, 0.5, 0.1, 0.0, 0.8]), np.tri(5) - 0.3 * np.eye(5)]
-)
+@pytest.mark.parametrize('gain', [np.ones(5), np.array([1.0, 0.5, 0.1, 0.0, 0.8])])
 def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error(gain):
     rng = np.random.default_rng(0)
     mean, shared_covariance = rng.normal(size=5), random_positive(rng, 5)
@@ -23,8 +21,7 @@ def test_the_posterior_equals_the_joint_gaussian_of_shape_and_shared_error(gain)
     both = np.linalg.inv(
         np.block([[np.eye(5), np.zeros((5, 5))], [np.zeros((5, 5)), shared_covariance]])
     )
-    matrix_of_gain = np.diag(gain) if gain.ndim == 1 else gain
-    stacked = np.hstack([matrix_of_gain, np.eye(5)])
+    stacked = np.hstack([np.diag(gain), np.eye(5)])
     joint = both + stacked.T @ matrix @ stacked
     right = stacked.T @ vector + both @ np.concatenate([np.zeros(5), mean])
     shared = information.make_shared_error(mean, shared_covariance, gain)
