@@ -26,7 +26,7 @@ _STEPS, _RIDGE = 50, 1e-3  # Newton steps of the fit, and its pull towards 0.
 # Shares of faces that may be taken for a known person's though they are not, and for new though
 # they are a known person's. Measured on people that nothing was set on (24 of each kind, 5 photos,
 # every second person): 0.03 % of the pairs of two people are mixed up; of the pairs of one person
-# 56 % are unsure and 5 % split.
+# 57 % are unsure and 5 % split.
 MAX_MIXED, MAX_SPLIT = 0.001, 0.05
 
 
