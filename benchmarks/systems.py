@@ -56,17 +56,17 @@ def score(names, folder, options, *, held_out=None, real=None, beside=()):
         beside: workdirs of further runs.
 
     Raises:
-        UserError: none of them has been trained, or the people cannot be read.
+        UserError: there is no run to score, or the people cannot be read.
     """
     from benchmarks import system_scores
 
     trained = {name: os.path.join(folder, name) for name in names}
     states = {name: system_training.read_state(trained[name]) for name in names}
     workdirs = {name: trained[name] for name in names if states[name].epochs}
-    if not workdirs:
-        raise errors.UserError(f'no system in {folder} has been trained for an epoch yet')
     beside = map(os.path.normpath, beside)
     workdirs |= {os.path.basename(workdir): workdir for workdir in beside}
+    if not workdirs:
+        raise errors.UserError(f'no system in {folder} has been trained for an epoch yet')
     people = {}
     for name in (options.data_name, held_out):
         if name is not None:

@@ -6,10 +6,11 @@ import os
 from seqface_jax.photos import own_files
 
 # Log odds of two people from which they are likelier by 20 to 1: "strong" evidence in the scale of
-# Kass and Raftery, 1995. Of 60 made-up people of three kinds, each in light of its own on every
-# photo, 0 to 2 % are then doubted, and 70 to 83 % of others found, where the state is of 4 or 6
-# photos (2 and 2 photos: 2 and 71 %; 1 and 1: 2 and 51 %).
+# Kass and Raftery, 1995. Of 52 made-up people of three kinds, each in light of its own on every
+# photo, 2 % are then doubted and 60 % of others found, where the state is of two photos and one is
+# new; 2 and 65 % of four and one, 0 and 69 % of two and two, 0 and 82 % of four and four.
 STRONG = 3.0
+FEWEST = 3  # Photos of both together: of one and one, 12 % are doubted.
 
 
 class ContinuedState:
@@ -18,7 +19,8 @@ class ContinuedState:
     def __init__(self, reconstructor, before):
         """Takes a reconstructor and the State before the first new photo.
 
-        Nothing is compared where `before` is of no photo, or the reconstructor's network cannot.
+        Nothing is compared where `before` is of no photo, both are of fewer than FEWEST, or the
+        reconstructor's network cannot.
         """
         self._reconstructor, self._before = reconstructor, before
         compares = hasattr(reconstructor, 'log_odds_of_one_person')
@@ -33,7 +35,8 @@ class ContinuedState:
     @property
     def log_odds(self):
         """How much likelier the photos are of the state's person than of another, a log."""
-        if not self._is_compared:
+        num_photos = self._before.num_frames + self._new.num_frames
+        if not self._is_compared or num_photos < FEWEST:
             return 0.0
         return self._reconstructor.log_odds_of_one_person(self._before, self._new)
 

@@ -71,6 +71,15 @@ def test_nothing_is_compared_where_there_is_no_state_or_no_photo_or_no_way_to(pa
     assert _continued(Other(), _state_of(packaged, photos), photos).log_odds == 0
 
 
+def test_one_photo_is_not_compared_with_one_which_doubts_too_many(packaged, seen):
+    ict, makehuman = seen['made_up_ict'], seen['made_up_makehuman']
+    before = _state_of(packaged, ict[:1])
+    new = _state_of(packaged, makehuman[:1])
+    assert packaged.log_odds_of_one_person(before, new) != 0
+    assert _continued(packaged, before, makehuman[:1]).log_odds == 0
+    assert _continued(packaged, before, makehuman[:2]).log_odds != 0
+
+
 def test_a_photo_that_cannot_be_used_is_not_added(packaged, seen):
     refused = seen['made_up_ict'][0]._replace(rejection=Rejection.BLURRED)
     with pytest.raises(UserError, match='cannot be added'):
