@@ -96,10 +96,9 @@ def learn(kinds, people, run):
 def _with_worth(peer, kinds, people, arrays):
     """Returns the Peer with the tempering that is best for the people it learns from.
 
-    As data_prep.package_files.calibrate finds the flagship's: of those that are as good to a
-    hundredth of the mean face's error, the most careful one.
+    It is chosen as the flagship's is, see calibrate.most_careful.
     """
-    errors_by = {}
+    scored = []
     for tempering in calibrate.TEMPERINGS:
         geometry = peer.stream.geometry
         settings = geometry.settings.replace(tempering=np.float32(tempering))
@@ -111,11 +110,9 @@ def _with_worth(peer, kinds, people, arrays):
                 faces, _ = filter_faces(tried, kind, person, last_only=True)
                 own = calibrate.aligned_error(faces[-1], truth, near)[0].mean()
                 ratios.append(own / calibrate.aligned_error(arrays['mean'], truth, near)[0].mean())
-        errors_by[tempering] = np.mean(ratios)
-    good = [t for t, error in errors_by.items() if error < min(errors_by.values()) + 0.01]
-    geometry = peer.stream.geometry
-    settings = geometry.settings.replace(tempering=np.float32(min(good)))
-    return _with_geometry(peer, geometry._replace(settings=settings))
+        scored.append((np.mean(ratios), tried))
+    _, best = calibrate.most_careful(scored)
+    return best
 
 
 def _with_geometry(peer, geometry):

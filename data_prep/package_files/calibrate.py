@@ -11,6 +11,7 @@ kind, of the kinds of `--test` too, of which nothing is learnt: of the neutral f
 and of the strongest quarter of the expressions.
 """
 
+import itertools
 import sys
 from typing import NamedTuple
 
@@ -31,7 +32,7 @@ FOCAL_DEVIATION = 0.3  # Standard deviation of the log of a guessed focal length
 _WINDOW = 0.87  # Share of a stored picture's side that training cuts out on average.
 # Shares of what the points would be worth if their errors were independent, tried one by one.
 TEMPERINGS = (1.0, 0.3, 0.1)
-_AS_GOOD = 0.01  # Of the mean face's error: what differs by less is as good.
+_AS_GOOD = 0.01  # What differs by less, as a share of the mean face's error, is as good.
 # Deviations of people's coefficients, in those of the shape space: other kinds lie farther out.
 SPREADS = (1.0, 1.2, 1.4)
 _FOLDS = 2  # Where there is one kind: what is learnt from some people is tried on the others.
@@ -272,11 +273,10 @@ def crossed(people, arrays, stream_of):
     if len(set(folds)) == 1:
         folds = np.arange(len(people)) % _FOLDS
     for fold in np.unique(folds):
-        others = [one for one, own in zip(people, folds, strict=True) if own != fold]
-        stream = stream_of(arrays | measured(others))
-        for one, own in zip(people, folds, strict=True):
-            if own == fold:
-                yield one, stream
+        is_left_out = folds == fold
+        stream = stream_of(arrays | measured(list(itertools.compress(people, ~is_left_out))))
+        for one in itertools.compress(people, is_left_out):
+            yield one, stream
 
 
 def relative_error(people, arrays, stream_of):
@@ -321,10 +321,10 @@ def calibrated(arrays, stream_of, training):
         people = gather(stream_of(own), training, own)
         spreads = []
         for spread in SPREADS:
-            wide, space = widened(people, own, spread)
-            score = relative_error(wide, space, stream_of)
+            spread_out, space = widened(people, own, spread)
+            score = relative_error(spread_out, space, stream_of)
             _say(f'tempering {tempering}, spread {spread}: {score:.3f} of the mean face')
-            spreads.append((score, space, wide))
+            spreads.append((score, space, spread_out))
         tried.append(min(spreads, key=lambda one: one[0]))
     _, arrays, people = most_careful(tried)
     ratios = []

@@ -147,6 +147,9 @@ def test_one_table_holds_each_kind_of_people_and_what_the_systems_cost(no_figure
         own = [row for row in rows if row['model'] == 'fusion' and not row['of']]
         expected = [f'{row["vertex_mm"]:.2f}' for row in own]
         assert fusion[place].split(', ') == beside[place].split(', ') == expected
+    alone = systems.score(['prnet'], str(folder), options, beside=further)  # None is trained.
+    rows = [line.strip('| ').split(' | ') for line in alone.splitlines() if line.startswith('|')]
+    assert [row[0] for row in rows[2:]] == ['mean_face', 'further']
 
 
 def test_where_nothing_is_trained_there_is_no_table(tmp_path):
