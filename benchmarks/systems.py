@@ -71,7 +71,9 @@ def score(names, folder, options, *, held_out=None, real=None, beside=()):
     for name in (options.data_name, held_out):
         if name is not None:
             output = os.path.join(folder, 'eval', name)
-            own = dataclasses.replace(options, data_name=name, output=output)
+            own = dataclasses.replace(
+                options, data_name=name, output=output, baselines_name=options.data_name
+            )
             people[name] = system_scores.score_records(workdirs, own)
     if real is not None:
         output = os.path.join(folder, 'eval', 'real')

@@ -33,6 +33,8 @@ class EvaluationOptions:
         data_dir, data_name: other records than those the runs were trained on.
         output: folder for the tables; None: see `output_folder`.
         permutations: orders of the same frames to measure the order spread over; 0: it is not.
+        baselines_name: records beside those scored on. The baselines are made of their people where
+            those scored on have nobody to train on and the first run learned from pictures.
     """
 
     frames: tuple | None = None
@@ -43,6 +45,7 @@ class EvaluationOptions:
     data_name: str | None = None
     output: str | None = None
     permutations: int = 0
+    baselines_name: str | None = None
 
 
 def evaluate(workdirs, options=None):
@@ -196,7 +199,7 @@ def _plan(run, options):
     if options.permutations < 0 or options.permutations == 1:
         raise UserError('the order spread takes at least 2 permutations, or 0 to leave it out')
     maximum = config.eval.max_subjects if options.max_subjects is None else options.max_subjects
-    training = run.training_people()
+    training = run.training_people(options.baselines_name)
     return split_evaluation.Plan(
         frames,
         splits,

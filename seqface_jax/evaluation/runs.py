@@ -49,19 +49,25 @@ class Run(NamedTuple):
         """The checkpoint that a person uses: best_validation where it is evaluated."""
         return 'best_validation' if 'best_validation' in self.models else next(iter(self.models))
 
-    def training_people(self):
+    def training_people(self, beside=None):
         """Returns the input_pipeline.Split that baselines are made of.
 
         That of the records scored on; where they are test only, as MICC Florence, the run's own.
 
+        Args:
+            beside: name of records in the same folder that stand in for the run's own where it
+                learned from pictures, or None.
+
         Raises:
             UserError: there are no such people.
         """
-        expression = self.config.data.train_split
+        expression, data = self.config.data.train_split, self.config.data
         if not self.foreign or self.dataset.has(expression):
             return self.dataset.split(expression)
+        if self.trained_on is None and beside is not None:
+            others = checkpoints.record_options(data.dir, beside)
+            return input_pipeline.open_dataset(others).split(expression)
         if self.trained_on is None:
-            data = self.config.data
             raise UserError(
                 f'the records of {data.name} in {data.dir} hold nobody to train on, of whom the '
                 f'baselines could be, and {self.name} learned from pictures: put a run that was '
@@ -70,7 +76,6 @@ class Run(NamedTuple):
         try:
             return input_pipeline.open_dataset(self.trained_on).split(expression)
         except UserError as error:
-            data = self.config.data
             raise UserError(
                 f'the records of {data.name} in {data.dir} hold nobody to train on, so the '
                 f'baselines take the people that {self.name} was trained on, but {error}'

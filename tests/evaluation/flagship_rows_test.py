@@ -100,3 +100,6 @@ def test_records_without_people_to_train_on_say_whose_baselines_to_take(workdir,
     conftest.write_records(tmp_path, splits={'test': ('F006',)})
     with pytest.raises(UserError, match='put a run that was trained on records first'):
         evaluate.evaluate([workdir], _options(tmp_path, output=str(tmp_path)))
+    conftest.write_records(tmp_path, 'beside', splits={'train': ('F001', 'F002')})
+    (run,) = _load([workdir], _options(tmp_path)).values()
+    assert run.training_people('beside').subject_ids == ['F001', 'F002']
