@@ -2,8 +2,8 @@
 
 python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --out_dir=data/pictures
 
-A stopped run goes on where it was; a shard depends on its number, the seed, the kinds, `--plain`
-and `--no_face` alone. `--first` adds plain shards, or such without a face, after hard ones.
+A stopped run goes on where it was; a shard depends on its number, the seed, the kinds, `--plain`,
+`--no_face` and `--wide` alone. `--first` adds plain shards, or such without a face, after hard ones.
 """
 
 import multiprocessing
@@ -14,7 +14,7 @@ from concurrent import futures
 from absl import app, flags
 from tqdm import tqdm
 
-from data_prep.hard_pictures import shards, workers
+from data_prep.hard_pictures import people, shards, workers
 from seqface_jax import errors
 from seqface_jax.commands import command_line
 
@@ -29,6 +29,7 @@ _NUM_SHARDS = flags.DEFINE_integer('num_shards', 120, f'Shards of {shards.SHARD}
 _WORKERS = flags.DEFINE_integer('workers', os.cpu_count() or 1, 'Processes.')
 _PLAIN = flags.DEFINE_bool('plain', False, 'Pictures like own photos: see picture.make.')
 _NO_FACE = flags.DEFINE_bool('no_face', False, 'Pictures without a face: see still_life.make.')
+_WIDE = flags.DEFINE_bool('wide', False, 'People farther from all kinds: see people.WIDE.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of everything.')
 
 
@@ -42,7 +43,8 @@ def main(argv):
             'give --plain or --no_face: half of the pictures without face are plain'
         )
     # Here first: a worker that cannot load it would be started again for ever.
-    arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value)
+    variety = people.WIDE if _WIDE.value else people.NEAR
+    arguments = (_FACE_DIR.value, tuple(_KINDS.value), _PEOPLE.value, variety)
     workers.load_world(*arguments)
     numbers = range(_FIRST.value, _FIRST.value + _NUM_SHARDS.value)
     missing = [n for n in numbers if not shards.path_of(_OUT_DIR.value, n).is_file()]

@@ -9,13 +9,32 @@ from data_prep.synthetic.deformation import sample_deformation
 
 _LARGEST = 3.0  # Modes are cut here, in standard deviations.
 _ICT_SPREAD = (0.6, 1.8)
-_DEFORM_MM = (0.0, 3.0)  # Standard deviation of the smooth deformation of a person.
-_STRETCH = 0.04  # Standard deviation of the stretch along each axis.
-_MIXED = 0.45  # Share of people who lie between two kinds, or a little beyond one.
-_BEYOND = 0.15
+_MIXED = 0.45  # Share of people who lie between two kinds, or beyond one.
 _EYES = (36, 39), (42, 45)  # Corners in iBUG order, the right eye first.
 _BANK = 400  # Smooth deformations drawn once; people get random mixtures of some of them.
 _MIXTURE = 24
+
+
+class Variety(NamedTuple):
+    """How much the people who are drawn differ from those of the kinds.
+
+    Attributes:
+        spread: least and largest factor of the model's modes, drawn for each person.
+        deform_mm: least and largest standard deviation of a person's smooth deformation.
+        stretch: standard deviation of the stretch along each axis.
+        beyond: how far beyond a kind, away from the other, mixed people go at most.
+    """
+
+    spread: tuple
+    deform_mm: tuple
+    stretch: float
+    beyond: float
+
+
+NEAR = Variety(_ICT_SPREAD, (0.0, 3.0), 0.04, 0.15)
+# Farther from all kinds. A network that knows only faces near them draws others like them: of how
+# the embedded people differ it shows a fifth.
+WIDE = Variety((0.6, 2.4), (0.0, 5.0), 0.06, 0.5)
 
 
 class Kinds(NamedTuple):
@@ -27,6 +46,7 @@ class Kinds(NamedTuple):
         others: dict of a kind's name to a function of rng that returns skin [NUM_SKIN, 3] mm.
         bank: [_BANK, NUM_SKIN * 3] smooth deformations of 1 mm standard deviation.
         fixed: (kind, skin) of the person that pictures are of, or None.
+        variety: Variety of the people of `sample`.
     """
 
     model: object
@@ -34,6 +54,7 @@ class Kinds(NamedTuple):
     others: dict
     bank: np.ndarray
     fixed: tuple | None = None
+    variety: Variety = NEAR
 
     @property
     def names(self):
@@ -64,16 +85,16 @@ def sample(kinds, rng):
     Returns:
         the kind's name, or two joined by '+', and the skin [NUM_SKIN, 3] float32 mm.
     """
-    names = kinds.names
+    names, variety = kinds.names, kinds.variety
     name = names[rng.integers(len(names))]
-    skin = of_kind(kinds, name, rng)
+    skin = of_kind(kinds, name, rng, spread=variety.spread)
     if len(names) > 1 and rng.random() < _MIXED:
         other = rng.choice([n for n in names if n != name])
-        share = rng.uniform(-_BEYOND, 0.6)
+        share = rng.uniform(-variety.beyond, 0.6)
         skin = skin + np.float32(share) * (of_kind(kinds, other, rng) - skin)
         name = f'{name}+{other}'
-    skin = skin + deformation(kinds, rng, rng.uniform(*_DEFORM_MM))
-    stretch = 1 + rng.normal(0, _STRETCH, 3)
+    skin = skin + deformation(kinds, rng, rng.uniform(*variety.deform_mm))
+    stretch = 1 + rng.normal(0, variety.stretch, 3)
     return name, (skin * stretch).astype(np.float32)
 
 

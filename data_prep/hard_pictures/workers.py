@@ -20,13 +20,14 @@ _ARRAYS = {
 _world = None
 
 
-def load_world(face_dir, kinds, people_file):
+def load_world(face_dir, kinds, people_file, variety=people.NEAR):
     """Returns the picture.World of some kinds of people.
 
     Args:
         face_dir: FaceXModel of ICT-FaceKit.
         kinds: some of KINDS; 'ict' is always among them.
         people_file: path of the other kinds' file, or None.
+        variety: people.Variety of the people drawn.
     """
     model = template_model.read(face_dir)
     others = {}
@@ -38,7 +39,8 @@ def load_world(face_dir, kinds, people_file):
         others[kind] = other_kind(people_file, kind, model)
     sky = painter.open_sky(model.mean, model.triangles['skin'], np.random.default_rng(0))
     places = looks.find_places(model, sky)
-    return picture.World(people.load(model, others), places, points.choose(model))
+    drawn = people.load(model, others)._replace(variety=variety)
+    return picture.World(drawn, places, points.choose(model))
 
 
 def canonical_of(people_file, model):

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,22 @@ def test_expressions_are_weights_and_do_not_close_and_widen_an_eye_at_once():
     assert drawn.max() <= 1
     assert (drawn[:, 0] + drawn[:, 2]).max() <= 1 + 1e-6
     assert (drawn.sum(1) == 0).mean() > 0.1
+
+
+def test_wide_people_lie_farther_from_the_mean_face_than_others_of_the_same_seed():
+    rng = np.random.default_rng(0)
+    mean = rng.normal(0, 60, (people.NUM_SKIN, 3)).astype(np.float32)
+    identity = rng.standard_normal((5, people.NUM_SKIN * 3)).astype(np.float32)
+    bank = rng.standard_normal((people._BANK, people.NUM_SKIN * 3)).astype(np.float32)
+    kinds = people.Kinds(types.SimpleNamespace(mean=mean), identity, {}, bank)
+
+    def distance(variety, seed):
+        own = kinds._replace(variety=variety)
+        _, skin = people.sample(own, np.random.default_rng(seed))
+        return np.sqrt(((skin - mean) ** 2).mean())
+
+    for seed in range(4):
+        assert distance(people.WIDE, seed) > 1.15 * distance(people.NEAR, seed)
 
 
 def test_a_picture_is_spoilt_alike_for_a_seed_and_keeps_its_size():
