@@ -3,7 +3,8 @@
 python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --out_dir=data/pictures
 
 A stopped run goes on where it was; a shard depends on its number, the seed, the kinds, `--plain`,
-`--no_face` and `--wide` alone. `--first` adds plain shards, or such without a face, after hard ones.
+`--no_face` and `--wide` alone. `--first` adds plain shards, or such without a face, after hard
+ones.
 """
 
 import multiprocessing

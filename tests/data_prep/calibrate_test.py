@@ -2,6 +2,7 @@ import types
 
 import numpy as np
 import pytest
+from scipy import spatial
 
 from data_prep.package_files import calibrate
 from seqface_jax.geometric_filter import belief, information, point_fit
@@ -77,3 +78,15 @@ def test_wider_units_say_the_same_of_the_same_face():
     np.testing.assert_allclose(
         np.tensordot(wide.truth, arrays['basis'], 1), np.tensordot(person.truth, basis, 1)
     )
+
+
+def test_what_slides_along_the_skin_is_no_surface_error_what_rises_from_it_is():
+    grid = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), -1).reshape(-1, 2)
+    flat = np.concatenate([grid, np.zeros((25, 1))], 1)
+    triangles = spatial.Delaunay(grid).simplices
+    beyond = np.array([[0, 1, 30]])  # A triangle of the eyes, which `truth` does not have.
+    triangles, near = np.concatenate([triangles, beyond]), np.arange(25) < 20
+    moved = flat + [0.3, -0.2, 0.0]
+    assert calibrate.surface_error(moved, flat, near, triangles) == pytest.approx(0.0, abs=1e-6)
+    moved[:10, 2] = -2.0
+    assert calibrate.surface_error(moved, flat, near, triangles) == pytest.approx(1.0)
