@@ -12,7 +12,7 @@ import optax
 from seqface_jax import checkpoints, models
 from seqface_jax.checkpoints.metrics_writer import MetricsWriter
 from seqface_jax.data.frame_damage import damage
-from seqface_jax.errors import UserError
+from seqface_jax.errors import check_choice
 from seqface_jax.training import muon, optimizers, picture_supply, point_losses, sums
 from seqface_jax.training.correspondence_state import BestLosses, start, variables_of
 from seqface_jax.training.progress_bar import progress_bar
@@ -40,9 +40,7 @@ def optimizer(config):
     def rate(step):
         return decay(step) * warm(step)
 
-    if config.optimizer.name not in _OPTIMIZERS:
-        known = ', '.join(_OPTIMIZERS)
-        raise UserError(f'optimizer.name is {config.optimizer.name!r}: choose one of {known}')
+    check_choice(config.optimizer.name, tuple(_OPTIMIZERS), 'optimizer.name')
     make = _OPTIMIZERS[config.optimizer.name]
     return optax.chain(
         optax.clip_by_global_norm(config.optimizer.clip_norm),

@@ -120,5 +120,5 @@ def test_a_run_begins_with_the_parameters_of_another(whole, tmp_path):
 def test_an_optimizer_that_does_not_exist_is_refused():
     config = cpu.get_config()
     config.optimizer.name = 'lion'
-    with pytest.raises(UserError, match=r"optimizer.name is 'lion': choose one of adam, muon"):
+    with pytest.raises(UserError, match="no optimizer.name 'lion': choose of adam, muon"):
         correspondence_training.optimizer(config)
