@@ -21,7 +21,10 @@ MIN_SEARCHED_SCORE = 0.998  # and where nothing but the network has, in one of h
 # 15 % of the face's width have less, and one of twenty whose points are off by less than 8 %.
 _HALF_BELIEVED, MIN_CONFIDENCE = 0.05, 0.5
 _BOX_SIDES, _BOX_DOWN = 1.5, 0.1  # Crop about a cascade's box: its sides, and so far down.
-_SEARCH_PX = 640  # Longest side of the copy that cascades search.
+_SEARCH_PX = 640  # Longest side of the copy that cascades search,
+_FINE_PX = 1920  # and where faces may be small: everybody is looked for, or nobody was found.
+_NEIGHBORS, _FINE_NEIGHBORS = 4, 6  # Boxes beside one that vouch for it: a large copy has more.
+_LEAST, _LEAST_PX = 0.06, 24  # Side of the least box, of the shorter side of the photo, and in px.
 _GRID = ((1.0, 1.0), (0.62, 0.5), (0.38, 0.5))  # Squares searched: side and step, of a side.
 # Most squares of it: a photo that is more than 18 times as wide as high is searched more coarsely.
 _MOST_SQUARES = 700
@@ -205,6 +208,10 @@ class FaceFinder:
             searched = self._vouched(photo, self._searched(photo), MIN_SEARCHED_SCORE)
             if searched:
                 yield searched
+            elif not found:
+                small = self._vouched(photo, self._detected_small(photo), MIN_SEARCHED_SCORE)
+                if small:
+                    yield small
 
     def find_all(self, photo, previous=()):
         """Returns all faces of a photo, the largest and most central first, a list of Sightings.
@@ -221,8 +228,8 @@ class FaceFinder:
                 found.append(followed)
         starts = [(crop, MIN_SCORE) for crop in self._detected(photo)]
         if not found:
-            wide = self._searched(photo, _KEPT_OF_ALL)
-            starts += [(crop, MIN_SEARCHED_SCORE) for crop in wide]
+            further = self._searched(photo, _KEPT_OF_ALL) + self._detected_small(photo)
+            starts += [(crop, MIN_SEARCHED_SCORE) for crop in further]
         for crop, least in starts:
             if _is_among(crop, found):
                 continue
@@ -242,14 +249,31 @@ class FaceFinder:
 
     def _detected(self, photo):
         """Returns Crops about the boxes of OpenCV's cascades, the photo upright."""
-        scale = min(1.0, _SEARCH_PX / max(photo.shape[:2]))
-        gray = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+        scale = _SEARCH_PX / max(photo.shape[:2])
+        return self._boxes(photo, scale, _NEIGHBORS, _LEAST)
+
+    def _detected_small(self, photo):
+        """Returns Crops about the boxes in a larger copy, of faces too small for `_detected`."""
+        height, width = photo.shape[:2]
+        scale = max(_FINE_PX / max(height, width), _SEARCH_PX / min(height, width))
+        return self._boxes(photo, scale, _FINE_NEIGHBORS, _LEAST * _SEARCH_PX / _FINE_PX)
+
+    def _boxes(self, photo, scale, neighbors, least):
+        """Returns Crops about the boxes of the first cascade that has any, the largest first.
+
+        Args:
+            photo: [H, W, 3] uint8 RGB.
+            scale: of the copy that is searched, of the photo; at most 1 is used.
+            neighbors: boxes beside a box that vouch for it.
+            least: side of the least box, as a share of the photo's shorter side.
+        """
+        gray, scale = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), min(1.0, scale)
         if scale < 1:
             gray = cv2.resize(gray, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        least = max(24, int(0.06 * min(gray.shape)))
+        least = max(_LEAST_PX, int(least * min(gray.shape)))
         made = []
         for cascade in self._cascades:
-            boxes = cascade.detectMultiScale(gray, 1.1, 4, minSize=(least, least))
+            boxes = cascade.detectMultiScale(gray, 1.1, neighbors, minSize=(least, least))
             for x, y, side, _ in sorted(np.reshape(boxes, (-1, 4)), key=lambda box: -box[2]):
                 center = np.array([x + side / 2, y + side * (0.5 + _BOX_DOWN)]) / scale
                 made.append(Crop(center, side / scale * _BOX_SIDES))

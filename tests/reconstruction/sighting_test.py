@@ -1,21 +1,26 @@
+import itertools
 import types
 
 import numpy as np
 import pytest
+from skimage import data
 
 from seqface_jax import checkpoints, models
+from seqface_jax.photos import cascades
 from seqface_jax.photos.turned_crops import Crop
 from seqface_jax.reconstruction import sighting
 from tests.helpers import small_pictures
 
 
 class _Finder(sighting.FaceFinder):
-    """Sees a face of a score in each Crop of the cascades and of the search; counts searches."""
+    """Sees a face of a score in each Crop that a way of looking has; counts searches."""
 
-    def __init__(self, detected, searched):
-        self.scores = {10.0 + k: score for k, score in enumerate([*detected, *searched])}
-        sides = [Crop(np.full(2, 40.0 * k), side) for k, side in enumerate(self.scores)]
-        self.detected, self.searched = sides[: len(detected)], sides[len(detected) :]
+    def __init__(self, detected, searched, small=()):
+        self.scores = {10.0 + k: score for k, score in enumerate([*detected, *searched, *small])}
+        sides = iter([Crop(np.full(2, 40.0 * k), side) for k, side in enumerate(self.scores)])
+        self.detected, self.searched, self.small = (
+            list(itertools.islice(sides, len(some))) for some in (detected, searched, small)
+        )
         self.num_searches = 0
 
     def look(self, photo, crop, rounds=sighting.ROUNDS):
@@ -24,9 +29,12 @@ class _Finder(sighting.FaceFinder):
     def _detected(self, photo):
         return self.detected
 
-    def _searched(self, photo):
+    def _searched(self, photo, kept=3):
         self.num_searches += 1
-        return self.searched
+        return self.searched[:kept]
+
+    def _detected_small(self, photo):
+        return self.small
 
 
 _PHOTO = np.zeros((200, 200, 3), np.uint8)
@@ -44,6 +52,23 @@ def test_find_goes_on_to_the_search_where_no_box_is_vouched_for():
     finder = _Finder([0.5], [1.0])
     assert len(finder.find(_PHOTO)) == 1 and finder.num_searches == 1
     assert _Finder([0.5], [0.99]).find(_PHOTO) == []  # The search asks for more.
+
+
+def test_small_faces_are_looked_for_last_or_where_everybody_is():
+    assert len(_Finder([0.5], [0.5], [1.0, 0.99]).find(_PHOTO)) == 1
+    assert len(list(_Finder([0.5], [1.0], [1.0]).ways(_PHOTO))) == 1
+    assert len(_Finder([1.0], [0.5], [1.0, 1.0]).find_all(_PHOTO)) == 3
+
+
+def test_a_face_of_a_twentieth_of_a_large_photo_is_among_the_small_ones_only():
+    finder = object.__new__(sighting.FaceFinder)
+    finder._cascades = [cascades.load(cascades.FRONTAL)]
+    photo = np.full((1500, 3000, 3), 128, np.uint8)
+    photo[800:1056, 1800:2056] = data.astronaut()[::2, ::2]
+    middle = np.array([1800.0, 800.0]) + np.array([222.0, 115.0]) / 2
+    assert finder._detected(photo) == []
+    found = finder._detected_small(photo)
+    assert min(np.linalg.norm(crop.center - middle) for crop in found) < 15
 
 
 @pytest.mark.parametrize('score, searches', [(1.0, 0), (0.1, 1)])
