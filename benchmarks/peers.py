@@ -31,7 +31,8 @@ import numpy as np
 from absl import app, flags, logging
 
 from benchmarks import mediapipe_mesh, peer_methods
-from seqface_jax import checkpoints, errors
+from data_prep.package_files import calibrate
+from seqface_jax import checkpoints, errors, files
 from seqface_jax.evaluation import real_people, scan_distance, statistics, tables
 from seqface_jax.geometry import alignment, surface
 from seqface_jax.reconstruction import flagship
@@ -247,14 +248,7 @@ def read_kinds(paths, learns, python):
     """Reads files of sequences and asks MediaPipe for their landmarks; a list of Kind."""
     kinds = []
     for path in paths:
-        try:
-            with np.load(path) as file:
-                arrays = dict(file)
-        except (OSError, ValueError) as error:
-            raise errors.UserError(
-                f'{path} cannot be read ({error}): write it with '
-                'python -m data_prep.hard_pictures.sequences'
-            ) from error
+        arrays = calibrate.read_sequences(path)
         pictures = arrays['images'].reshape(-1, *arrays['images'].shape[2:])
         found = mediapipe_mesh.find(python, pictures)
         kinds.append(peer_methods.PeopleKind(pathlib.Path(path).stem, arrays, found, learns))
@@ -267,8 +261,7 @@ def measure(python, sequences, test, real, workdir):
 
     workdir = workdir or checkpoints.pretrained()
     _, model, variables = checkpoints.load(workdir, 'best_validation')
-    with np.load(flagship.geometry_path(workdir)) as file:
-        arrays = dict(file)
+    arrays = files.read_arrays(flagship.geometry_path(workdir), flagship.GEOMETRY_ADVICE)
     run = model, variables, arrays
     kinds = read_kinds(sequences, True, python)
     tested = read_kinds(test, False, python)

@@ -225,7 +225,8 @@ def _protocol(plan, workdirs, loaded):
         'seed': plan.seed,
         'max_subjects': plan.max_subjects,
         'baselines': 'mean_face and random_subject are of the training split of these records; '
-        "where they have none, of the first run's own",
+        "where they have none, of the first run's own, or of those of records beside them that are "
+        'named for it',
         'selection': 'rows on test are marked if the run chose its checkpoint, or was trained, on '
         'subjects of test',
         'flagship': 'a run of the flagship is shown each frame as the middle of a photo, of the '

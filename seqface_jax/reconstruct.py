@@ -237,7 +237,8 @@ class Reconstructor:
             The people.People after the photo, and a dict of Faces by person: of those whose face
             was used. All other states are the very ones that came in.
         """
-        observations = observations or self.examine_all(group, photo)
+        if observations is None:
+            observations = self.examine_all(group, photo)
         states, faces = dict(group.states), {}
         for person, observation in observations.items():
             state = states.get(person, self.initial_state())

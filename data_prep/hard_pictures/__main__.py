@@ -1,6 +1,7 @@
 """Draws hard pictures of made-up people for the correspondence network.
 
-python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --out_dir=data/pictures
+python -m data_prep.hard_pictures --face_dir=ICT-FaceKit/FaceXModel --people=kinds.npz
+    --out_dir=data/pictures
 
 A stopped run goes on where it was; a shard depends on its number, the seed, the kinds, `--plain`,
 `--no_face` and `--wide` alone. `--first` adds plain shards, or such without a face, after hard
@@ -21,7 +22,7 @@ from seqface_jax.commands import command_line
 
 _FACE_DIR = flags.DEFINE_string('face_dir', None, 'FaceXModel of ICT-FaceKit.')
 _PEOPLE = flags.DEFINE_string(
-    'people', None, 'File of further kinds, carried over to the template; none if left out.'
+    'people', None, 'File of template_kinds, of the kinds but ict; --kinds=ict needs none.'
 )
 _KINDS = flags.DEFINE_list('kinds', ['ict', 'makehuman'], 'Kinds of people to draw.')
 _OUT_DIR = flags.DEFINE_string('out_dir', None, 'Folder of the pictures.')

@@ -19,7 +19,8 @@ class Variety(NamedTuple):
     """How much the people who are drawn differ from those of the kinds.
 
     Attributes:
-        spread: least and largest factor of the model's modes, drawn for each person.
+        spread: least and largest factor of the model's modes, drawn for each person; of who is
+            mixed in, that of the kind.
         deform_mm: least and largest standard deviation of a person's smooth deformation.
         stretch: standard deviation of the stretch along each axis.
         beyond: how far beyond a kind, away from the other, mixed people go at most.

@@ -9,6 +9,9 @@ must be. What has to be chosen is tried on the kind that it was not learnt from:
 kind. All are written, with the shape space, to the run's geometry.npz. Then it prints errors by
 kind, of the kinds of `--test` too, of which nothing is learnt: of the neutral face, of the pose,
 and of the strongest quarter of the expressions.
+
+`--space` may be a geometry.npz too: what was measured before is taken out of it. Without
+`--sequences` nothing is written, and the errors are those by `--space` as it is.
 """
 
 import itertools
@@ -35,6 +38,11 @@ TEMPERINGS = (1.0, 0.3, 0.1)
 _AS_GOOD = 0.01  # What differs by less, as a share of the mean face's error, is as good.
 # Deviations of people's coefficients, in those of the shape space: other kinds lie farther out.
 SPREADS = (1.0, 1.2, 1.4)
+# What is added here to the arrays of a shape space.
+_MEASURED = (
+    'tempering', 'spread', 'shared_gain', 'shared_mean', 'shared_covariance', 'band_scale',
+    'expression_correction',
+)  # fmt: skip
 _FOLDS = 2  # Where there is one kind: what is learnt from some people is tried on the others.
 _QUANTILE = 0.9  # Share of true coordinates that the stated band shall hold.
 
@@ -245,7 +253,7 @@ class SeenPerson(NamedTuple):
 
 
 def gather(stream, training, arrays):
-    """Returns the Persons of the training kinds.
+    """Returns the SeenPersons of the training kinds.
 
     Args:
         stream: flagship.Stream that knows of no shared error.
@@ -264,7 +272,7 @@ def gather(stream, training, arrays):
 
 
 def measured(people):
-    """Returns the arrays of the shared error of Persons, a dict."""
+    """Returns the arrays of the shared error of SeenPersons, a dict."""
     matrices, vectors = (
         np.array(part, np.float64)
         for part in zip(*(one.said_by_all for one in people), strict=True)
@@ -286,7 +294,14 @@ def widened(people, arrays, spread):
         )
         for one in people
     ]
-    return people, arrays | {'basis': (spread * arrays['basis']).astype(arrays['basis'].dtype)}
+    basis = (spread * arrays['basis']).astype(arrays['basis'].dtype)
+    return people, arrays | {'basis': basis, 'spread': np.float32(spread)}
+
+
+def shape_space(arrays):
+    """Returns the arrays of a geometry without what was measured before."""
+    basis = (arrays['basis'] / arrays.get('spread', 1)).astype(arrays['basis'].dtype)
+    return {name: own for name, own in arrays.items() if name not in _MEASURED} | {'basis': basis}
 
 
 def crossed(people, arrays, stream_of):
@@ -401,13 +416,15 @@ def main(argv):
     advice = '`python -m data_prep.hard_pictures.shape_space` writes it'
     arrays = files.read_arrays(flags.FLAGS.space, advice)
 
+    learnt_from, test = flags.FLAGS.sequences, flags.FLAGS.test
+    if learnt_from:
+        arrays = shape_space(arrays)
     first = flagship.Stream(model, variables, flagship.geometry_of(arrays))
 
     def stream_of(own):
         return first.with_geometry(flagship.geometry_of(own))
 
-    learnt_from, test = flags.FLAGS.sequences, flags.FLAGS.test
-    measured = {path: see(first.finder, _read_sequences(path)) for path in (*learnt_from, *test)}
+    measured = {path: see(first.finder, read_sequences(path)) for path in (*learnt_from, *test)}
     for path, one in measured.items():
         _say(f'{path}: points are off by {point_error(one):.2f} % of the crop')
     if learnt_from:
@@ -418,7 +435,7 @@ def main(argv):
         training = [(people[path], measured[path]) for path in learnt_from]
         arrays = corrected_expressions(arrays, stream.geometry, training)
         stream = stream_of(arrays)
-    files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
+        files.write_arrays(flagship.geometry_path(flags.FLAGS.workdir), arrays, compressed=True)
     for path, one in measured.items():
         one = one | {own: arrays[own] for own in ('near', 'blendshapes')}
         title = f'{path} (learnt from)' if path in learnt_from else path
@@ -426,11 +443,12 @@ def main(argv):
         report_expressions(stream, people[path], one, arrays['mean'])
 
 
-def _read_sequences(path):
+def read_sequences(path):
+    """Reads a file of sequences.py, {name: array}; raises UserError where it is none of today."""
     advice = '`python -m data_prep.hard_pictures.sequences` writes it'
     arrays = files.read_arrays(path, advice)
-    if 'expressions' not in arrays:
-        raise errors.UserError(f'{path} does not say the expressions: draw it again, {advice}')
+    if not {'images', 'expressions'} <= set(arrays):
+        raise errors.UserError(f'{path} is no file of pictures of today: draw it again, {advice}')
     return arrays
 
 

@@ -56,7 +56,7 @@ def examples(number, count, ict_dir):
                 pictures.append(crops.cut_out(photo, box, pose_regression.CROP_PX))
                 answers.append(answer)
     side = pose_regression.CROP_PX
-    return np.array(pictures).reshape(-1, side, side, 3), np.array(answers)
+    return np.array(pictures).reshape(-1, side, side, 3), np.array(answers).reshape(-1, 6)
 
 
 def learn(crops, answers, is_left_out, count):

@@ -3,6 +3,7 @@
 import itertools
 import os
 
+from seqface_jax.errors import writing_to
 from seqface_jax.photos import own_files
 
 # Log odds of two people from which they are likelier by 20 to 1: "strong" evidence in the scale of
@@ -53,7 +54,8 @@ class ContinuedState:
         if odds > -STRONG:
             return []
         folder = os.path.join(output, own_files.PREVIOUS)
-        os.makedirs(folder, exist_ok=True)
+        with writing_to(folder):
+            os.makedirs(folder, exist_ok=True)
         path = _free_path(folder)
         self._reconstructor.save_state(path, self._before)
         return [

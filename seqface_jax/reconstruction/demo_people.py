@@ -89,9 +89,12 @@ def jobs(source, output):
 
 def _only_video(folder):
     """Returns the video of a folder that holds one and no photo, else None."""
-    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-    paths = [path for path in paths if os.path.isfile(path) and not own_files.is_own(path)]
-    groups = {path: file_kinds.of_path(path).group for path in paths}
+    try:
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+        paths = [path for path in paths if os.path.isfile(path) and not own_files.is_own(path)]
+        groups = {path: file_kinds.of_path(path).group for path in paths}
+    except OSError:
+        return None  # What cannot be read is told when the folder's turn comes.
     videos = [path for path, group in groups.items() if group == file_kinds.VIDEO]
     has_photo = file_kinds.PHOTO in groups.values()
     return videos[0] if len(videos) == 1 and not has_photo else None
@@ -153,7 +156,7 @@ def _everybody(restore, source, output, options, stop):
                 gathered.add(frame, observations, faces, group)
                 bar.update(frame.is_photo)
                 count += frame.is_photo
-                if stop.is_set() or count == options.max_frames:
+                if stop.is_set() or 0 < options.max_frames <= count:
                     break
         if not gathered.people:
             raise UserError(f'no face in any of the {count} frames of {source} can be used')
@@ -205,7 +208,8 @@ class _Gathered:
             self._tell(frame, person, observation, person in faces)
             if person in faces and person not in self.people:
                 self.people[person] = self._stack.enter_context(self._open(name_of(person)))
-        if not observations and frame.is_photo:
+        is_empty = all(one.detection is None for one in observations.values())
+        if is_empty and frame.is_photo:
             self._rows.writerow((frame.name, _NOBODY, 'skipped', frame.problem or 'no face found'))
         for person, output in self.people.items():
             observation = observations.get(person)

@@ -17,6 +17,10 @@ from seqface_jax.reconstruction.rigged_glb import ARKIT_NAMES
 from seqface_jax.reconstruction.sighting import FaceFinder
 
 GEOMETRY = 'geometry.npz'  # In a run's workdir, beside its checkpoints.
+GEOMETRY_ADVICE = (
+    '`python -m data_prep.package_files.calibrate` writes it after training; of a copied run, copy '
+    'it too'
+)
 SIZE_DEVIATION = 0.04  # Relative standard deviation of the size of faces; photos do not tell it.
 # Focal length in shares of the photo's longer side, log mean and deviation: 24 to 85 mm lenses.
 _FOCAL, _FOCAL_DEVIATION = 1.25, 0.45
@@ -91,15 +95,11 @@ def read_geometry(path):
     Raises:
         UserError: it is missing or is something else.
     """
-    advice = (
-        '`python -m data_prep.package_files.calibrate` writes it after training; of a copied run, '
-        'copy it too'
-    )
-    arrays = files.read_arrays(path, advice)
+    arrays = files.read_arrays(path, GEOMETRY_ADVICE)
     try:
         return geometry_of(arrays)
     except KeyError as error:
-        raise UserError(f'{path} holds no {error} of a geometry: {advice}') from error
+        raise UserError(f'{path} holds no {error} of a geometry: {GEOMETRY_ADVICE}') from error
 
 
 def geometry_of(arrays):

@@ -419,4 +419,6 @@ class PointReconstructor:
     @functools.cached_property
     def _fingerprint(self):
         settings = self.config.model.to_json(sort_keys=True)
-        return saved_states.fingerprint(settings, jax.device_get(self._variables))
+        # What is known of a person is told in the basis: another one makes another face of it.
+        own = self._variables, self.geometry.basis
+        return saved_states.fingerprint(settings, jax.device_get(own))

@@ -49,7 +49,7 @@ def load(path, network, network_fingerprint):
         (network, detection, num_frames), as reconstruct.State.
 
     Raises:
-        UserError: the file is missing, no state, damaged, or of another network.
+        UserError: the file is missing, no state, damaged, or of another network or shape space.
     """
     content = _read(path)
     if content.get('format') != FORMAT:
@@ -59,7 +59,7 @@ def load(path, network, network_fingerprint):
         )
     if content['fingerprint'] != network_fingerprint:
         raise UserError(
-            f'the state in {path} is of another network: go on with the checkpoint that wrote it'
+            f'the state in {path} is of another network or shape space: go on with the run that wrote it'
         )
     try:
         return _state(content, network)

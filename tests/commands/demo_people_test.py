@@ -9,6 +9,7 @@ import pytest
 
 from seqface_jax import demo
 from seqface_jax.errors import UserError
+from seqface_jax.photos import file_kinds
 from seqface_jax.reconstruct import Reconstructor
 from tests.helpers import forked_commands
 from tests.helpers.small_raw_tree import draw_face
@@ -101,6 +102,22 @@ def test_an_output_among_the_people_is_no_person(tmp_path):
     for _ in range(2):
         demo.run_people('folders', None, str(tmp_path), str(tmp_path / 'out'), texture=False)
     assert [row['person'] for row in _rows(tmp_path / 'out' / 'people.csv')] == ['anna']
+
+
+def test_a_folder_that_cannot_be_read_does_not_keep_the_others_from_being(tmp_path, monkeypatch):
+    for name in ('anna', 'berta'):
+        _write(tmp_path / name / '1.png', _face())
+    of_path = file_kinds.of_path
+
+    def refuse(path):
+        if 'anna' in str(path):
+            raise PermissionError(13, 'Permission denied', str(path))
+        return of_path(path)
+
+    monkeypatch.setattr(file_kinds, 'of_path', refuse)
+    demo.run_people('folders', None, str(tmp_path), str(tmp_path / 'out'), texture=False)
+    results = {row['person']: row['result'] for row in _rows(tmp_path / 'out' / 'people.csv')}
+    assert results == {'anna': 'used', 'berta': 'used'}
 
 
 def test_folders_without_a_person_are_told_in_a_sentence(tmp_path):

@@ -80,6 +80,16 @@ def test_wider_units_say_the_same_of_the_same_face():
     )
 
 
+def test_what_was_measured_before_is_taken_out_of_a_geometry():
+    rng = np.random.default_rng(1)
+    arrays = {'basis': rng.normal(size=(3, 4, 3)), 'mean': rng.normal(size=(4, 3))}
+    _, wide = calibrate.widened(seen_people(rng, [0]), arrays, 1.4)
+    plain = calibrate.shape_space(wide | {'band_scale': 1.2, 'shared_gain': np.ones(3)})
+    assert set(plain) == {'basis', 'mean'}
+    np.testing.assert_allclose(plain['basis'], arrays['basis'])
+    np.testing.assert_array_equal(calibrate.shape_space(arrays)['basis'], arrays['basis'])
+
+
 def test_what_slides_along_the_skin_is_no_surface_error_what_rises_from_it_is():
     grid = np.stack(np.meshgrid(np.arange(5.0), np.arange(5.0)), -1).reshape(-1, 2)
     flat = np.concatenate([grid, np.zeros((25, 1))], 1)

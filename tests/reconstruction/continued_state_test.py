@@ -50,6 +50,13 @@ def test_photos_of_another_person_are_told_and_the_state_is_kept(packaged, seen,
         assert packaged.load_state(path).num_frames == 4
 
 
+def test_a_file_where_the_state_would_be_kept_is_told_in_a_sentence(packaged, seen, tmp_path):
+    before = _state_of(packaged, seen['made_up_ict'])
+    (tmp_path / 'previous').write_text('a file')
+    with pytest.raises(UserError, match=r'cannot write to .*previous'):
+        _continued(packaged, before, seen['made_up_makehuman']).keep(str(tmp_path))
+
+
 def test_photos_of_the_same_person_go_on_in_silence(packaged, seen, tmp_path):
     for photos in seen.values():
         continued = _continued(packaged, _state_of(packaged, photos[:2]), photos[2:])

@@ -119,6 +119,7 @@ def test_everybody_on_photos_gets_a_page_and_each_face_a_row(
     photo = _beside(people[0][0], people[1][0])
     cv2.imwrite(str(folder / '1.png'), photo[..., ::-1])
     cv2.imwrite(str(folder / '2.png'), people[1][1][..., ::-1])
+    (folder / '0_read_me.txt').write_text('no photo, and the first by name')
     output = tmp_path / 'out'
     demo.run_people('all', None, str(folder), str(output), animate=True, head=True)
     rows = (output / 'people_frames.csv').read_text().splitlines()

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from skimage import data
 
+from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
 from seqface_jax.geometry import map_casting, sampling
 from seqface_jax.reconstruct import Rejection
 from seqface_jax.reconstruction import frame_fit, map_answers
+from seqface_jax.reconstruction.point_reconstructor import PointReconstructor
 
 _MIDDLE = np.array([222.0, 115.0])  # Middle of the astronaut's face, as a person sees it, px.
 
@@ -164,6 +166,16 @@ def test_states_are_saved_read_and_merged(reconstructor, photos, after_one, tmp_
     assert merged.num_frames == 2
     row, _ = reconstructor.update(state, photos[1])
     assert _apart_mm(reconstructor.face(merged), reconstructor.face(row)) < 0.3
+
+
+def test_a_state_told_in_another_shape_space_is_refused(packaged, tmp_path):
+    packaged.save_state(tmp_path / 'state.npz', packaged.initial_state())
+    basis = packaged.geometry.basis
+    wider = packaged.geometry._replace(basis=basis._replace(basis=1.2 * basis.basis))
+    config, model, variables = checkpoints.load(checkpoints.PRETRAINED, 'best_validation')
+    other = PointReconstructor(config, model, variables, wider)
+    with pytest.raises(UserError, match='another network or shape space'):
+        other.load_state(tmp_path / 'state.npz')
 
 
 def test_there_is_no_face_before_the_first_photo(reconstructor):
