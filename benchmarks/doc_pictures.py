@@ -99,7 +99,7 @@ def grid(rows, note=_NOTE, large=None):
 def guide(photos):
     """Returns the picture of which photos work, of the four pictures of a person."""
     good = {f'works: {caption}': p for caption, p in zip(_GOOD, photos, strict=True)}
-    bad = {f'does not: {caption}': p for caption, p in spoilt(photos[0]).items()}
+    bad = {f'avoid: {caption}': p for caption, p in spoilt(photos[0]).items()}
     return grid([good, bad])
 
 
