@@ -59,8 +59,8 @@ def load(path, network, network_fingerprint):
         )
     if content['fingerprint'] != network_fingerprint:
         raise UserError(
-            f'the state in {path} is of another network or shape space: go on with the run that wrote '
-            'it'
+            f'the state in {path} is of another network or shape space: go on with the run that '
+            'wrote it'
         )
     try:
         return _state(content, network)
