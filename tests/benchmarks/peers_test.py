@@ -165,7 +165,7 @@ def test_without_an_environment_a_sentence_says_so(tmp_path):
 def test_the_files_of_people_are_named_if_they_cannot_be_read(tmp_path):
     from seqface_jax.errors import UserError
 
-    with pytest.raises(UserError, match='absent.npz cannot be read'):
+    with pytest.raises(UserError, match='absent.npz: cannot be read'):
         peers.read_kinds([str(tmp_path / 'absent.npz')], True, sys.executable)
 
 
