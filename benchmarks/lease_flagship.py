@@ -32,6 +32,7 @@ def draw(pack, work, seconds, workers=None):
         workers: processes; one for each core but three if left out.
     """
     from data_prep.hard_pictures import workers
+    from data_prep.hard_pictures.people import WIDE
 
     begin = time.perf_counter()
     work = pathlib.Path(work)
@@ -44,7 +45,7 @@ def draw(pack, work, seconds, workers=None):
         for kind in KINDS:
             stack.enter_context(_sequences(face_dir, people, kind, work / f'{kind}.npz'))
         count = workers or max(1, (os.cpu_count() or 1) - len(KINDS))
-        arguments = (face_dir, ('ict', 'makehuman'), people)
+        arguments = (face_dir, ('ict', 'makehuman'), people, WIDE)
         pool = stack.enter_context(
             multiprocessing.get_context('spawn').Pool(count, workers.start, arguments)
         )
