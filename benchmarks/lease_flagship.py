@@ -23,13 +23,12 @@ _SHARE_FOR_STEPS = 0.9  # Share of the time that is left; the rest is for what w
 KINDS = ('ict', 'makehuman', 'embedded')
 
 
-def draw(pack, work, seconds, workers=None):
+def draw(pack, work, seconds):
     """Draws hard pictures until the time is up, and meanwhile the people to measure on.
 
     Args:
         pack: folder of lease_pack.pack; work: folder to write to.
         seconds: after which no further shard is waited for.
-        workers: processes; one for each core but three if left out.
     """
     from data_prep.hard_pictures import workers
     from data_prep.hard_pictures.people import WIDE
@@ -44,7 +43,7 @@ def draw(pack, work, seconds, workers=None):
     with contextlib.ExitStack() as stack:
         for kind in KINDS:
             stack.enter_context(_sequences(face_dir, people, kind, work / f'{kind}.npz'))
-        count = workers or max(1, (os.cpu_count() or 1) - len(KINDS))
+        count = max(1, (os.cpu_count() or 1) - len(KINDS))  # A core is left for each kind.
         arguments = (face_dir, ('ict', 'makehuman'), people, WIDE)
         pool = stack.enter_context(
             multiprocessing.get_context('spawn').Pool(count, workers.start, arguments)

@@ -1,5 +1,7 @@
+import contextlib
 import itertools
 import json
+import multiprocessing
 import os
 import tarfile
 import time
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import lease, lease_flagship, lease_pack
-from data_prep.hard_pictures import workers
+from data_prep.hard_pictures import people, workers
 from data_prep.synthetic import ict_facekit
 from seqface_jax import checkpoints
 from seqface_jax.errors import UserError
@@ -144,6 +146,34 @@ def test_a_tiny_lease_trains_on_the_cpu_and_its_loss_is_that_of_float32(tmp_path
     assert checkpoints.read_meta(str(tmp_path / 'run'), 'latest')['step'] == 4
     losses = lease_flagship.float32(str(tmp_path / 'run'))
     assert losses['default'] == pytest.approx(losses['highest'], rel=1e-4)
+
+
+def test_a_lease_draws_on_the_cores_that_the_kinds_leave(monkeypatch, tmp_path):
+    asked = []
+
+    class Pool(contextlib.nullcontext):
+        def __init__(self, processes, start, arguments):
+            super().__init__(self)
+            asked.append((processes, arguments))
+
+        def imap_unordered(self, function, jobs):
+            return self
+
+        def next(self, timeout):
+            raise multiprocessing.TimeoutError
+
+        def terminate(self):
+            asked.append('ended')
+
+    monkeypatch.setattr(multiprocessing, 'get_context', lambda how: SimpleNamespace(Pool=Pool))
+    monkeypatch.setattr(os, 'cpu_count', lambda: 16)
+    monkeypatch.setattr(lease_flagship.lease_pack, 'unpack', lambda pack, face_dir: None)
+    monkeypatch.setattr(workers, 'write_points', lambda folder, face_dir: None)
+    monkeypatch.setattr(lease_flagship, '_sequences', lambda *args: contextlib.nullcontext())
+    lease_flagship.draw('pack', tmp_path, 60)
+    (count, (_, kinds, _, variety)), end = asked
+    assert count == 13 and kinds == ('ict', 'makehuman') and variety == people.WIDE
+    assert end == 'ended'
 
 
 def test_the_drawing_processes_take_the_jobs_of_a_lease(monkeypatch):
