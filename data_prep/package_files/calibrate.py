@@ -168,29 +168,27 @@ def report(name, stream, people, arrays, space):
     truths, near = arrays['faces'], np.asarray(arrays['near'])
 
     def errors_of(faces):
-        """Returns the mean vertex error, that up to scale, and that along the normals, mm."""
-        rows = []
+        """Returns the mean errors (vertices, up to scale, along the normals) as text; placed."""
+        rows, all_placed = [], []
         for face, truth in zip(faces, truths, strict=True):
             error, placed = aligned_error(face, truth, near)
             free, _ = aligned_error(face, truth, near, scaled=True)
             along = surface_error(placed, truth, near, space['triangles'])
             rows.append((error.mean(), free.mean(), along))
-        return '{:.2f} ({:.2f}, {:.2f})'.format(*np.mean(rows, 0))
+            all_placed.append(placed)
+        return '{:.2f} ({:.2f}, {:.2f})'.format(*np.mean(rows, 0)), np.array(all_placed)
 
-    fixed, own = (errors_of([mean] * len(truths)) for mean in (space['mean'], truths.mean(0)))
+    fixed, own = (errors_of([mean] * len(truths))[0] for mean in (space['mean'], truths.mean(0)))
     line = f'{name}: {len(truths)} people, vertex_mm (up to scale, rigid along the normals)'
     line += f' mean face {fixed}, own {own};'
     for count in _COUNTS:
         if count not in people[0]:
             continue
-        faces, inside = [], []
-        for after, truth in zip(people, truths, strict=True):
-            vertices, deviation = read(stream, after[count])
-            faces.append(vertices)
-            _, placed = aligned_error(vertices, truth, near)
-            deviation = deviation[near, None] / np.sqrt(3)
-            inside.append((np.abs(placed - truth)[near] < 1.645 * deviation).mean())
-        line += f' {count}: {errors_of(faces)}, band {np.mean(inside):.2f};'
+        faces, deviations = zip(*(read(stream, after[count]) for after in people), strict=True)
+        told, placed = errors_of(faces)
+        band = 1.645 * np.array(deviations)[:, near, None] / np.sqrt(3)
+        inside = (np.abs(placed - truths)[:, near] < band).mean()
+        line += f' {count}: {told}, band {inside:.2f};'
     _say(line)
     angles = []
     for after, true in zip(people, arrays['rotation'], strict=True):
